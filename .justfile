@@ -1,0 +1,30 @@
+# Everyday commands; `just` lists them.
+
+_default:
+    @just --list --unsorted
+
+# run the service on this machine, with its data in ./.lux
+serve *args:
+    cargo run --release -- serve {{ args }}
+
+# the tour: recorded faults and a broken shop
+demo:
+    cargo run --release -- demo
+
+# all tests (installs what they need)
+test *args:
+    bash tests/run.sh {{ args }}
+
+# what a change must pass
+ci:
+    bash .ci/run
+
+# format and lint as CI does
+lint:
+    cargo fmt
+    cargo clippy --all-targets -- -D warnings
+
+# measure the service: rates, latencies, memory (minutes)
+bench *args:
+    cargo build --release
+    python3 benches/service.py {{ args }}

@@ -1,0 +1,43 @@
+//! What every part of the running program may reach. No logic.
+
+use std::{ops::Deref, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{auth::token::Tokens, config::Config, db::Db, logs::Live, outbound::Outbound};
+
+/// The running program. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Parts>);
+
+pub struct Parts {
+    pub config: Config,
+    pub db: Db,
+    /// The logs, as they are written.
+    pub live: Live,
+    pub outbound: Outbound,
+    /// What `/metrics` shows.
+    pub metrics: PrometheusHandle,
+    pub tokens: Tokens,
+    /// Background work; shutdown waits for it.
+    pub tasks: TaskTracker,
+    /// Cancelled when the program is asked to end.
+    pub shutdown: CancellationToken,
+    pub started_at: DateTime<Utc>,
+}
+
+impl App {
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+impl Deref for App {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}

@@ -1,0 +1,207 @@
+//! API tokens: 256 random bits, shown once, kept as their SHA-256.
+
+use std::{
+    collections::HashMap,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use aws_lc_rs::{digest, rand};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+
+use super::{Caller, OrganizationId, Role};
+use crate::{
+    clock,
+    db::Db,
+    error::{Error, Result},
+};
+
+/// A token as it is listed: never the token itself.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub struct Listed {
+    pub id: i64,
+    pub name: String,
+    pub role: Role,
+    /// Its first characters.
+    pub prefix: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub last_used_at: Option<DateTime<Utc>>,
+    pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a token and returns it; it cannot be shown again.
+pub async fn create(
+    db: &Db,
+    organization: OrganizationId,
+    role: Role,
+    name: &str,
+    lifetime: Option<TimeDelta>,
+) -> Result<String> {
+    let name = name.trim();
+    if name.is_empty() || name.chars().count() > 100 {
+        return Err(Error::invalid("a token needs a name of 1 to 100 characters"));
+    }
+    let token = generate()?;
+    let now = clock::now();
+    db.query(
+        "insert into api_token (organization_id, name, role, prefix, hash, created_at, expires_at)
+         values ($1, $2, $3, $4, $5, $6, $7)",
+    )
+    .bind(organization)
+    .bind(name)
+    .bind(role)
+    .bind(&token[..10])
+    .bind(hash(&token))
+    .bind(now)
+    .bind(lifetime.map(|lifetime| now + lifetime))
+    .run()
+    .await?;
+    Ok(token)
+}
+
+/// The newest 500 tokens, revoked ones included.
+pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Listed>> {
+    Ok(db
+        .query(
+            "select id, name, role, prefix, created_at, expires_at, last_used_at, revoked_at
+             from api_token where organization_id = $1 order by id desc limit 500",
+        )
+        .bind(organization)
+        .all()
+        .await?)
+}
+
+/// Ends a token; servers notice within [`CACHED`].
+pub async fn revoke(db: &Db, organization: OrganizationId, id: i64) -> Result<()> {
+    let changed = db
+        .query(
+            "update api_token set revoked_at = $3
+             where organization_id = $1 and id = $2 and revoked_at is null",
+        )
+        .bind(organization)
+        .bind(id)
+        .bind(clock::now())
+        .run()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(Error::NotFound("token (or it is revoked already)")) }
+}
+
+/// Removes tokens that ended before `before`, at most 500 at once; for the short-lived
+/// ones that the command line makes for itself.
+pub async fn forget_expired(db: &Db, before: DateTime<Utc>) -> Result<()> {
+    db.query(
+        "delete from api_token where id in
+             (select id from api_token where expires_at < $1 order by expires_at limit 500)",
+    )
+    .bind(before)
+    .run()
+    .await?;
+    Ok(())
+}
+
+/// Whether nobody could administer this instance by token.
+pub async fn lacks_admin(db: &Db, organization: OrganizationId) -> Result<bool> {
+    let admins: i64 = db
+        .query(
+            "select count(*) from api_token
+             where organization_id = $1 and role = 'admin' and revoked_at is null
+               and (expires_at > $2 or expires_at is null)",
+        )
+        .bind(organization)
+        .bind(clock::now())
+        .scalar()
+        .await?;
+    Ok(admins == 0)
+}
+
+/// How long a server goes on believing a token without asking the database.
+pub const CACHED: Duration = Duration::from_secs(2);
+
+/// How many tokens are remembered at once.
+const MAX_REMEMBERED: usize = 1024;
+
+#[derive(sqlx::FromRow)]
+struct Known {
+    id: i64,
+    organization_id: OrganizationId,
+    name: String,
+    role: Role,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+/// Recognises tokens, asking the database at most once in [`CACHED`] for each.
+#[derive(Debug, Default)]
+pub struct Tokens {
+    remembered: Mutex<HashMap<String, (Caller, Instant)>>,
+}
+
+impl Tokens {
+    /// The caller a token stands for, if this process asked the database lately.
+    pub fn remembered(&self, token: &str) -> Option<Caller> {
+        let remembered = self.remembered.lock().ok()?;
+        let (caller, since) = remembered.get(&hash(token))?;
+        (clock::instant().duration_since(*since) < CACHED).then(|| caller.clone())
+    }
+
+    /// Asks the database; `None` for an unknown, expired or revoked token.
+    pub async fn recognise(&self, db: &Db, token: &str) -> Result<Option<Caller>> {
+        let (hash, now) = (hash(token), clock::now());
+        let known: Option<Known> = db
+            .query(
+                "select id, organization_id, name, role, last_used_at from api_token
+                 where hash = $1 and revoked_at is null and (expires_at > $2 or expires_at is null)",
+            )
+            .bind(hash.as_str())
+            .bind(now)
+            .optional()
+            .await?;
+        let Some(known) = known else {
+            if let Ok(mut remembered) = self.remembered.lock() {
+                remembered.remove(&hash);
+            }
+            return Ok(None);
+        };
+        // A minute's precision is enough, and keeps reads from becoming writes.
+        if known.last_used_at.is_none_or(|at| now - at > TimeDelta::minutes(1)) {
+            let noted = db
+                .query("update api_token set last_used_at = $2 where id = $1")
+                .bind(known.id)
+                .bind(now)
+                .run()
+                .await;
+            if let Err(error) = noted {
+                tracing::debug!(%error, "the time of a token's last use was not noted");
+            }
+        }
+        let caller = Caller {
+            organization: known.organization_id,
+            role: known.role,
+            token_id: known.id,
+            name: known.name,
+        };
+        if let Ok(mut remembered) = self.remembered.lock() {
+            if remembered.len() >= MAX_REMEMBERED {
+                remembered.retain(|_, (_, since)| clock::instant().duration_since(*since) < CACHED);
+            }
+            if remembered.len() < MAX_REMEMBERED {
+                remembered.insert(hash, (caller.clone(), clock::instant()));
+            }
+        }
+        Ok(Some(caller))
+    }
+}
+
+fn generate() -> Result<String> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes)
+        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
+    Ok(format!("lux_{}", URL_SAFE_NO_PAD.encode(bytes)))
+}
+
+fn hash(token: &str) -> String {
+    let digest = digest::digest(&digest::SHA256, token.as_bytes());
+    URL_SAFE_NO_PAD.encode(digest.as_ref())
+}

@@ -1,0 +1,264 @@
+//! The chat over HTTP: one answer as JSON, or the same as it comes as events.
+
+use std::convert::Infallible;
+
+use axum::{
+    Extension,
+    extract::State,
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
+};
+use futures_util::{StreamExt, stream};
+use http::{HeaderMap, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Chat, Question,
+    answer::Citation,
+    store::{self, Message, Owner, Session},
+};
+use crate::{
+    app::App,
+    auth::Caller,
+    error::Error,
+    http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
+};
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(send_message))
+        .routes(routes!(list_sessions))
+        .routes(routes!(read_session, rename_session, remove_session))
+}
+
+/// The longest message, in bytes.
+const MAX_MESSAGE: usize = 32 << 10;
+
+/// What is asked for beside the words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Answer the message.
+    Message,
+    /// Diagnose, whatever the message says.
+    Diagnose,
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+struct NewMessage {
+    message: String,
+    action: Option<Action>,
+    /// Same as `action: "diagnose"`.
+    #[serde(default)]
+    diagnose: bool,
+    /// Goes on with a session; without it a new one begins.
+    session_id: Option<i64>,
+    /// Asks about one monitored application.
+    app: Option<String>,
+}
+
+/// An answer. The first five keys are those of the product's first version.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Reply {
+    pub response: String,
+    pub action: Action,
+    /// Logs were read for this answer.
+    pub has_logs: bool,
+    pub auto_repair_triggered: bool,
+    pub repair_results: Option<Value>,
+    pub success: bool,
+    pub session_id: i64,
+    pub message_id: i64,
+    /// As `lux diagnose --json` prints it.
+    #[schema(value_type = Option<Value>)]
+    pub diagnosis: Option<Value>,
+    /// Actions that a person may start.
+    pub proposals: Vec<Value>,
+    pub citations: Vec<Citation>,
+    /// "advisor": the built-in one.
+    pub engine: &'static str,
+    /// What is missing from the answer, and why.
+    pub notice: Option<String>,
+}
+
+fn owner(caller: &Caller) -> Owner {
+    Owner { organization: caller.organization, name: format!("token:{}", caller.name) }
+}
+
+/// Asks a question. With `Accept: text/event-stream` the answer comes as events:
+/// `status`, `delta`, `done` (the whole reply), or `problem`.
+#[utoipa::path(
+    post,
+    path = "/chatbot/send",
+    request_body = NewMessage,
+    responses((status = 200, body = Reply), (status = 400, body = Problem))
+)]
+async fn send_message(
+    Operator { caller }: Operator,
+    Extension(chat): Extension<Chat>,
+    headers: HeaderMap,
+    Json(new): Json<NewMessage>,
+) -> Result<Response> {
+    let diagnose = new.diagnose || new.action == Some(Action::Diagnose);
+    let question = Question {
+        owner: owner(&caller),
+        session: new.session_id,
+        app: new.app,
+        message: checked(new.message, diagnose)?,
+        diagnose,
+    };
+    // A session or app that does not exist is told before anything is streamed.
+    chat.check(&question).await?;
+    let wants_events = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("text/event-stream"));
+    if wants_events {
+        return Ok(events(chat, question));
+    }
+    Ok(Json(chat.answer(question).await?).into_response())
+}
+
+fn checked(message: String, diagnose: bool) -> Result<String> {
+    if message.len() > MAX_MESSAGE {
+        let detail = format!("message has {} bytes; at most {MAX_MESSAGE} are read", message.len());
+        return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
+    }
+    match message.trim() {
+        "" if diagnose => Ok("Diagnose".to_owned()),
+        "" => {
+            Err(Error::invalid("message is empty; ask something, like \"what is wrong?\"").into())
+        }
+        _ => Ok(message),
+    }
+}
+
+/// The advisor answers in one go, so the words are sent a paragraph at a time.
+fn events(chat: Chat, question: Question) -> Response {
+    let working = stream::iter([event("status", &json!({ "text": "reading logs and errors" }))]);
+    let answered = stream::once(async move {
+        match chat.answer(question).await {
+            Ok(reply) => {
+                let mut parts: Vec<_> = reply
+                    .response
+                    .split_inclusive("\n\n")
+                    .map(|text| event("delta", &json!({ "text": text })))
+                    .collect();
+                parts.push(event("done", &serde_json::to_value(&reply).unwrap_or_default()));
+                stream::iter(parts)
+            }
+            Err(error) => {
+                let problem = Problem::from(error);
+                if let Some(reason) = &problem.internal {
+                    tracing::error!(reason, "an answer failed");
+                }
+                let document = serde_json::to_value(&problem).unwrap_or_default();
+                stream::iter(vec![event("problem", &document)])
+            }
+        }
+    });
+    let all = working.chain(answered.flatten()).map(Ok::<_, Infallible>);
+    Sse::new(all).keep_alive(KeepAlive::default()).into_response()
+}
+
+fn event(name: &str, data: &Value) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct Page {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct Sessions {
+    sessions: Vec<Session>,
+    next: Option<String>,
+}
+
+/// The caller's sessions, the latest first, with their message counts.
+#[utoipa::path(
+    get,
+    path = "/api/chat/sessions",
+    params(Page),
+    responses((status = 200, body = Sessions))
+)]
+async fn list_sessions(
+    State(app): State<App>,
+    Reader { caller }: Reader,
+    Query(page): Query<Page>,
+) -> Result<Json<Sessions>> {
+    let limit = paging::limit(page.limit, 20);
+    let (sessions, next) =
+        store::list(&app.db, &owner(&caller), limit, page.cursor.as_deref()).await?;
+    Ok(Json(Sessions { sessions, next }))
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
+struct Conversation {
+    #[serde(flatten)]
+    session: Session,
+    messages: Vec<Message>,
+}
+
+/// One session with its latest 200 messages.
+#[utoipa::path(
+    get,
+    path = "/api/chat/sessions/{id}",
+    responses((status = 200, body = Conversation), (status = 404, body = Problem))
+)]
+async fn read_session(
+    State(app): State<App>,
+    Reader { caller }: Reader,
+    Path(id): Path<i64>,
+) -> Result<Json<Conversation>> {
+    let session = store::find(&app.db, &owner(&caller), id).await?;
+    let session = session.ok_or(Error::NotFound("session"))?;
+    let messages = store::messages(&app.db, id, paging::MAX_LIMIT).await?;
+    Ok(Json(Conversation { session, messages }))
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+struct NewTitle {
+    title: String,
+}
+
+/// Gives a session another title.
+#[utoipa::path(
+    patch,
+    path = "/api/chat/sessions/{id}",
+    request_body = NewTitle,
+    responses((status = 200, body = Session), (status = 404, body = Problem))
+)]
+async fn rename_session(
+    State(app): State<App>,
+    Operator { caller }: Operator,
+    Path(id): Path<i64>,
+    Json(new): Json<NewTitle>,
+) -> Result<Json<Session>> {
+    let owner = owner(&caller);
+    store::rename(&app.db, &owner, id, &new.title).await?;
+    let session = store::find(&app.db, &owner, id).await?.ok_or(Error::NotFound("session"))?;
+    Ok(Json(session))
+}
+
+/// Removes a session with its messages.
+#[utoipa::path(
+    delete,
+    path = "/api/chat/sessions/{id}",
+    responses((status = 204), (status = 404, body = Problem))
+)]
+async fn remove_session(
+    State(app): State<App>,
+    Operator { caller }: Operator,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    store::remove(&app.db, &owner(&caller), id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,221 @@
+//! Sessions and messages. A session belongs to whoever began it.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::types::Json;
+
+use crate::{
+    auth::OrganizationId,
+    clock,
+    db::{Db, Tx},
+    error::{Error, Result},
+    http::paging,
+};
+
+/// Whose sessions: an organization's caller.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    pub organization: OrganizationId,
+    /// "token:7", later "account:…".
+    pub name: String,
+}
+
+/// A session as it is listed.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub(super) struct Session {
+    pub id: i64,
+    /// The beginning of its first message, until it is renamed.
+    pub title: String,
+    pub message_count: i64,
+    pub created_at: DateTime<Utc>,
+    pub last_message_at: DateTime<Utc>,
+}
+
+/// A stored message.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub(super) struct Message {
+    pub id: i64,
+    /// "user" or "assistant".
+    pub role: String,
+    pub content: String,
+    /// An answer's diagnosis, citations, engine and notice.
+    #[schema(value_type = Option<Value>)]
+    pub detail: Option<Json<Value>>,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A title is cut after this many characters.
+const MAX_TITLE: usize = 80;
+
+/// The session `id`, or a new one titled by its first message.
+pub(super) async fn open(db: &Db, owner: &Owner, id: Option<i64>, message: &str) -> Result<i64> {
+    let Some(id) = id else {
+        let title: String = message.trim().chars().take(MAX_TITLE).collect();
+        return Ok(db
+            .query(
+                "insert into chat_session
+                     (organization_id, owner, title, created_at, last_message_at)
+                 values ($1, $2, $3, $4, $4) returning id",
+            )
+            .bind(owner.organization)
+            .bind(owner.name.as_str())
+            .bind(title)
+            .bind(clock::now())
+            .scalar()
+            .await?);
+    };
+    find(db, owner, id).await?.map(|session| session.id).ok_or(Error::NotFound("session"))
+}
+
+/// One session, if it is the owner's.
+pub(super) async fn find(db: &Db, owner: &Owner, id: i64) -> Result<Option<Session>> {
+    Ok(db
+        .query(
+            "select id, title, message_count, created_at, last_message_at from chat_session
+             where id = $1 and organization_id = $2 and owner = $3",
+        )
+        .bind(id)
+        .bind(owner.organization)
+        .bind(owner.name.as_str())
+        .optional()
+        .await?)
+}
+
+/// A page of the owner's sessions, the latest first, with the cursor of the next page.
+pub(super) async fn list(
+    db: &Db,
+    owner: &Owner,
+    limit: i64,
+    cursor: Option<&str>,
+) -> Result<(Vec<Session>, Option<String>)> {
+    let after: Option<(DateTime<Utc>, i64)> = cursor.map(paging::position).transpose()?;
+    let (at, id) = after.unzip();
+    let mut sessions: Vec<Session> = db
+        .query(
+            "select id, title, message_count, created_at, last_message_at from chat_session
+             where organization_id = $1 and owner = $2
+               and (last_message_at < $3 or (last_message_at = $3 and id < $4) or $3 is null)
+             order by last_message_at desc, id desc limit $5",
+        )
+        .bind(owner.organization)
+        .bind(owner.name.as_str())
+        .bind(at)
+        .bind(id)
+        .bind(limit + 1)
+        .all()
+        .await?;
+    let more = sessions.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    sessions.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    let next = match sessions.last() {
+        Some(last) if more => Some(paging::cursor(&(last.last_message_at, last.id))?),
+        _ => None,
+    };
+    Ok((sessions, next))
+}
+
+/// The latest messages of a session, oldest first.
+pub(super) async fn messages(db: &Db, session: i64, limit: i64) -> Result<Vec<Message>> {
+    let mut messages: Vec<Message> = db
+        .query(
+            "select id, role, content, detail, created_at from chat_message
+             where session_id = $1 order by id desc limit $2",
+        )
+        .bind(session)
+        .bind(limit)
+        .all()
+        .await?;
+    messages.reverse();
+    Ok(messages)
+}
+
+/// The detail of the latest answer that holds a diagnosis.
+pub(super) async fn last_diagnosis(db: &Db, session: i64) -> Result<Option<Value>> {
+    let detail: Option<(Json<Value>,)> = db
+        .query(
+            "select detail from chat_message
+             where session_id = $1 and role = 'assistant' and detail is not null
+             order by id desc limit 1",
+        )
+        .bind(session)
+        .optional()
+        .await?;
+    Ok(detail.map(|(Json(detail),)| detail))
+}
+
+/// Adds the question and its answer, and counts them, in one transaction; returns the
+/// answer's id.
+pub(super) async fn append(
+    db: &Db,
+    session: i64,
+    question: &str,
+    answer: &str,
+    detail: Value,
+    asked_at: DateTime<Utc>,
+) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    add(&mut tx, session, "user", question, None, asked_at).await?;
+    let id = add(&mut tx, session, "assistant", answer, Some(detail), clock::now()).await?;
+    tx.query(
+        "update chat_session set message_count = message_count + 2, last_message_at = $2
+         where id = $1",
+    )
+    .bind(session)
+    .bind(clock::now())
+    .run()
+    .await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+async fn add(
+    tx: &mut Tx,
+    session: i64,
+    role: &'static str,
+    content: &str,
+    detail: Option<Value>,
+    at: DateTime<Utc>,
+) -> Result<i64> {
+    Ok(tx
+        .query(
+            "insert into chat_message (session_id, role, content, detail, created_at)
+             values ($1, $2, $3, $4, $5) returning id",
+        )
+        .bind(session)
+        .bind(role)
+        .bind(content.replace('\0', "\u{fffd}"))
+        .bind(detail.map(Json))
+        .bind(at)
+        .scalar()
+        .await?)
+}
+
+/// Gives a session another title.
+pub(super) async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Result<()> {
+    let title = title.trim();
+    if title.is_empty() || title.chars().count() > MAX_TITLE {
+        return Err(Error::Invalid(format!("title must have 1 to {MAX_TITLE} characters")));
+    }
+    let changed = db
+        .query(
+            "update chat_session set title = $4
+             where id = $1 and organization_id = $2 and owner = $3",
+        )
+        .bind(id)
+        .bind(owner.organization)
+        .bind(owner.name.as_str())
+        .bind(title)
+        .run()
+        .await?;
+    if changed == 1 { Ok(()) } else { Err(Error::NotFound("session")) }
+}
+
+/// Removes a session with its messages.
+pub(super) async fn remove(db: &Db, owner: &Owner, id: i64) -> Result<()> {
+    find(db, owner, id).await?.ok_or(Error::NotFound("session"))?;
+    let mut tx = db.begin().await?;
+    tx.query("delete from chat_message where session_id = $1").bind(id).run().await?;
+    tx.query("delete from chat_session where id = $1").bind(id).run().await?;
+    tx.commit().await?;
+    Ok(())
+}

@@ -1,0 +1,186 @@
+//! `lux demo`: the service on a temporary database, watching log files that grow while
+//! recorded faults are replayed into them, next to a small shop that really is broken.
+//! A newcomer sees question, cause, proof and fix within a minute.
+
+mod replay;
+mod shop;
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anstyle::Style;
+use http::Method;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::client::Client;
+use crate::{
+    auth::{OrganizationId, Role, token},
+    config::{Config, Overrides},
+    outbound::Outbound,
+    serve,
+};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// End after the tour instead of serving on
+    #[arg(long)]
+    once: bool,
+    /// How many log lines a second are replayed
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pace: u32,
+}
+
+/// How long a step may wait for lines to be read or an answer to come.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
+    let folder = Folder::make()?;
+    let shop = shop::Shop::open(&folder.0).await?;
+    let shutdown = CancellationToken::new();
+    serve::cancel_on_signal(shutdown.clone())?;
+
+    let file = folder.0.join("lux.toml");
+    fs::write(&file, configuration(&folder.0, shop.address()))?;
+    // Nothing of the host's own settings may leak into the demonstration, but for where
+    // it listens.
+    let mut flags = given.flags;
+    flags.retain(|name, _| *name == "listen");
+    flags.entry("listen").or_insert_with(|| "127.0.0.1:0".to_owned());
+    let config = Config::load(Overrides { file: Some(file), flags, ..Overrides::default() })?;
+    let listener = serve::bind(config.listen).await?;
+    let address = listener.local_addr()?;
+    let (app, features) = serve::start(config, shutdown.clone()).await?;
+    let admin = token::create(&app.db, OrganizationId::FIRST, Role::Admin, "demo", None).await?;
+    let ingest = token::create(&app.db, OrganizationId::FIRST, Role::Ingest, "shop", None).await?;
+    let server = tokio::spawn(serve::serve(app, features, listener));
+
+    let base = format!("http://{address}");
+    let client = Client::new(Outbound::new()?, base.clone(), admin.clone());
+    let mut out = super::out();
+    writeln!(out, "listening on {base}")?;
+    let toured = tokio::select! {
+        toured = tour(&client, &folder.0, &shop, &ingest, args.pace) => toured,
+        () = shutdown.cancelled() => Ok(()),
+    };
+    if toured.is_ok() && !args.once && !shutdown.is_cancelled() {
+        writeln!(
+            out,
+            "\nThe service goes on until Ctrl-C. Ask it yourself, in another terminal:\n\n  \
+             lux chat --url {base} --token {admin}"
+        )?;
+        shutdown.cancelled().await;
+    }
+    shutdown.cancel();
+    server.await??;
+    toured
+}
+
+/// One question after the other, each about a fault of its own.
+async fn tour(
+    client: &Client,
+    folder: &Path,
+    shop: &shop::Shop,
+    ingest: &str,
+    pace: u32,
+) -> anyhow::Result<()> {
+    let mut out = super::out();
+    let bold = Style::new().bold();
+    for (number, recording) in replay::RECORDINGS.iter().enumerate() {
+        writeln!(out, "\n{bold}{}. {}{bold:#}", number + 1, recording.story)?;
+        let lines = replay::replay(recording, folder, pace).await?;
+        writeln!(out, "   replayed {lines} lines of nginx, gunicorn, application and journal")?;
+        wait_for_lines(client, recording.app, lines).await?;
+        ask(client, "what is wrong?", recording.app).await?;
+    }
+    let number = replay::RECORDINGS.len() + 1;
+    writeln!(
+        out,
+        "\n{bold}{number}. A small shop runs at http://{} and customers complain{bold:#}",
+        shop.address()
+    )?;
+    let failures = shop.serve_customers(client, ingest).await?;
+    writeln!(out, "   {failures} requests failed; the shop reported its errors to Lux")?;
+    ask(client, "what is wrong?", "shop").await?;
+    ask(client, "since when, and how often?", "shop").await
+}
+
+async fn ask(client: &Client, question: &str, app: &str) -> anyhow::Result<()> {
+    let mut out = super::out();
+    let (bold, dim) = (Style::new().bold(), Style::new().dimmed());
+    writeln!(out, "\n{bold}you>{bold:#} {question} {dim}(app {app}){dim:#}\n")?;
+    let body = json!({ "message": question, "app": app });
+    let reply = client.ask(Method::POST, "/chatbot/send", Some(&body)).await?;
+    let text = reply["response"].as_str().unwrap_or_default();
+    writeln!(out, "{}", text.trim_end())?;
+    Ok(())
+}
+
+/// Waits until the service has read what was written for `app`.
+async fn wait_for_lines(client: &Client, app: &str, lines: u64) -> anyhow::Result<()> {
+    let all_read = async {
+        loop {
+            let answer = client.ask(Method::GET, "/api/diagnostics/logs/sources", None).await?;
+            let prefix = format!("{app}/");
+            let read: u64 = answer["sources"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|source| source["name"].as_str().is_some_and(|n| n.starts_with(&prefix)))
+                .filter_map(|source| source["lines"].as_u64())
+                .sum();
+            if read >= lines {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_read)
+        .await
+        .map_err(|_| anyhow::anyhow!("the service did not read the replayed lines in time"))?
+}
+
+fn configuration(folder: &Path, shop: SocketAddr) -> String {
+    let path = |name: &str| Value::from(folder.join(name).display().to_string());
+    let mut text = format!(
+        "data_dir = {}\n[log]\nfilter = \"warn\"\n[http]\nrequests_per_minute = 100000\n\
+         [[apps]]\nname = \"shop\"\nbase_url = \"http://{shop}\"\n\
+         [[sources]]\nname = \"shop/app.log\"\napp = \"shop\"\npath = {}\n",
+        path("data"),
+        path("shop.log"),
+    );
+    for recording in replay::RECORDINGS {
+        for file in replay::files(recording) {
+            let name = Value::from(format!("{}/{file}", recording.app));
+            let app = Value::from(recording.app);
+            let file = path(&format!("{}/{file}", recording.app));
+            // Writing to a String cannot fail.
+            let _ = write!(text, "[[sources]]\nname = {name}\napp = {app}\npath = {file}\n");
+        }
+    }
+    text
+}
+
+/// A folder that goes when the demonstration ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn make() -> anyhow::Result<Self> {
+        let path = std::env::temp_dir().join(format!("lux-demo-{}", std::process::id()));
+        serve::make_private_folder(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be removed now, the system's own cleaning of /tmp takes.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

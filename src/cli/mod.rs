@@ -1,0 +1,154 @@
+//! The command line. Results go to stdout, everything else to stderr; exit code 0 is
+//! success, 1 a finding or failure, 2 a mistake in the call or the set-up.
+
+mod chat;
+pub mod client;
+mod demo;
+pub mod diagnose;
+mod doctor;
+mod errors;
+pub mod eval;
+mod events;
+mod logs;
+mod token;
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use crate::{
+    config::{Config, Overrides},
+    serve,
+};
+
+/// Reads your application's errors and logs, names the cause, says what to do.
+#[derive(Parser)]
+#[command(name = "lux", version, max_term_width = 100)]
+struct Cli {
+    /// Configuration file [default: ./lux.toml, else /etc/lux/lux.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Everything Lux writes goes here [default: ./.lux, /var/lib/lux as a service]
+    #[arg(long, global = true, value_name = "DIR")]
+    data_dir: Option<String>,
+    /// sqlite:PATH or postgres://… [default: lux.db in the data directory]
+    #[arg(long, global = true, value_name = "URL", hide_env_values = true)]
+    database_url: Option<String>,
+    /// Where the service listens; port 0 lets the system choose [default: 127.0.0.1:5000]
+    #[arg(long, global = true, value_name = "ADDR:PORT")]
+    listen: Option<String>,
+    /// How Lux writes its own log
+    #[arg(long, global = true, value_name = "text|json")]
+    log_format: Option<String>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the service (what plain `lux` does)
+    Serve,
+    /// A tour: the service, recorded faults, a small broken shop, and questions about them
+    Demo(demo::Args),
+    /// Ask the running service
+    Chat(chat::Args),
+    /// What was captured: groups of errors, single events
+    Errors(errors::Args),
+    /// What the logs said lately; with -f what they say
+    Logs(logs::Args),
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(token::Command),
+    /// Show the configuration and check what Lux needs: logs, journal, database, key, disk, clock
+    Doctor(doctor::Args),
+    Diagnose(diagnose::Args),
+    Eval(eval::Args),
+    /// Bring the database's tables up to date and end
+    Migrate,
+    /// Print the OpenAPI description of the API
+    Openapi,
+    /// Print a completion script for your shell
+    Completions {
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Standard output: colours only on a terminal.
+pub fn out() -> anstream::AutoStream<io::Stdout> {
+    anstream::stdout()
+}
+
+/// Runs the program; its exit code is the process's.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        // The reader went away (`lux … | head`): nobody is left to tell.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut err = anstream::stderr();
+            // Nothing is left to do where even stderr is gone.
+            let _ = writeln!(err, "lux: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let mut overrides = Overrides::of_process();
+    overrides.file = cli.config;
+    let mut flag = |name, value: Option<String>| {
+        overrides.flags.extend(value.map(|value| (name, value)));
+    };
+    flag("data_dir", cli.data_dir);
+    flag("database_url", cli.database_url);
+    flag("log.format", cli.log_format);
+    flag("listen", cli.listen);
+    match cli.command.unwrap_or(Command::Serve) {
+        Command::Serve => {
+            let config = Config::load(overrides)?;
+            serve::log_to_stderr(&config);
+            runtime()?.block_on(serve::run(config))?;
+        }
+        Command::Demo(args) => runtime()?.block_on(demo::run(args, overrides))?,
+        Command::Chat(args) => runtime()?.block_on(chat::run(args, overrides))?,
+        Command::Errors(args) => runtime()?.block_on(errors::run(args, overrides))?,
+        Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
+        Command::Token(command) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(token::run(command, &config))?;
+        }
+        Command::Doctor(args) => return runtime()?.block_on(doctor::run(args, overrides)),
+        Command::Diagnose(args) => return Ok(diagnose::run(args)?),
+        Command::Eval(args) => return Ok(eval::run(args)?),
+        Command::Migrate => {
+            let config = Config::load(overrides)?;
+            serve::make_private_folder(&config.data_dir)?;
+            let db = runtime()?.block_on(serve::open_database(&config))?;
+            writeln!(out(), "the {} database is up to date", db.name())?;
+        }
+        Command::Openapi => {
+            writeln!(out(), "{}", crate::web::openapi().to_pretty_json()?)?;
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "lux", &mut out());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

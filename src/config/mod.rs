@@ -1,0 +1,297 @@
+//! One typed configuration: defaults < `lux.toml` < environment < flags, checked whole
+//! at the start. Why not a ready-made layering crate: those stop at the first mistake
+//! and forget where a value came from, and an operator needs both at once.
+
+mod apps;
+mod error_sources;
+mod load;
+mod parse;
+mod repair;
+mod sources;
+
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+
+use secrecy::SecretString;
+
+use load::{Loader, key};
+use parse::{
+    at_least_one, duration, filter, flag, http_url, ip_list, key_text, log_format, number,
+    socket_address, text, zone,
+};
+
+pub use apps::AppEntry;
+pub use error_sources::ErrorSource;
+pub use load::{Mistake, Origin, Overrides, Setting};
+pub use parse::LogFormat;
+pub use repair::{Action, Expect, Param, Policy, Probe, ProbeKind, Repair, Schedule};
+pub use sources::{Place, Source, SourceKind};
+
+/// Everything that can be set.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub listen: SocketAddr,
+    /// How people reach Lux from outside; links are made with it.
+    pub public_url: Option<url::Url>,
+    /// Everything Lux writes is in here.
+    pub data_dir: PathBuf,
+    pub database_url: SecretString,
+    pub database_connections: u32,
+    pub log_format: LogFormat,
+    /// A `tracing` filter: "info", "lux=debug,warn".
+    pub log_filter: String,
+    pub http: Http,
+    pub model: Model,
+    /// The Replit application, for sign-in.
+    pub repl_id: Option<String>,
+    /// The sign-in provider.
+    pub issuer_url: url::Url,
+    /// Playbooks in this folder replace the built-in ones of the same id.
+    pub playbooks_dir: Option<PathBuf>,
+    /// Bound of the window of recent records, in bytes, over all sources.
+    pub window_bytes: usize,
+    pub apps: Vec<AppEntry>,
+    pub sources: Vec<Source>,
+    pub error_sources: Vec<ErrorSource>,
+    pub probes: Vec<Probe>,
+    pub actions: Vec<Action>,
+    pub repair: Repair,
+    pub schedule: Schedule,
+    /// Each scalar setting with its value (secrets hidden) and origin.
+    pub settings: Vec<Setting>,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+/// `[http]`: limits of the server.
+#[derive(Clone, Debug)]
+pub struct Http {
+    pub max_body_bytes: usize,
+    /// For everything but streams.
+    pub request_timeout: Duration,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+    /// Requests a minute that one caller (token, else address) may make.
+    pub requests_per_minute: u32,
+    /// Error events a minute that one caller may send.
+    pub events_per_minute: u32,
+    pub max_connections: usize,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<std::net::IpAddr>,
+    /// Serve on a public address although there is no TLS here.
+    pub allow_public: bool,
+}
+
+/// `[model]`: the model behind the chat. Without a key and a base URL of one's own,
+/// the advisor answers alone.
+#[derive(Clone, Debug)]
+pub struct Model {
+    pub key: Option<SecretString>,
+    pub base_url: url::Url,
+    pub name: String,
+    pub daily_tokens: u64,
+}
+
+/// All mistakes of a configuration, at once.
+#[derive(Debug)]
+pub struct Mistakes(pub Vec<Mistake>);
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.len() {
+            1 => writeln!(f, "the configuration has a mistake:")?,
+            n => writeln!(f, "the configuration has {n} mistakes:")?,
+        }
+        for mistake in &self.0 {
+            writeln!(f, "  - {mistake}")?;
+        }
+        f.write_str("`lux doctor` shows every setting and where it comes from")
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+impl Config {
+    /// Reads and checks the whole configuration.
+    pub fn load(overrides: Overrides) -> Result<Self, Mistakes> {
+        let (config, mistakes) = Self::load_leniently(overrides);
+        if mistakes.is_empty() { Ok(config) } else { Err(Mistakes(mistakes)) }
+    }
+
+    /// The same for `lux doctor`: what is wrong has its default, and is told.
+    pub fn load_leniently(overrides: Overrides) -> (Self, Vec<Mistake>) {
+        let mut from = Loader::new(overrides);
+        let port = from.value(&key("port", &["PORT"]), "5000", number::<u16>);
+        let listen = from.value(
+            &key("listen", &["LUX_LISTEN"]).flag("--listen"),
+            &format!("127.0.0.1:{port}"),
+            socket_address,
+        );
+        // systemd sets the first for `StateDirectory=`, the second for every service.
+        let service = from
+            .environment("STATE_DIRECTORY")
+            .map(str::to_owned)
+            .or_else(|| from.environment("INVOCATION_ID").map(|_| "/var/lib/lux".to_owned()));
+        let data_dir = from.value(
+            &key("data_dir", &["LUX_DATA_DIR"]).flag("--data-dir"),
+            service.as_deref().unwrap_or("./.lux"),
+            text,
+        );
+        let data_dir = PathBuf::from(data_dir);
+        let database_url = from.value(
+            &key("database_url", &["DATABASE_URL"]).flag("--database-url").secret(),
+            &format!("sqlite:{}", data_dir.join("lux.db").display()),
+            parse::database_url,
+        );
+        let config = Self {
+            listen,
+            public_url: from.optional(&key("public_url", &["LUX_PUBLIC_URL"]), http_url),
+            data_dir,
+            database_url: database_url.into(),
+            database_connections: from.value(
+                &key("database_connections", &["LUX_DATABASE_CONNECTIONS"]),
+                "8",
+                at_least_one,
+            ),
+            log_format: from.value(
+                &key("log.format", &["LUX_LOG_FORMAT"]).flag("--log-format"),
+                "text",
+                log_format,
+            ),
+            log_filter: from.value(&key("log.filter", &["LUX_LOG"]), "info", filter),
+            http: http(&mut from),
+            model: model(&mut from),
+            repl_id: from.optional(&key("repl_id", &["REPL_ID"]), text),
+            issuer_url: from.value(
+                &key("issuer_url", &["ISSUER_URL"]),
+                "https://replit.com/oidc",
+                http_url,
+            ),
+            playbooks_dir: from
+                .optional(&key("playbooks_dir", &["LUX_PLAYBOOKS_DIR"]), text)
+                .map(PathBuf::from),
+            window_bytes: from.value(
+                &key("window_bytes", &["LUX_WINDOW_BYTES"]),
+                "67108864",
+                number::<usize>,
+            ),
+            apps: from.list("apps", |written: AppEntry, entry| {
+                written.check(entry);
+                Some(written)
+            }),
+            sources: from.list("sources", Source::check),
+            error_sources: from.list("error_sources", ErrorSource::check),
+            probes: from.list("probes", |written: Probe, entry| {
+                written.check(entry);
+                Some(written)
+            }),
+            actions: from.list("actions", |written: Action, entry| {
+                written.check(entry);
+                Some(written)
+            }),
+            repair: Repair {
+                passes: from.value(&key("repair.passes", &[]), "3", at_least_one),
+                spacing: from.value(&key("repair.spacing", &[]), "2s", duration),
+            },
+            schedule: Schedule {
+                repair: from.optional(&key("schedule.repair", &[]), text),
+                clear: from.optional(&key("schedule.clear", &[]), text),
+                clear_older_than: from.value(
+                    &key("schedule.clear_older_than", &[]),
+                    "48h",
+                    duration,
+                ),
+                timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
+            },
+            settings: Vec::new(),
+            file: from.path.clone(),
+        };
+        config.finish(from)
+    }
+
+    /// The checks that need more than one setting.
+    fn finish(mut self, mut from: Loader) -> (Self, Vec<Mistake>) {
+        from.unique("apps", self.apps.iter().map(|app| app.name.as_str()));
+        from.unique("sources", self.sources.iter().map(|source| source.name.as_str()));
+        let names = self.error_sources.iter().map(|source| source.name.as_str());
+        from.unique("error_sources", names);
+        from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
+        from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
+        if self.sources.is_empty() {
+            self.sources = Source::usual();
+        }
+        if !self.listen.ip().is_loopback() && !self.http.allow_public {
+            let text = self.listen.to_string();
+            from.mistakes.push(Mistake {
+                key: "listen".to_owned(),
+                origin: origin_of(&from.settings, "listen"),
+                problem: format!(
+                    "{text} can be reached from other machines, and Lux itself has no TLS; listen \
+                     on 127.0.0.1 behind nginx, or set http.allow_public = true \
+                     (LUX_ALLOW_PUBLIC=true) if something else protects it"
+                ),
+            });
+        }
+        from.refuse_unknown(&["LUX_CONFIG", "LUX_URL", "LUX_TOKEN"]);
+        self.settings = std::mem::take(&mut from.settings);
+        (self, from.mistakes)
+    }
+
+    /// Where the CLI reaches a server that runs on this data directory.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+}
+
+fn http(from: &mut Loader) -> Http {
+    Http {
+        max_body_bytes: from.value(
+            &key("http.max_body_bytes", &["LUX_MAX_BODY_BYTES"]),
+            "2097152",
+            number::<usize>,
+        ),
+        request_timeout: from.value(&key("http.request_timeout", &[]), "30s", duration),
+        drain_timeout: from.value(&key("http.drain_timeout", &[]), "10s", duration),
+        requests_per_minute: from.value(
+            &key("http.requests_per_minute", &["LUX_REQUESTS_PER_MINUTE"]),
+            "1200",
+            at_least_one,
+        ),
+        events_per_minute: from.value(
+            &key("http.events_per_minute", &["LUX_EVENTS_PER_MINUTE"]),
+            "6000000",
+            at_least_one,
+        ),
+        max_connections: from.value(&key("http.max_connections", &[]), "2048", number::<usize>),
+        trusted_proxies: from.value(
+            &key("http.trusted_proxies", &["LUX_TRUSTED_PROXIES"]),
+            "127.0.0.1, ::1",
+            ip_list,
+        ),
+        allow_public: from.value(&key("http.allow_public", &["LUX_ALLOW_PUBLIC"]), "false", flag),
+    }
+}
+
+fn model(from: &mut Loader) -> Model {
+    Model {
+        key: from
+            .optional(&key("model.key", &["OPENAI_API_KEY"]).secret(), key_text)
+            .map(SecretString::from),
+        base_url: from.value(
+            &key("model.base_url", &["OPENAI_BASE_URL"]),
+            "https://api.openai.com/v1",
+            http_url,
+        ),
+        name: from.value(&key("model.name", &["OPENAI_MODEL"]), "gpt-4o-mini", text),
+        daily_tokens: from.value(&key("model.daily_tokens", &[]), "2000000", number::<u64>),
+    }
+}
+
+fn origin_of(settings: &[Setting], name: &str) -> String {
+    settings
+        .iter()
+        .find(|setting| setting.key == name)
+        .map_or_else(|| "default".to_owned(), |setting| setting.origin.to_string())
+}
+
+#[cfg(test)]
+mod tests;

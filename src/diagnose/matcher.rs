@@ -1,0 +1,219 @@
+//! All signals of all playbooks as one search: one automaton over the literals,
+//! and the costlier conditions only where a literal was found.
+
+use std::{collections::HashMap, sync::OnceLock};
+
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use regex::Regex;
+
+use super::{
+    playbook::{Playbook, Signal},
+    traceback::{self, Raised, Rank},
+};
+use crate::error::{Error, Result};
+
+/// The compiled signals.
+pub(crate) struct Matcher {
+    automaton: AhoCorasick,
+    /// For each literal the signals that wait for it.
+    waiting: Vec<Vec<u32>>,
+    pub signals: Vec<Compiled>,
+    by_exception: HashMap<String, Vec<u32>>,
+}
+
+/// One signal, ready to be tried.
+pub(crate) struct Compiled {
+    /// Index of its playbook.
+    pub playbook: usize,
+    pub rule: Signal,
+    regex: Option<Pattern>,
+    capture: Option<Pattern>,
+    record: Option<Pattern>,
+    /// Indices of the playbooks that `near` and `unless` name.
+    pub near: Option<usize>,
+    pub unless: Option<usize>,
+}
+
+/// An expression that is compiled when it is first needed: most playbooks wait for a
+/// fault that this host will never have, and hundreds of compiled expressions would
+/// cost more memory and time at the start than all the rest.
+pub(crate) struct Pattern {
+    text: String,
+    compiled: OnceLock<Option<Regex>>,
+}
+
+impl Pattern {
+    fn new(text: &str) -> Self {
+        Self { text: text.to_owned(), compiled: OnceLock::new() }
+    }
+
+    /// `None` for what is no expression; playbooks are checked before they come here.
+    fn get(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
+    }
+}
+
+/// Where a signal matched in a text.
+#[derive(Clone, Debug)]
+pub(crate) struct Found {
+    pub signal: u32,
+    /// Byte offset of the literal (or exception) that was found.
+    pub at: usize,
+    /// Found in the unescaped message of a JSON record, not in the record as written.
+    pub clear: bool,
+    pub captures: Vec<(String, String)>,
+}
+
+impl Matcher {
+    pub(crate) fn new(playbooks: &[Playbook]) -> Result<Self> {
+        let index_of = |name: &String| playbooks.iter().position(|other| other.id == *name);
+        let pattern = |text: &Option<String>| text.as_deref().map(Pattern::new);
+        let mut literals: Vec<&str> = Vec::new();
+        let mut waiting: Vec<Vec<u32>> = Vec::new();
+        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut by_exception: HashMap<String, Vec<u32>> = HashMap::new();
+        let mut signals = Vec::new();
+        for (playbook, book) in playbooks.iter().enumerate() {
+            for signal in &book.signals {
+                let number = u32::try_from(signals.len()).unwrap_or(u32::MAX);
+                for literal in &signal.any {
+                    let place = *places.entry(literal).or_insert_with(|| {
+                        literals.push(literal);
+                        waiting.push(Vec::new());
+                        literals.len() - 1
+                    });
+                    waiting[place].push(number);
+                }
+                for name in &signal.exception {
+                    by_exception.entry(name.clone()).or_default().push(number);
+                }
+                signals.push(Compiled {
+                    playbook,
+                    rule: signal.clone(),
+                    regex: pattern(&signal.regex),
+                    capture: pattern(&signal.capture),
+                    record: pattern(&signal.record),
+                    near: signal.near.as_ref().and_then(index_of),
+                    unless: signal.unless.as_ref().and_then(index_of),
+                });
+            }
+        }
+        let automaton = AhoCorasick::builder()
+            .match_kind(MatchKind::Standard)
+            .kind(Some(AhoCorasickKind::DFA))
+            .build(&literals)
+            .map_err(|error| Error::invalid(format!("the playbooks' literals: {error}")))?;
+        Ok(Self { automaton, waiting, signals, by_exception })
+    }
+
+    /// The signals whose texts are in `text`; each is found once. Of a record with
+    /// tracebacks (`chain`) the last line is taken that names an exception and matches,
+    /// and lines of code only where nothing else does.
+    pub(crate) fn search(
+        &self,
+        text: &str,
+        clear: bool,
+        chain: &[Raised<'_>],
+        found: &mut Vec<Found>,
+    ) {
+        for hit in self.automaton.find_overlapping_iter(text) {
+            for &number in &self.waiting[hit.pattern().as_usize()] {
+                let known = found.iter().position(|other| other.signal == number);
+                if let Some(known) = known {
+                    let (old, new) = (found[known].at, hit.start());
+                    let better = found[known].clear == clear && !chain.is_empty() && {
+                        let new = traceback::rank(text, chain, new);
+                        new > Rank::Message && new >= traceback::rank(text, chain, old)
+                            || new > traceback::rank(text, chain, old)
+                    };
+                    if !better {
+                        continue;
+                    }
+                }
+                if let Some(captures) = self.signals[number as usize].holds(text, hit.start()) {
+                    let new = Found { signal: number, at: hit.start(), clear, captures };
+                    match known {
+                        Some(known) => found[known] = new,
+                        None => found.push(new),
+                    }
+                }
+            }
+        }
+        let Some(last) = chain.last() else { return };
+        for hit in found.iter_mut().filter(|hit| hit.clear == clear) {
+            // a signal that looks at the whole record says little by its one line
+            let whole = self.signals[hit.signal as usize].record.is_some();
+            let rank = traceback::rank(text, chain, hit.at);
+            if rank == Rank::Code || whole && rank == Rank::Message {
+                hit.at = last.line.as_ptr() as usize - text.as_ptr() as usize;
+            }
+        }
+    }
+
+    /// The signals that wait for an exception of this type, whose line is at `at`.
+    pub(crate) fn raised(
+        &self,
+        name: &str,
+        text: &str,
+        at: usize,
+        clear: bool,
+        found: &mut Vec<Found>,
+    ) {
+        for &number in self.by_exception.get(name).into_iter().flatten() {
+            if found.iter().any(|other| other.signal == number) {
+                continue;
+            }
+            if let Some(captures) = self.signals[number as usize].holds(text, at) {
+                found.push(Found { signal: number, at, clear, captures });
+            }
+        }
+    }
+}
+
+impl Compiled {
+    /// Whether it depends on other records.
+    pub(crate) fn is_conditional(&self) -> bool {
+        self.near.is_some() || self.unless.is_some()
+    }
+
+    /// Whether the remaining conditions on the text hold; the captures if so.
+    fn holds(&self, text: &str, at: usize) -> Option<Vec<(String, String)>> {
+        if !self.rule.all.iter().all(|literal| text.contains(literal.as_str()))
+            || self.rule.none.iter().any(|literal| text.contains(literal.as_str()))
+            || compiled(self.record.as_ref()).is_some_and(|record| !record.is_match(text))
+        {
+            return None;
+        }
+        let line = &text[line_of(text, at)];
+        let mut values = Vec::new();
+        if let Some(regex) = compiled(self.regex.as_ref()) {
+            named(regex, &regex.captures(line)?, &mut values);
+        }
+        if let Some(regex) = compiled(self.capture.as_ref())
+            && let Some(captures) = regex.captures(line)
+        {
+            named(regex, &captures, &mut values);
+        }
+        Some(values)
+    }
+}
+
+fn compiled(pattern: Option<&Pattern>) -> Option<&Regex> {
+    pattern.and_then(Pattern::get)
+}
+
+fn named(regex: &Regex, captures: &regex::Captures<'_>, into: &mut Vec<(String, String)>) {
+    for name in regex.capture_names().flatten() {
+        if let Some(value) = captures.name(name) {
+            into.push((name.to_owned(), value.as_str().chars().take(200).collect()));
+        }
+    }
+}
+
+/// The range of the line that holds byte `at`.
+pub(crate) fn line_of(text: &str, at: usize) -> std::ops::Range<usize> {
+    let bytes = text.as_bytes();
+    let start = memchr::memrchr(b'\n', &bytes[..at]).map_or(0, |newline| newline + 1);
+    let end = memchr::memchr(b'\n', &bytes[at..]).map_or(bytes.len(), |newline| at + newline);
+    start..end
+}

@@ -1,0 +1,383 @@
+//! The one writer: many requests, one transaction, each answered after its commit.
+
+use std::{
+    ops::Range,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Fingerprint, NewEvent,
+    store::write::{Item, write},
+};
+use crate::{
+    auth::OrganizationId,
+    clock,
+    db::{self, Db, Failure, failure},
+    error::{Error, Result},
+};
+
+/// Requests that may wait.
+const QUEUE: usize = 10_000;
+/// What waiting requests may hold, in KiB.
+const QUEUE_KIB: usize = 64 * 1024;
+/// A transaction takes no further request once it holds this many events …
+const BATCH_EVENTS: usize = 2000;
+/// … or this many bytes.
+const BATCH_BYTES: usize = 8 << 20;
+/// How often a transaction is tried while the database is busy or away.
+const TRIES: u32 = 3;
+/// Pause before the second try; it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long one try may take.
+const TRY: Duration = Duration::from_secs(5);
+
+/// How often the writer lets others run to gather a batch.
+const GATHER: usize = 4;
+
+/// Records events. Cheap to clone; all clones feed one writer.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    jobs: mpsc::Sender<Job>,
+    room: Arc<Semaphore>,
+    state: Arc<State>,
+    stop: CancellationToken,
+    stopped: CancellationToken,
+}
+
+/// How the writer is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Doing {
+    /// Waiting for the writer, in KiB.
+    pub queued_kib: usize,
+    /// Events stored since the start.
+    pub stored: u64,
+    /// Events turned away since the start because the queue was full or the database away.
+    pub turned_away: u64,
+    /// Since when the database has not taken events, and why.
+    pub failing: Option<(DateTime<Utc>, &'static str)>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stored: AtomicU64,
+    turned_away: AtomicU64,
+    failing: Mutex<Option<(DateTime<Utc>, &'static str)>>,
+}
+
+#[derive(Debug)]
+struct Job {
+    items: Vec<Item>,
+    answer: oneshot::Sender<Vec<Outcome>>,
+    /// Held until the answer is given.
+    _room: OwnedSemaphorePermit,
+}
+
+type Outcome = Result<i64, Refusal>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    Away,
+    Full,
+    /// The database cannot store these values.
+    Poison,
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Poison => {
+                Self::invalid("the database refused the values of this event; it was not stored")
+            }
+            refusal => Self::Unavailable(refusal.text().into()),
+        }
+    }
+}
+
+impl Refusal {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Away => "the database does not answer; the event was not stored, send it again",
+            Self::Full => {
+                "the disk of the database is full; free some space. The event was not stored"
+            }
+            Self::Poison => "the database refused an event's values",
+        }
+    }
+}
+
+impl Capture {
+    /// Starts the writer.
+    pub fn start(db: Db) -> Self {
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let capture = Self {
+            jobs,
+            room: Arc::new(Semaphore::new(QUEUE_KIB)),
+            state: Arc::default(),
+            stop: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        };
+        let writer = Writer { db, state: Arc::clone(&capture.state) };
+        let (stop, stopped) = (capture.stop.clone(), capture.stopped.clone().drop_guard());
+        tokio::spawn(async move {
+            writer.run(waiting, stop).await;
+            drop(stopped);
+        });
+        capture
+    }
+
+    /// Checks, fingerprints and stores events; returns once they are committed.
+    ///
+    /// One outcome for each event, in order: its id, or why it is not stored
+    /// ([`Error::Invalid`]: mend it; [`Error::Unavailable`]: send it again).
+    pub async fn record(
+        &self,
+        organization: OrganizationId,
+        events: Vec<NewEvent>,
+    ) -> Vec<Result<i64>> {
+        let now = clock::now();
+        let mut items = Vec::with_capacity(events.len());
+        let mut outcomes: Vec<Option<Result<i64>>> = Vec::with_capacity(events.len());
+        for event in events {
+            match event.check(now) {
+                Ok(event) => {
+                    let fingerprint = Fingerprint::of(&event);
+                    items.push(Item { organization, event, fingerprint, row: None });
+                    outcomes.push(None);
+                }
+                Err(refused) => outcomes.push(Some(Err(refused))),
+            }
+        }
+        let count = items.len();
+        let mut stored = match self.store(items).await {
+            Ok(stored) => stored.into_iter().map(|outcome| outcome.map_err(Error::from)).collect(),
+            Err(full) => vec![Err(full)],
+        }
+        .into_iter();
+        debug_assert!(count == 0 || stored.len() > 0);
+        outcomes
+            .into_iter()
+            .map(|outcome| match outcome {
+                Some(refused) => refused,
+                None => stored.next().unwrap_or_else(|| Err(queue_full())),
+            })
+            .collect()
+    }
+
+    async fn store(&self, items: Vec<Item>) -> Result<Vec<Outcome>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let count = items.len();
+        let turn_away = || {
+            self.state.turned_away.fetch_add(count as u64, Ordering::Relaxed);
+            metrics::counter!("lux_events_turned_away_total").increment(count as u64);
+        };
+        let kib = size(&items).div_ceil(1024).min(QUEUE_KIB);
+        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+            turn_away();
+            return Err(queue_full());
+        };
+        let (answer, answered) = oneshot::channel();
+        if self.jobs.try_send(Job { items, answer, _room: room }).is_err() {
+            turn_away();
+            return Err(queue_full());
+        }
+        let outcomes = answered.await.map_err(|_| {
+            Error::Unavailable("Lux is shutting down; the event was not stored".into())
+        })?;
+        Ok(outcomes)
+    }
+
+    /// How the writer is doing.
+    pub fn doing(&self) -> Doing {
+        let failing = self.state.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        Doing {
+            queued_kib: QUEUE_KIB - self.room.available_permits(),
+            stored: self.state.stored.load(Ordering::Relaxed),
+            turned_away: self.state.turned_away.load(Ordering::Relaxed),
+            failing: *failing,
+        }
+    }
+
+    /// Stores what waits, then ends the writer. Later events are turned away.
+    pub async fn drain(&self) {
+        self.stop.cancel();
+        self.stopped.cancelled().await;
+    }
+}
+
+fn queue_full() -> Error {
+    Error::Unavailable(
+        "too many events are waiting to be stored; this one was not, send it again".into(),
+    )
+}
+
+fn size(items: &[Item]) -> usize {
+    items.iter().map(|item| item.event.size()).sum()
+}
+
+struct Writer {
+    db: Db,
+    state: Arc<State>,
+}
+
+impl Writer {
+    async fn run(self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
+        loop {
+            let first = tokio::select! {
+                job = waiting.recv() => job,
+                () = stop.cancelled(), if !waiting.is_closed() => {
+                    waiting.close();
+                    continue;
+                }
+            };
+            let Some(first) = first else { return };
+            let (mut events, mut bytes) = (first.items.len(), size(&first.items));
+            let mut jobs = vec![first];
+            // Callers that were just answered come back at once: those that are on their way
+            // ride along, or every second batch would hold one event.
+            for _ in 0..GATHER {
+                let before = jobs.len();
+                while events < BATCH_EVENTS
+                    && bytes < BATCH_BYTES
+                    && let Ok(job) = waiting.try_recv()
+                {
+                    events += job.items.len();
+                    bytes += size(&job.items);
+                    jobs.push(job);
+                }
+                if jobs.len() > before || before == 1 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            self.store(jobs).await;
+        }
+    }
+
+    async fn store(&self, jobs: Vec<Job>) {
+        let items: Vec<&Item> = jobs.iter().flat_map(|job| &job.items).collect();
+        let outcomes = self.outcomes(&items).await;
+        let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
+        let lost = outcomes.len() as u64 - stored;
+        self.state.stored.fetch_add(stored, Ordering::Relaxed);
+        self.state.turned_away.fetch_add(lost, Ordering::Relaxed);
+        metrics::counter!("lux_events_stored_total").increment(stored);
+        if lost > 0 {
+            metrics::counter!("lux_events_turned_away_total").increment(lost);
+        }
+        let mut outcomes = outcomes.into_iter();
+        for job in jobs {
+            let own = outcomes.by_ref().take(job.items.len()).collect();
+            // Nobody may be waiting any more; the events are stored all the same.
+            let _ = job.answer.send(own);
+        }
+    }
+
+    /// Stores all in one transaction. If the database refuses a value, halves are
+    /// tried, until the poisonous event stands alone and the others are stored.
+    async fn outcomes(&self, items: &[&Item]) -> Vec<Outcome> {
+        let mut outcomes: Vec<Outcome> = vec![Err(Refusal::Away); items.len()];
+        let mut ranges: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
+        while let Some(range) = ranges.pop() {
+            match self.persist(&items[range.clone()]).await {
+                Ok(ids) => {
+                    for (outcome, id) in outcomes[range].iter_mut().zip(ids) {
+                        *outcome = Ok(id);
+                    }
+                }
+                Err(Refusal::Poison) if range.len() > 1 => {
+                    let middle = range.start + range.len() / 2;
+                    ranges.push(middle..range.end);
+                    ranges.push(range.start..middle);
+                }
+                Err(Refusal::Poison) => outcomes[range.start] = Err(Refusal::Poison),
+                Err(refusal) => {
+                    // The rest would only wait for the same.
+                    ranges.push(range);
+                    for range in ranges.drain(..) {
+                        outcomes[range].fill(Err(refusal));
+                    }
+                }
+            }
+        }
+        outcomes
+    }
+
+    async fn persist(&self, items: &[&Item]) -> Result<Vec<i64>, Refusal> {
+        let mut pause = PAUSE;
+        let mut refusal = Refusal::Away;
+        for attempt in 1..=TRIES {
+            match tokio::time::timeout(TRY, self.attempt(items)).await {
+                Ok(Ok(ids)) => {
+                    self.note(None);
+                    return Ok(ids);
+                }
+                Ok(Err(Attempt::Failed(error))) => match failure(&error) {
+                    Failure::Statement => {
+                        tracing::warn!(%error, events = items.len(), "a batch was refused");
+                        return Err(Refusal::Poison);
+                    }
+                    Failure::Full => {
+                        refusal = Refusal::Full;
+                        tracing::error!(%error, "the disk of the database is full");
+                        break;
+                    }
+                    Failure::Busy | Failure::Away => {
+                        tracing::warn!(%error, attempt, "events could not be stored");
+                    }
+                },
+                // Whether it was committed nobody knows; a second try could store it twice.
+                Ok(Err(Attempt::Commit(error))) => {
+                    tracing::error!(%error, "the commit of a batch failed");
+                    if failure(&error) == Failure::Full {
+                        refusal = Refusal::Full;
+                    }
+                    break;
+                }
+                Err(_) => {
+                    tracing::error!("the database did not store a batch in time");
+                    break;
+                }
+            }
+            if attempt < TRIES {
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+        }
+        self.note(Some(refusal));
+        Err(refusal)
+    }
+
+    async fn attempt(&self, items: &[&Item]) -> Result<Vec<i64>, Attempt> {
+        let mut tx = self.db.begin().await?;
+        let ids = write(&mut tx, items).await?;
+        tx.commit().await.map_err(Attempt::Commit)?;
+        Ok(ids)
+    }
+
+    fn note(&self, refusal: Option<Refusal>) {
+        let mut failing = self.state.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        *failing = refusal
+            .map(|refusal| (failing.map_or_else(clock::now, |(since, _)| since), refusal.text()));
+    }
+}
+
+enum Attempt {
+    Failed(db::Error),
+    Commit(db::Error),
+}
+
+impl From<db::Error> for Attempt {
+    fn from(error: db::Error) -> Self {
+        Self::Failed(error)
+    }
+}

@@ -1,0 +1,385 @@
+//! A captured error: as a program reports it, and as it is kept.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    error::{Error, Result},
+    logs::Severity,
+};
+
+/// Longest `error_type`, in bytes.
+pub const MAX_TYPE: usize = 255;
+/// Longest `error_message` that is kept, in bytes; the rest is cut and counted.
+pub const MAX_MESSAGE: usize = 16 * 1024;
+/// Longest `error_stack` that is kept, in bytes; what is too much is cut out of the middle.
+pub const MAX_STACK: usize = 256 * 1024;
+/// Longest `endpoint` that is kept, in bytes.
+pub const MAX_ENDPOINT: usize = 2000;
+/// Longest `method`, in bytes.
+pub const MAX_METHOD: usize = 20;
+/// Longest `user_id`, in bytes.
+pub const MAX_USER: usize = 255;
+/// Longest `app`, in bytes.
+pub const MAX_APP: usize = 100;
+/// How far a reporting program's clock may be ahead; a later time is set to now.
+const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// 2000-01-01: earlier times come from clocks that were never set.
+const EARLIEST: i64 = 946_684_800;
+
+/// An error as a program reports it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
+pub struct NewEvent {
+    /// The exception's class: "ValueError", "psycopg2.OperationalError". At most 255 bytes.
+    pub error_type: String,
+    /// What it said. Kept up to 16 KiB.
+    pub error_message: String,
+    /// The traceback as text. Kept up to 256 KiB: its beginning and its end.
+    pub error_stack: Option<String>,
+    /// The path that failed ("/checkout"). Data: Lux never calls it because of an event.
+    pub endpoint: Option<String>,
+    /// The request's method.
+    pub method: Option<String>,
+    /// Default: error.
+    pub severity: Option<Severity>,
+    /// Who was affected, in the application's own terms.
+    pub user_id: Option<String>,
+    /// When it happened; default: now. A time without zone is UTC.
+    pub created_at: Option<DateTime<Utc>>,
+    /// Which monitored application; default: the unnamed one.
+    pub app: Option<String>,
+}
+
+/// A checked and bounded event, ready to be fingerprinted and stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    pub error_type: String,
+    pub error_message: String,
+    pub error_stack: Option<String>,
+    pub endpoint: Option<String>,
+    pub method: Option<String>,
+    pub user_id: Option<String>,
+    pub severity: Severity,
+    pub created_at: DateTime<Utc>,
+    /// "" is the unnamed application.
+    pub app: String,
+}
+
+/// Every field takes any JSON, so that a refusal can name the field.
+#[derive(Deserialize)]
+struct Fields {
+    error_type: Option<Value>,
+    error_message: Option<Value>,
+    error_stack: Option<Value>,
+    endpoint: Option<Value>,
+    method: Option<Value>,
+    severity: Option<Value>,
+    user_id: Option<Value>,
+    created_at: Option<Value>,
+    app: Option<Value>,
+}
+
+impl NewEvent {
+    /// Reads one JSON object; unknown fields are passed over.
+    ///
+    /// A refusal is one sentence that names the field.
+    pub fn from_json(json: &str) -> Result<Self> {
+        let refused = |why: &str| {
+            Error::invalid(format!("an event is a JSON object with named fields ({why})"))
+        };
+        // serde would take an array for the fields in their order.
+        if !json.trim_start().starts_with('{') {
+            return Err(refused("this is none"));
+        }
+        let fields: Fields =
+            serde_json::from_str(json).map_err(|error| refused(&error.to_string()))?;
+        Ok(Self {
+            error_type: required("error_type", fields.error_type)?,
+            error_message: required("error_message", fields.error_message)?,
+            error_stack: optional("error_stack", fields.error_stack)?,
+            endpoint: optional("endpoint", fields.endpoint)?,
+            method: optional("method", fields.method)?,
+            severity: severity(fields.severity)?,
+            user_id: match fields.user_id {
+                Some(Value::Number(number)) => Some(number.to_string()),
+                other => optional("user_id", other)?,
+            },
+            created_at: time(fields.created_at)?,
+            app: optional("app", fields.app)?,
+        })
+    }
+
+    /// Checks and bounds what a program sent over HTTP: long texts are cut, a clock
+    /// that is ahead is set to `now`, anything else that makes no sense is refused.
+    pub fn check(self, now: DateTime<Utc>) -> Result<Event> {
+        if self.error_type.trim().is_empty() {
+            return Err(Error::invalid("error_type is empty; name the exception's class"));
+        }
+        within("error_type", &self.error_type, MAX_TYPE)?;
+        for (field, value, most) in [
+            ("method", &self.method, MAX_METHOD),
+            ("user_id", &self.user_id, MAX_USER),
+            ("app", &self.app, MAX_APP),
+        ] {
+            if let Some(value) = value {
+                within(field, value, most)?;
+            }
+        }
+        if let Some(method) = &self.method
+            && !method.trim().bytes().all(|b| b.is_ascii_alphabetic() || b == b'-')
+        {
+            return Err(Error::invalid("method is not an HTTP method such as GET or POST"));
+        }
+        if let Some(at) = self.created_at
+            && at.timestamp() < EARLIEST
+        {
+            return Err(Error::invalid(format!(
+                "created_at is {at}, before the year 2000; send the time the error happened, or leave it out"
+            )));
+        }
+        Ok(self.fit(now))
+    }
+
+    /// Makes the best of any event: used where nobody can be told to mend it
+    /// (rows that another program wrote).
+    pub fn fit(self, now: DateTime<Utc>) -> Event {
+        let error_type = one_line(&self.error_type, MAX_TYPE);
+        let created_at = self
+            .created_at
+            .filter(|at| at.timestamp() >= EARLIEST && *at <= now + MAX_AHEAD)
+            .unwrap_or(now);
+        let line = |value: Option<String>, most| {
+            value.map(|value| one_line(&value, most)).filter(|value| !value.is_empty())
+        };
+        Event {
+            error_type: if error_type.is_empty() { "Error".into() } else { error_type },
+            error_message: head(clean(self.error_message), MAX_MESSAGE),
+            error_stack: self
+                .error_stack
+                .map(clean)
+                .filter(|stack| !stack.trim().is_empty())
+                .map(|stack| ends(stack, MAX_STACK)),
+            endpoint: line(self.endpoint, MAX_ENDPOINT),
+            method: line(self.method, MAX_METHOD).map(|method| method.to_ascii_uppercase()),
+            user_id: line(self.user_id, MAX_USER),
+            severity: self.severity.unwrap_or(Severity::Error),
+            created_at,
+            app: line(self.app, MAX_APP).unwrap_or_default(),
+        }
+    }
+}
+
+impl Event {
+    /// The endpoint without its query.
+    pub fn path(&self) -> Option<&str> {
+        self.endpoint.as_deref().and_then(|endpoint| endpoint.split(['?', '#']).next())
+    }
+
+    /// About how much memory and disk it takes, in bytes.
+    pub fn size(&self) -> usize {
+        let optional = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        256 + self.error_type.len()
+            + self.error_message.len()
+            + optional(&self.error_stack)
+            + optional(&self.endpoint)
+            + optional(&self.user_id)
+    }
+}
+
+/// Reads the times that programs write: RFC 3339, or SQL's and Python's forms, which
+/// without a zone are UTC.
+pub fn parse_time(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.to_utc());
+    }
+    if let Ok(at) = DateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f%#z") {
+        return Some(at.to_utc());
+    }
+    ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M"]
+        .into_iter()
+        .find_map(|form| NaiveDateTime::parse_from_str(text, form).ok())
+        .map(|at| at.and_utc())
+}
+
+fn required(field: &str, value: Option<Value>) -> Result<String> {
+    optional(field, value)?
+        .ok_or_else(|| Error::invalid(format!("{field} is missing; every event has a {field}")))
+}
+
+fn optional(field: &str, value: Option<Value>) -> Result<Option<String>> {
+    match value {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(Error::invalid(format!("{field} is not a string"))),
+    }
+}
+
+fn severity(value: Option<Value>) -> Result<Option<Severity>> {
+    optional("severity", value)?
+        .map(|text| {
+            text.parse().map_err(|_| {
+                Error::invalid("severity is none of debug, info, notice, warning, error, critical")
+            })
+        })
+        .transpose()
+}
+
+fn time(value: Option<Value>) -> Result<Option<DateTime<Utc>>> {
+    let at = match value {
+        // Seconds since 1970, as Python's time.time() gives them.
+        Some(Value::Number(seconds)) => {
+            #[expect(clippy::cast_possible_truncation, reason = "a float cast saturates")]
+            let micros = seconds.as_f64().map(|seconds| (seconds * 1e6) as i64);
+            micros.and_then(DateTime::from_timestamp_micros)
+        }
+        other => match optional("created_at", other)? {
+            None => return Ok(None),
+            Some(text) => parse_time(&text),
+        },
+    };
+    let at =
+        at.ok_or_else(|| Error::invalid("created_at is not a time such as 2026-01-31T12:00:00Z"))?;
+    Ok(Some(chrono::SubsecRound::trunc_subsecs(at, 6)))
+}
+
+fn within(field: &str, value: &str, most: usize) -> Result<()> {
+    if value.len() > most {
+        return Err(Error::invalid(format!(
+            "{field} is {} bytes long; at most {most} are taken",
+            value.len()
+        )));
+    }
+    Ok(())
+}
+
+/// Removes NUL, which PostgreSQL's text cannot hold.
+fn clean(text: String) -> String {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}") } else { text }
+}
+
+/// Control characters become blanks: such a value is shown in one line.
+fn one_line(text: &str, most: usize) -> String {
+    let cut = &text[..text.floor_char_boundary(most)];
+    let line = cut.replace(char::is_control, " ");
+    line.trim().to_owned()
+}
+
+fn head(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let kept = text.floor_char_boundary(most);
+        let rest = text.len() - kept;
+        text.truncate(kept);
+        text.push_str("… [");
+        text.push_str(&rest.to_string());
+        text.push_str(" bytes cut]");
+    }
+    text
+}
+
+/// Keeps both ends: a traceback says at its end what was raised, and at its
+/// beginning (JavaScript, Java) or before the first "caused" (Python) where.
+fn ends(text: String, most: usize) -> String {
+    if text.len() <= most {
+        return text;
+    }
+    let head = text.floor_char_boundary(most / 2);
+    let tail = text.ceil_char_boundary(text.len() - most / 2);
+    format!("{}\n… [{} bytes cut] …\n{}", &text[..head], tail - head, &text[tail..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn now() -> DateTime<Utc> {
+        parse_time("2026-01-31T12:00:00Z").unwrap()
+    }
+
+    #[test]
+    fn a_refusal_names_its_field() {
+        for (json, field) in [
+            (r#"{"error_message": "m"}"#, "error_type"),
+            (r#"{"error_type": "T"}"#, "error_message"),
+            (r#"{"error_type": 5, "error_message": "m"}"#, "error_type"),
+            (r#"{"error_type": "  ", "error_message": "m"}"#, "error_type"),
+            (r#"{"error_type": "T", "error_message": "m", "error_stack": []}"#, "error_stack"),
+            (r#"{"error_type": "T", "error_message": "m", "severity": "dire"}"#, "severity"),
+            (r#"{"error_type": "T", "error_message": "m", "created_at": "soon"}"#, "created_at"),
+            (r#"{"error_type": "T", "error_message": "m", "created_at": 12}"#, "created_at"),
+            (r#"{"error_type": "T", "error_message": "m", "created_at": 1e300}"#, "created_at"),
+            (r#"{"error_type": "T", "error_message": "m", "method": "GET /x"}"#, "method"),
+            (r#"{"error_type": "T", "error_message": "m", "user_id": {}}"#, "user_id"),
+            ("[1]", "an event is a JSON object"),
+            (r#""text""#, "an event is a JSON object"),
+        ] {
+            let refused = NewEvent::from_json(json).and_then(|event| event.check(now()));
+            let text = refused.expect_err(json).to_string();
+            assert!(text.contains(field), "{json}: {text}");
+        }
+    }
+
+    #[test]
+    fn long_texts_are_cut_and_say_so() {
+        let event = NewEvent {
+            error_type: "T".into(),
+            error_message: "é".repeat(MAX_MESSAGE),
+            error_stack: Some(format!("start{}end", "ü".repeat(MAX_STACK))),
+            ..NewEvent::default()
+        };
+        let event = event.check(now()).unwrap();
+        assert!(event.error_message.len() < MAX_MESSAGE + 40);
+        assert!(event.error_message.ends_with("bytes cut]"));
+        let stack = event.error_stack.unwrap();
+        assert!(stack.len() < MAX_STACK + 40);
+        assert!(stack.starts_with("start") && stack.ends_with("end"));
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_is_set_to_now() {
+        let ahead = |hours| NewEvent {
+            error_type: "T".into(),
+            created_at: Some(now() + TimeDelta::hours(hours)),
+            ..NewEvent::default()
+        };
+        assert_eq!(ahead(2).check(now()).unwrap().created_at, now());
+        assert_eq!(ahead(-2).check(now()).unwrap().created_at, now() - TimeDelta::hours(2));
+    }
+
+    #[test]
+    fn times_of_many_programs_are_read() {
+        for text in [
+            "2026-01-31T12:00:00Z",
+            "2026-01-31T13:00:00+01:00",
+            "2026-01-31 12:00:00",
+            "2026-01-31 12:00:00.000000",
+            "2026-01-31T12:00:00",
+            "2026-01-31 12:00:00+00",
+            "2026-01-31 12:00:00.0+00:00",
+        ] {
+            assert_eq!(parse_time(text), Some(now()), "{text}");
+        }
+        let event =
+            r#"{"error_type":"T","error_message":"m","created_at":1769860800.25,"user_id":7}"#;
+        let event = NewEvent::from_json(event).unwrap();
+        assert_eq!(event.created_at, Some(now() + TimeDelta::milliseconds(250)));
+        assert_eq!(event.user_id.as_deref(), Some("7"));
+    }
+
+    #[test]
+    fn rows_of_others_are_made_to_fit() {
+        let event = NewEvent {
+            error_type: "\0\n".into(),
+            error_message: "a\0b".into(),
+            endpoint: Some(" /x\r\ny ".into()),
+            created_at: parse_time("1970-01-01 00:00:00"),
+            ..NewEvent::default()
+        };
+        let event = event.fit(now());
+        assert_eq!(event.error_type, "Error");
+        assert_eq!(event.error_message, "a\u{fffd}b");
+        assert_eq!(event.endpoint.as_deref(), Some("/x  y"));
+        assert_eq!(event.created_at, now());
+    }
+}

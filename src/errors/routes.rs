@@ -1,0 +1,459 @@
+//! The feature's HTTP: reporting errors, reading events and groups, deciding on groups.
+
+use std::collections::BTreeSet;
+
+use axum::Extension;
+use chrono::TimeDelta;
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Capture, NewEvent,
+    store::{
+        events::{self, Detail, Listed},
+        groups::{self, Decision, Group, Sort, Status},
+    },
+};
+use crate::{
+    app::App,
+    clock,
+    error::{self, Error},
+    http::{Ingest, Json, Operator, Path, Query, Reader, Result, paging},
+    logs::Severity,
+    redact,
+};
+
+/// Events that one request may report.
+const MAX_EVENTS: usize = 1000;
+/// The farthest that a list of events looks back, in hours.
+const MAX_HOURS: i64 = 24 * 366;
+/// Longest reason of a resolution, in bytes.
+const MAX_REASON: usize = 4000;
+/// Longest text of a filter, in bytes.
+const MAX_FILTER: usize = 500;
+
+/// The routes; a [`Capture`] has to be added as an extension.
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(report_errors))
+        .routes(routes!(list_errors))
+        .routes(routes!(read_error))
+        .routes(routes!(list_groups, change_groups))
+        .routes(routes!(read_group, change_group))
+}
+
+/// What became of reported events.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Reported {
+    accepted: usize,
+    /// Ids of the accepted events, in the order they were sent.
+    ids: Vec<i64>,
+    rejected: Vec<Rejected>,
+}
+
+/// An event that was not stored.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Rejected {
+    /// Its place in the array that was sent, from 0.
+    index: usize,
+    /// What to mend.
+    detail: String,
+}
+
+/// Reports one error or an array of up to 1000. Each is stored or rejected by itself;
+/// the answer comes after they are committed.
+#[utoipa::path(
+    post, path = "/api/errors",
+    request_body(content = NewEvent, description = "one event, or an array of events"),
+    responses(
+        (status = 201, description = "all are stored", body = Reported),
+        (status = 207, description = "some are rejected; the others are stored", body = Reported),
+        (status = 400, description = "nothing is stored: the body or the only event is not valid"),
+        (status = 413, description = "nothing is stored: too many or too much at once"),
+        (status = 503, description = "nothing is stored: send it again after Retry-After"),
+    )
+)]
+async fn report_errors(
+    who: Ingest,
+    Extension(capture): Extension<Capture>,
+    Json(body): Json<Box<RawValue>>,
+) -> Result<(StatusCode, Json<Reported>)> {
+    let many = body.get().trim_start().starts_with('[');
+    let events: Vec<&RawValue> = if many {
+        serde_json::from_str(body.get())
+            .map_err(|error| Error::invalid(format!("the body is no array of events: {error}")))?
+    } else {
+        vec![&body]
+    };
+    if events.is_empty() {
+        return Err(Error::invalid("the array is empty; send at least one event").into());
+    }
+    if events.len() > MAX_EVENTS {
+        let count = events.len();
+        let detail = format!("{count} events at once are too many; send at most {MAX_EVENTS}");
+        return Err(Error::TooLarge(detail).into());
+    }
+
+    let mut refused = Vec::new();
+    let mut wanted = Vec::with_capacity(events.len());
+    let mut places = Vec::with_capacity(events.len());
+    for (index, event) in events.iter().enumerate() {
+        match NewEvent::from_json(event.get()) {
+            Ok(event) => {
+                wanted.push(event);
+                places.push(index);
+            }
+            Err(error) => refused.push((index, error)),
+        }
+    }
+    let outcomes = capture.record(who.caller.organization, wanted).await;
+    let mut ids = Vec::with_capacity(places.len());
+    for (index, outcome) in places.into_iter().zip(outcomes) {
+        match outcome {
+            Ok(id) => ids.push(id),
+            Err(error) => refused.push((index, error)),
+        }
+    }
+    if ids.is_empty() {
+        // Where nothing at all could be stored, the caller has to come back.
+        let away = refused.iter().position(|(_, error)| matches!(error, Error::Unavailable(_)));
+        let only = if many { away } else { Some(0) };
+        if let Some(only) = only {
+            return Err(refused.swap_remove(only).1.into());
+        }
+    }
+    refused.sort_unstable_by_key(|(index, _)| *index);
+    let status = if refused.is_empty() { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+    let rejected = refused
+        .into_iter()
+        .map(|(index, error)| Rejected { index, detail: error.to_string() })
+        .collect();
+    Ok((status, Json(Reported { accepted: ids.len(), ids, rejected })))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct ErrorsQuery {
+    /// How far to look back; default 24.
+    hours: Option<i64>,
+    /// Default 20, at most 200.
+    limit: Option<i64>,
+    severity: Option<Severity>,
+    /// The path that failed, whatever its query.
+    endpoint: Option<String>,
+    resolved: Option<bool>,
+    /// Part of the type or message, in any case.
+    q: Option<String>,
+    app: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ErrorPage {
+    success: bool,
+    errors: Vec<Listed>,
+    /// Cursor of the next page. A filtered page may be short, even empty, and have one:
+    /// each request looks at a bounded number of events.
+    next: Option<String>,
+}
+
+/// Recent events, newest first.
+#[utoipa::path(
+    get, path = "/api/diagnostics/errors", params(ErrorsQuery),
+    responses((status = 200, body = ErrorPage))
+)]
+async fn list_errors(
+    who: Reader,
+    app: axum::extract::State<App>,
+    Query(query): Query<ErrorsQuery>,
+) -> Result<Json<ErrorPage>> {
+    let hours = query.hours.unwrap_or(24);
+    if !(1..=MAX_HOURS).contains(&hours) {
+        return Err(Error::invalid(format!("hours is a number from 1 to {MAX_HOURS}")).into());
+    }
+    let filter = events::Filter {
+        since: clock::now() - TimeDelta::hours(hours),
+        severity: query.severity,
+        endpoint: filter_text("endpoint", query.endpoint.as_deref())?,
+        resolved: query.resolved,
+        q: filter_text("q", query.q.as_deref())?,
+        app: filter_text("app", query.app.as_deref())?,
+    };
+    let limit = paging::limit(query.limit, 20);
+    let after = query.cursor.as_deref().map(paging::position).transpose()?;
+    let (mut errors, next) = events::list(&app.db, who.caller.organization, &filter, limit, after)
+        .await
+        .map_err(Error::from)?;
+    errors.iter_mut().for_each(strike_event);
+    let next = next.as_ref().map(paging::cursor).transpose()?;
+    Ok(Json(ErrorPage { success: true, errors, next }))
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ErrorWithGroup {
+    success: bool,
+    error: Detail,
+    group: Group,
+}
+
+/// One event with its stack trace and its group.
+#[utoipa::path(
+    get, path = "/api/diagnostics/errors/{id}",
+    params(("id" = i64, Path, description = "the event's id")),
+    responses((status = 200, body = ErrorWithGroup), (status = 404, description = "no such event"))
+)]
+async fn read_error(
+    who: Reader,
+    app: axum::extract::State<App>,
+    Path(id): Path<i64>,
+) -> Result<Json<ErrorWithGroup>> {
+    let organization = who.caller.organization;
+    let found = events::find(&app.db, organization, id).await.map_err(Error::from)?;
+    let mut error = found.ok_or(Error::NotFound("error"))?;
+    let group = groups::find(&app.db, organization, error.event.group_id);
+    let mut group = group.await.map_err(Error::from)?.ok_or(Error::NotFound("group"))?;
+    strike_event(&mut error.event);
+    error.error_stack = error.error_stack.as_deref().map(struck);
+    strike_group(&mut group);
+    Ok(Json(ErrorWithGroup { success: true, error, group }))
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct GroupsQuery {
+    status: Option<Status>,
+    app: Option<String>,
+    /// Part of the title or culprit, in any case.
+    q: Option<String>,
+    /// Default: last_seen.
+    #[serde(default)]
+    sort: Sort,
+    /// Default 20, at most 200.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// A group with its recent course.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct GroupWithBuckets {
+    #[serde(flatten)]
+    group: Group,
+    /// Events in each of the last 24 hours, the present one last.
+    buckets: Vec<i64>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct GroupPage {
+    groups: Vec<GroupWithBuckets>,
+    /// Cursor of the next page; a filtered page may be short and have one.
+    next: Option<String>,
+}
+
+/// Groups of like events.
+#[utoipa::path(
+    get, path = "/api/diagnostics/groups", params(GroupsQuery),
+    responses((status = 200, body = GroupPage))
+)]
+async fn list_groups(
+    who: Reader,
+    app: axum::extract::State<App>,
+    Query(query): Query<GroupsQuery>,
+) -> Result<Json<GroupPage>> {
+    let filter = groups::Filter {
+        status: query.status,
+        app: filter_text("app", query.app.as_deref())?,
+        q: filter_text("q", query.q.as_deref())?,
+    };
+    let limit = paging::limit(query.limit, 20);
+    let after = query.cursor.as_deref().map(paging::position).transpose()?;
+    let organization = who.caller.organization;
+    let (found, next) =
+        groups::list(&app.db, organization, &filter, query.sort, limit, after).await?;
+    let groups = with_buckets(&app, found).await?;
+    let next = next.as_ref().map(paging::cursor).transpose()?;
+    Ok(Json(GroupPage { groups, next }))
+}
+
+/// One group with its newest events.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct GroupWithEvents {
+    #[serde(flatten)]
+    group: GroupWithBuckets,
+    /// The newest 20.
+    events: Vec<Listed>,
+}
+
+/// One group with its course and its newest events.
+#[utoipa::path(
+    get, path = "/api/diagnostics/groups/{id}",
+    params(("id" = i64, Path, description = "the group's id")),
+    responses(
+        (status = 200, body = GroupWithEvents),
+        (status = 404, description = "no such group")
+    )
+)]
+async fn read_group(
+    who: Reader,
+    app: axum::extract::State<App>,
+    Path(id): Path<i64>,
+) -> Result<Json<GroupWithEvents>> {
+    let organization = who.caller.organization;
+    let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
+    let group = group.ok_or(Error::NotFound("group"))?;
+    let mut events = events::of_group(&app.db, organization, id, 20).await.map_err(Error::from)?;
+    events.iter_mut().for_each(strike_event);
+    let mut groups = with_buckets(&app, vec![group]).await?;
+    let group = groups.pop().ok_or(Error::NotFound("group"))?;
+    Ok(Json(GroupWithEvents { group, events }))
+}
+
+/// The status to set, under its own name or that of the deed.
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum NewStatus {
+    /// Needs a reason, which is kept as the evidence.
+    #[serde(alias = "resolve")]
+    Resolved,
+    /// Known and accepted.
+    #[serde(alias = "ignore")]
+    Ignored,
+    #[serde(alias = "reopen")]
+    Unresolved,
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    #[serde(alias = "action")]
+    status: NewStatus,
+    /// Why it counts as resolved: what was done, and how that was checked.
+    reason: Option<String>,
+}
+
+impl Change {
+    fn decision(&self) -> error::Result<Decision<'_>> {
+        let reason = self.reason.as_deref().map(str::trim).unwrap_or_default();
+        if reason.len() > MAX_REASON || reason.contains('\0') {
+            let detail = format!("reason is text of at most {MAX_REASON} bytes");
+            return Err(Error::Invalid(detail));
+        }
+        match self.status {
+            NewStatus::Resolved if reason.is_empty() => Err(Error::invalid(
+                "resolving needs a reason: say what was done and how it was checked; \
+                 it is kept as the evidence",
+            )),
+            NewStatus::Resolved => Ok(Decision::Resolve(reason)),
+            NewStatus::Ignored => Ok(Decision::Ignore),
+            NewStatus::Unresolved => Ok(Decision::Reopen),
+        }
+    }
+}
+
+/// Resolves (with a reason), ignores or reopens a group.
+#[utoipa::path(
+    patch, path = "/api/diagnostics/groups/{id}",
+    params(("id" = i64, Path, description = "the group's id")),
+    request_body = Change,
+    responses(
+        (status = 200, body = GroupWithBuckets),
+        (status = 400, description = "not valid, or resolved without a reason"),
+        (status = 404, description = "no such group")
+    )
+)]
+async fn change_group(
+    who: Operator,
+    app: axum::extract::State<App>,
+    Path(id): Path<i64>,
+    Json(change): Json<Change>,
+) -> Result<Json<GroupWithBuckets>> {
+    let organization = who.caller.organization;
+    let decision = change.decision()?;
+    groups::decide(&app.db, organization, &[id], &decision, &who.caller.name, clock::now()).await?;
+    let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
+    let mut groups = with_buckets(&app, group.into_iter().collect()).await?;
+    Ok(Json(groups.pop().ok_or(Error::NotFound("group"))?))
+}
+
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct BulkChange {
+    /// At most 1000.
+    ids: Vec<i64>,
+    #[serde(alias = "action")]
+    status: NewStatus,
+    /// Why they count as resolved: what was done, and how that was checked.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Changed {
+    changed: usize,
+}
+
+/// Resolves, ignores or reopens many groups: all, or none if one does not exist.
+#[utoipa::path(
+    patch, path = "/api/diagnostics/groups",
+    request_body = BulkChange,
+    responses(
+        (status = 200, body = Changed),
+        (status = 400, description = "not valid, or resolved without a reason"),
+        (status = 404, description = "one of the groups does not exist; none was changed")
+    )
+)]
+async fn change_groups(
+    who: Operator,
+    app: axum::extract::State<App>,
+    Json(bulk): Json<BulkChange>,
+) -> Result<Json<Changed>> {
+    let ids: Vec<i64> = bulk.ids.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
+    if ids.is_empty() || ids.len() > groups::MAX_CHANGED {
+        let most = groups::MAX_CHANGED;
+        return Err(Error::invalid(format!("ids lists 1 to {most} groups")).into());
+    }
+    let change = Change { status: bulk.status, reason: bulk.reason };
+    let (organization, author) = (who.caller.organization, &who.caller.name);
+    groups::decide(&app.db, organization, &ids, &change.decision()?, author, clock::now()).await?;
+    Ok(Json(Changed { changed: ids.len() }))
+}
+
+async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
+    let ids: Vec<i64> = groups.iter().map(|group| group.id).collect();
+    let mut buckets = groups::buckets(&app.db, &ids, clock::now()).await?;
+    Ok(groups
+        .into_iter()
+        .map(|mut group| {
+            strike_group(&mut group);
+            let buckets = buckets.remove(&group.id).unwrap_or_default();
+            GroupWithBuckets { group, buckets }
+        })
+        .collect())
+}
+
+fn filter_text<'a>(field: &str, text: Option<&'a str>) -> error::Result<Option<&'a str>> {
+    match text {
+        Some(text) if text.len() > MAX_FILTER || text.contains('\0') => {
+            Err(Error::invalid(format!("{field} is text of at most {MAX_FILTER} bytes")))
+        }
+        text => Ok(text),
+    }
+}
+
+/// Messages quote what failed, and what failed may hold a password.
+fn struck(text: &str) -> String {
+    redact::secrets(text).into_owned()
+}
+
+fn strike_event(event: &mut Listed) {
+    event.error_message = struck(&event.error_message);
+    event.endpoint = event.endpoint.as_deref().map(struck);
+}
+
+fn strike_group(group: &mut Group) {
+    group.title = struck(&group.title);
+    group.culprit = group.culprit.as_deref().map(struck);
+    group.endpoint = group.endpoint.as_deref().map(struck);
+}

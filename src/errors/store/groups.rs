@@ -1,0 +1,434 @@
+//! Reading and changing groups.
+
+use std::{collections::HashMap, fmt};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{SCAN, containing, intake::json_ids};
+use crate::{
+    auth::OrganizationId,
+    db::{self, Db, Tx},
+    error::{Error, Result},
+    logs::Severity,
+};
+
+/// Hours that a sparkline shows; the last one is the present hour.
+pub const HOURS: u8 = 24;
+/// Groups of one status are counted up to here.
+pub const MAX_COUNT: i64 = 10_000;
+/// Groups that one call may change.
+pub const MAX_CHANGED: usize = 1000;
+
+/// What is known about a group's cure.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Status {
+    Unresolved,
+    /// Proven: an evidence record exists.
+    Resolved,
+    /// It was resolved and came back.
+    Regressed,
+    /// Known and accepted; it does not come back by itself.
+    Ignored,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Unresolved => "unresolved",
+            Self::Resolved => "resolved",
+            Self::Regressed => "regressed",
+            Self::Ignored => "ignored",
+        })
+    }
+}
+
+/// The order of a list of groups, greatest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Sort {
+    #[default]
+    LastSeen,
+    FirstSeen,
+    Count,
+}
+
+/// Events of one fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+pub struct Group {
+    pub id: i64,
+    pub title: String,
+    /// Where to look: the innermost frame of the application, else the endpoint.
+    pub culprit: Option<String>,
+    pub error_type: String,
+    pub status: Status,
+    pub count: i64,
+    /// Distinct users, counted up to 10 000.
+    pub users: i64,
+    /// How often it came back after a resolution.
+    pub regressions: i64,
+    pub first_seen: DateTime<Utc>,
+    pub last_seen: DateTime<Utc>,
+    /// When the status last changed.
+    pub status_at: DateTime<Utc>,
+    /// The worst seen.
+    pub severity: Severity,
+    pub endpoint: Option<String>,
+    pub method: Option<String>,
+    pub app: String,
+    pub fingerprint: String,
+    /// Groups of one cause share it.
+    pub cause_key: String,
+    /// What proves the resolution.
+    pub resolution: Option<String>,
+}
+
+/// Which groups; what is `None` does not matter.
+#[derive(Clone, Debug, Default)]
+pub struct Filter<'a> {
+    pub status: Option<Status>,
+    pub app: Option<&'a str>,
+    /// Part of the title or culprit, in any case.
+    pub q: Option<&'a str>,
+}
+
+/// The last group of a page, by what the list is sorted by; the next page begins below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Position {
+    LastSeen(DateTime<Utc>, i64),
+    FirstSeen(DateTime<Utc>, i64),
+    Count(i64, i64),
+}
+
+impl Position {
+    fn top(sort: Sort) -> Self {
+        let end = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default();
+        match sort {
+            Sort::LastSeen => Self::LastSeen(end, i64::MAX),
+            Sort::FirstSeen => Self::FirstSeen(end, i64::MAX),
+            Sort::Count => Self::Count(i64::MAX, i64::MAX),
+        }
+    }
+
+    fn of(group: &Group, sort: Sort) -> Self {
+        match sort {
+            Sort::LastSeen => Self::LastSeen(group.last_seen, group.id),
+            Sort::FirstSeen => Self::FirstSeen(group.first_seen, group.id),
+            Sort::Count => Self::Count(group.count, group.id),
+        }
+    }
+}
+
+macro_rules! select_groups {
+    ($from:literal) => {
+        concat!(
+            "select g.id, g.title, g.culprit, g.error_type, g.status, g.count, g.users,
+                 g.regressions, g.first_seen, g.last_seen, g.status_at, g.severity, g.endpoint,
+                 g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution ",
+            $from
+        )
+    };
+}
+
+/// A list in the order of `$column`: a bounded walk down its index, then the filters.
+macro_rules! list_groups {
+    ($column:literal, $status:literal) => {
+        concat!(
+            select_groups!("from (select id from error_group where organization_id = $1"),
+            $status,
+            " and (",
+            $column,
+            ", id) < ($2, $3) order by ",
+            $column,
+            " desc, id desc limit $4)
+                 as scanned
+             join error_group as g on g.id = scanned.id
+             left join evidence as v on v.id = g.evidence_id and g.status = 'resolved'
+             where (g.status = $5 or $5 is null) and (g.app = $6 or $6 is null)
+               and (lower(g.title) like $7 escape '\\' or lower(g.culprit) like $7 escape '\\'
+                   or $7 is null)
+             order by g.",
+            $column,
+            " desc, g.id desc limit $8"
+        )
+    };
+}
+
+/// The position after `$5` rows of the same walk.
+macro_rules! walk_groups {
+    ($column:literal, $status:literal) => {
+        concat!(
+            "select ",
+            $column,
+            ", id from error_group where organization_id = $1",
+            $status,
+            " and (",
+            $column,
+            ", id) < ($2, $3) and (status = $4 or $4 is null)
+             order by ",
+            $column,
+            " desc, id desc limit 1 offset $5"
+        )
+    };
+}
+
+/// A page of groups and where the next one begins. A filtered page may be shorter than
+/// `limit` and still have a successor.
+pub async fn list(
+    db: &Db,
+    organization: OrganizationId,
+    filter: &Filter<'_>,
+    sort: Sort,
+    limit: i64,
+    after: Option<Position>,
+) -> Result<(Vec<Group>, Option<Position>)> {
+    let after = after.unwrap_or_else(|| Position::top(sort));
+    let by_status = filter.status.is_some() && sort == Sort::LastSeen;
+    let filtered =
+        filter.app.is_some() || filter.q.is_some() || (filter.status.is_some() && !by_status);
+    let scan = if filtered { SCAN } else { limit };
+    let (list, walk) = match sort {
+        Sort::LastSeen if by_status => (
+            list_groups!("last_seen", " and status = $5"),
+            walk_groups!("last_seen", " and status = $4"),
+        ),
+        Sort::LastSeen => (list_groups!("last_seen", ""), walk_groups!("last_seen", "")),
+        Sort::FirstSeen => (list_groups!("first_seen", ""), walk_groups!("first_seen", "")),
+        Sort::Count => (list_groups!("count", ""), walk_groups!("count", "")),
+    };
+    let bound = |sql| {
+        let query = db.query(sql).bind(organization);
+        match (sort, after) {
+            (Sort::LastSeen, Position::LastSeen(at, id))
+            | (Sort::FirstSeen, Position::FirstSeen(at, id)) => Ok(query.bind(at).bind(id)),
+            (Sort::Count, Position::Count(count, id)) => Ok(query.bind(count).bind(id)),
+            _ => Err(Error::invalid("the cursor belongs to another order; start without a cursor")),
+        }
+    };
+    let mut groups: Vec<Group> = bound(list)?
+        .bind(scan + 1)
+        .bind(filter.status)
+        .bind(filter.app)
+        .bind(filter.q.map(containing))
+        .bind(limit + 1)
+        .all()
+        .await?;
+    let page = usize::try_from(limit).unwrap_or(usize::MAX);
+    if groups.len() > page {
+        groups.truncate(page);
+        let next = groups.last().map(|group| Position::of(group, sort));
+        return Ok((groups, next));
+    }
+    if !filtered {
+        return Ok((groups, None));
+    }
+    // The walk looks at every status, as the list did, unless that has its own index.
+    let status = if by_status { filter.status } else { None };
+    let walk = bound(walk)?.bind(status).bind(scan);
+    let next = if sort == Sort::Count {
+        walk.optional::<(i64, i64)>().await?.map(|(count, id)| Position::Count(count, id))
+    } else {
+        let next = walk.optional::<(DateTime<Utc>, i64)>().await?;
+        next.map(|(at, id)| match sort {
+            Sort::FirstSeen => Position::FirstSeen(at, id),
+            _ => Position::LastSeen(at, id),
+        })
+    };
+    Ok((groups, next))
+}
+
+/// One group of the organization.
+pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> db::Result<Option<Group>> {
+    db.query(select_groups!(
+        "from error_group as g
+         left join evidence as v on v.id = g.evidence_id and g.status = 'resolved'
+         where g.organization_id = $1 and g.id = $2"
+    ))
+    .bind(organization)
+    .bind(id)
+    .optional()
+    .await
+}
+
+/// Events of each group by hour, the present hour last.
+pub async fn buckets(
+    db: &Db,
+    groups: &[i64],
+    now: DateTime<Utc>,
+) -> Result<HashMap<i64, Vec<i64>>> {
+    let mut found: HashMap<i64, Vec<i64>> =
+        groups.iter().map(|id| (*id, vec![0; usize::from(HOURS)])).collect();
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    let first = hour - TimeDelta::hours(i64::from(HOURS) - 1);
+    let sql = db.dialect(
+        "select group_id, hour_at, count from error_bucket
+         where group_id in (select cast(value as bigint)
+                            from json_array_elements_text(cast($1 as json)))
+           and hour_at >= $2 and hour_at <= $3",
+        "select group_id, hour_at, count from error_bucket
+         where group_id in (select value from json_each($1)) and hour_at >= $2 and hour_at <= $3",
+    );
+    let rows: Vec<(i64, DateTime<Utc>, i64)> =
+        db.query(sql).bind(json_ids(groups)).bind(first).bind(hour).all().await?;
+    for (group, at, count) in rows {
+        let index = usize::try_from((at - first).num_hours()).unwrap_or(usize::MAX);
+        if let Some(bucket) = found.get_mut(&group).and_then(|buckets| buckets.get_mut(index)) {
+            *bucket += count;
+        }
+    }
+    Ok(found)
+}
+
+/// What an operator decides about groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decision<'a> {
+    /// With the reason that is its evidence.
+    Resolve(&'a str),
+    Ignore,
+    Reopen,
+}
+
+/// Carries out a decision on all of `ids`, or on none: an id that the organization does
+/// not have is [`Error::NotFound`]. `ids` holds no duplicates.
+pub async fn decide(
+    db: &Db,
+    organization: OrganizationId,
+    ids: &[i64],
+    decision: &Decision<'_>,
+    author: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let (status, evidence) = match decision {
+        Decision::Resolve(reason) => (
+            Status::Resolved,
+            Some(add_evidence(&mut tx, organization, reason, author, now).await?),
+        ),
+        Decision::Ignore => (Status::Ignored, None),
+        Decision::Reopen => (Status::Unresolved, None),
+    };
+    let sql = tx.dialect(
+        "update error_group set status = $3, evidence_id = $4, status_at = $5
+         where organization_id = $1
+           and id in (select cast(value as bigint)
+                      from json_array_elements_text(cast($2 as json)))",
+        "update error_group set status = $3, evidence_id = $4, status_at = $5
+         where organization_id = $1 and id in (select value from json_each($2))",
+    );
+    let changed = tx
+        .query(sql)
+        .bind(organization)
+        .bind(json_ids(ids))
+        .bind(status)
+        .bind(evidence)
+        .bind(now)
+        .run()
+        .await?;
+    if changed != ids.len() as u64 {
+        return Err(Error::NotFound("group"));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn add_evidence(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    reason: &str,
+    author: &str,
+    now: DateTime<Utc>,
+) -> db::Result<i64> {
+    tx.query(
+        "insert into evidence (organization_id, kind, detail, made_by, created_at)
+         values ($1, 'operator', $2, $3, $4) returning id",
+    )
+    .bind(organization)
+    .bind(reason)
+    .bind(author)
+    .bind(now)
+    .scalar()
+    .await
+}
+
+/// How an organization's errors stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Summary {
+    /// Groups by status, each counted up to 10 000.
+    pub unresolved: i64,
+    pub regressed: i64,
+    pub resolved: i64,
+    pub ignored: i64,
+    /// Events of the present and the last full hour.
+    pub events_last_hour: i64,
+    /// Events of the present and the last 24 full hours.
+    pub events_last_day: i64,
+    /// Of those, the critical ones.
+    pub critical_last_day: i64,
+    /// When the newest event happened.
+    pub last_event_at: Option<DateTime<Utc>>,
+}
+
+/// Sums up from groups and hourly totals, never from events.
+pub async fn summary(
+    db: &Db,
+    organization: OrganizationId,
+    now: DateTime<Utc>,
+) -> db::Result<Summary> {
+    let counts: Vec<(Status, i64)> = db
+        .query(
+            "select 'unresolved' as status, count(*) from (select id from error_group
+                 where organization_id = $1 and status = 'unresolved' limit $2) as u
+             union all select 'regressed', count(*) from (select id from error_group
+                 where organization_id = $1 and status = 'regressed' limit $2) as g
+             union all select 'resolved', count(*) from (select id from error_group
+                 where organization_id = $1 and status = 'resolved' limit $2) as r
+             union all select 'ignored', count(*) from (select id from error_group
+                 where organization_id = $1 and status = 'ignored' limit $2) as i",
+        )
+        .bind(organization)
+        .bind(MAX_COUNT)
+        .all()
+        .await?;
+    let mut summary = Summary::default();
+    for (status, count) in counts {
+        match status {
+            Status::Unresolved => summary.unresolved = count,
+            Status::Regressed => summary.regressed = count,
+            Status::Resolved => summary.resolved = count,
+            Status::Ignored => summary.ignored = count,
+        }
+    }
+    let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
+    let hours: Vec<(DateTime<Utc>, Severity, i64)> = db
+        .query(
+            "select hour_at, severity, count from error_hour
+             where organization_id = $1 and hour_at >= $2 limit 1000",
+        )
+        .bind(organization)
+        .bind(hour - TimeDelta::hours(24))
+        .all()
+        .await?;
+    for (at, severity, count) in hours {
+        summary.events_last_day += count;
+        if at >= hour - TimeDelta::hours(1) {
+            summary.events_last_hour += count;
+        }
+        if severity == Severity::Critical {
+            summary.critical_last_day += count;
+        }
+    }
+    summary.last_event_at = db
+        .query(
+            "select last_seen from error_group where organization_id = $1
+             order by last_seen desc, id desc limit 1",
+        )
+        .bind(organization)
+        .optional::<(DateTime<Utc>,)>()
+        .await?
+        .map(|(at,)| at);
+    Ok(summary)
+}

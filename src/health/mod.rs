@@ -1,0 +1,214 @@
+//! Is Lux itself well, and what does it depend on: database, disk, log sources, the
+//! capture queue, the model.
+
+mod routes;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::{
+    app::App,
+    clock,
+    errors::{Capture, Intake},
+    logs::SourceState,
+};
+
+pub use routes::router;
+
+/// How well a part is; ordered from well to ill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Wellness {
+    Ok,
+    Unknown,
+    Degraded,
+    Down,
+}
+
+/// One part with its state.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Part {
+    pub state: Wellness,
+    /// Since when it is in this state, as far as this process has seen.
+    pub since: DateTime<Utc>,
+    /// What was found, and what to do about it.
+    pub detail: String,
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+pub struct Snapshot {
+    /// The worst state of the parts Lux cannot do without.
+    pub status: Wellness,
+    pub started_at: DateTime<Utc>,
+    pub parts: BTreeMap<String, Part>,
+}
+
+/// How long the database may take to say that it is there.
+const PING: Duration = Duration::from_secs(2);
+
+/// Free space below which Lux says so, and below which it counts as down, in bytes.
+const LOW_DISK: u64 = 256 << 20;
+const NO_DISK: u64 = 8 << 20;
+
+type Seen = BTreeMap<String, (Wellness, DateTime<Utc>)>;
+
+/// Looks at the parts and remembers since when each is as it is. Cheap to clone.
+#[derive(Clone)]
+pub struct Health {
+    app: App,
+    capture: Capture,
+    intake: Intake,
+    /// Each part's state, and since when.
+    seen: Arc<Mutex<Seen>>,
+}
+
+impl Health {
+    /// Starts looking: states are noticed when they change, not when somebody asks.
+    pub fn start(app: &App, capture: Capture, intake: Intake) -> Self {
+        let health = Self { app: app.clone(), capture, intake, seen: Arc::default() };
+        let watcher = health.clone();
+        app.tasks.spawn(async move {
+            let mut timer = tokio::time::interval(Duration::from_secs(15));
+            let shutdown = watcher.app.shutdown.clone();
+            while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
+                watcher.snapshot().await;
+                watcher.app.metrics.run_upkeep();
+            }
+        });
+        health
+    }
+
+    /// Whether requests can be served: the database answers, and we are not stopping.
+    pub async fn ready(&self) -> Result<(), String> {
+        if self.app.shutdown.is_cancelled() {
+            return Err("Lux is shutting down".to_owned());
+        }
+        self.ping().await.map(drop)
+    }
+
+    /// Looks at every part now.
+    pub async fn snapshot(&self) -> Snapshot {
+        let mut parts = BTreeMap::new();
+        let (state, detail) = match self.ping().await {
+            Ok(detail) => (Wellness::Ok, detail),
+            Err(detail) => (Wellness::Down, detail),
+        };
+        parts.insert("database".to_owned(), self.note("database", state, detail));
+        let (state, detail) = disk(&self.app.config.data_dir);
+        parts.insert("disk".to_owned(), self.note("disk", state, detail));
+        let (state, detail) = capture(&self.capture);
+        parts.insert("capture".to_owned(), self.note("capture", state, detail));
+        for source in self.intake.states() {
+            let name = format!("error_source {}", source.name);
+            let (state, detail) = match source.failing {
+                None => (Wellness::Ok, format!("{} rows copied", source.copied)),
+                Some(why) => (Wellness::Degraded, format!("cannot be read: {why}")),
+            };
+            let part = self.note(&name, state, detail);
+            parts.insert(name, part);
+        }
+        let (state, detail) = logs(&self.app);
+        parts.insert("logs".to_owned(), self.note("logs", state, detail));
+        let (state, detail) = if self.app.config.model.key.is_some() {
+            (Wellness::Unknown, "a key is set; this version answers with the advisor alone")
+        } else {
+            (Wellness::Ok, "no key is set: the built-in advisor answers alone")
+        };
+        parts.insert("model".to_owned(), self.note("model", state, detail));
+        // A log that is missing is a fact about the host, not an illness of Lux.
+        let vital = ["database", "disk", "capture"];
+        let status = vital.iter().filter_map(|name| parts.get(*name)).map(|part| part.state).max();
+        Snapshot {
+            status: status.unwrap_or(Wellness::Unknown),
+            started_at: self.app.started_at,
+            parts,
+        }
+    }
+
+    async fn ping(&self) -> Result<String, String> {
+        let started = clock::instant();
+        match tokio::time::timeout(PING, self.app.db.ping()).await {
+            Ok(Ok(())) => {
+                let (name, taken) = (self.app.db.name(), started.elapsed());
+                Ok(format!("{name} answered in {:.1} ms", taken.as_secs_f64() * 1000.0))
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "the database does not answer");
+                Err("the database does not answer; reported errors are refused (503) until it does, logs wait in their files".to_owned())
+            }
+            Err(_) => Err(format!("the database did not answer within {} s", PING.as_secs())),
+        }
+    }
+
+    fn note(&self, name: &str, state: Wellness, detail: impl Into<String>) -> Part {
+        let now = clock::now();
+        let mut since = now;
+        if let Ok(mut seen) = self.seen.lock() {
+            let entry = seen.entry(name.to_owned()).or_insert((state, now));
+            if entry.0 != state {
+                tracing::warn!(part = name, was = ?entry.0, is = ?state, "health changed");
+                *entry = (state, now);
+            }
+            since = entry.1;
+        }
+        Part { state, since, detail: detail.into() }
+    }
+}
+
+/// How the log sources are doing; a source that is missing is a fact about the host.
+fn logs(app: &App) -> (Wellness, String) {
+    if let Some(since) = app.live.unsaved_since() {
+        let text = "the database has not taken the log positions; after a restart lines would be \
+                    read again";
+        return (Wellness::Degraded, format!("since {since} {text}"));
+    }
+    let sources = app.live.status();
+    let all = sources.len();
+    let count = |state| sources.iter().filter(|source| source.state == state).count();
+    let denied = sources.iter().find(|source| source.state == SourceState::Denied);
+    let (read, missing) = (count(SourceState::Ok), count(SourceState::Missing));
+    let text = format!("{read} of {all} sources are read, {missing} are not there");
+    match denied {
+        None => (Wellness::Ok, text),
+        Some(denied) => {
+            let why = denied.remedy.as_deref().or(denied.detail.as_deref()).unwrap_or_default();
+            (Wellness::Degraded, format!("{text}; {} may not be read: {why}", denied.name))
+        }
+    }
+}
+
+/// Whether reported errors are being stored.
+fn capture(capture: &Capture) -> (Wellness, String) {
+    let doing = capture.doing();
+    let counted = format!("{} events stored, {} turned away", doing.stored, doing.turned_away);
+    match doing.failing {
+        Some((since, why)) => (Wellness::Down, format!("since {since}: {why}; {counted}")),
+        None => (Wellness::Ok, counted),
+    }
+}
+
+/// Free space where Lux writes.
+pub fn disk(folder: &Path) -> (Wellness, String) {
+    // A folder that will be made takes its room from the one it will be made in.
+    let folder = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("."));
+    match rustix::fs::statvfs(folder) {
+        Err(error) => (Wellness::Unknown, format!("{}: {error}", folder.display())),
+        Ok(found) => {
+            let free = found.f_bavail.saturating_mul(found.f_frsize);
+            let text = format!("{} MiB free in {}", free >> 20, folder.display());
+            match free {
+                ..NO_DISK => (Wellness::Down, format!("{text}: nothing can be stored; make room")),
+                NO_DISK..LOW_DISK => (Wellness::Degraded, format!("{text}: make room soon")),
+                _ => (Wellness::Ok, text),
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Authority as a type: a handler that takes `Operator` cannot be reached by less.
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use http::{HeaderMap, header, request::Parts};
+
+use super::{
+    Problem,
+    limit::{Limits, Peer},
+};
+use crate::{
+    app::App,
+    auth::{Caller, Role},
+    config,
+    error::Error,
+};
+
+macro_rules! authority {
+    ($(#[$meta:meta])* $name:ident, $may:ident, $needs:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug)]
+        pub struct $name {
+            pub caller: Caller,
+        }
+
+        impl FromRequestParts<App> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+                let caller = authenticate(parts, app).await?;
+                if Role::$may(caller.role) {
+                    return Ok(Self { caller });
+                }
+                let detail = format!(
+                    "this needs a token of role {}; yours is {}", $needs, caller.role
+                );
+                Err(Error::Denied(detail).into())
+            }
+        }
+    };
+}
+
+authority!(
+    /// May administer: tokens, settings.
+    Admin, may_administer, "admin"
+);
+authority!(
+    /// May change things: groups, chat, repair.
+    Operator, may_operate, "operator or admin"
+);
+authority!(
+    /// May read.
+    Reader, may_read, "read, operator or admin"
+);
+authority!(
+    /// May report errors.
+    Ingest, may_report, "ingest, operator or admin"
+);
+
+async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
+    let limits = parts.extensions.get::<Limits>().cloned();
+    let Some(token) = bearer(&parts.headers) else {
+        let detail = "send a token: Authorization: Bearer lux_… (made by `lux token create`)";
+        return Err(Error::Unauthenticated(detail).into());
+    };
+    let caller =
+        if let Some(caller) = app.tokens.remembered(token) {
+            caller
+        } else {
+            // Guessing costs: tries are counted by address before they reach the database.
+            if let (Some(limits), Some(peer)) = (&limits, parts.extensions.get::<Peer>()) {
+                limits.check_try(*peer)?;
+            }
+            app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?.ok_or(
+                Error::Unauthenticated("the token is not known, has expired or was revoked"),
+            )?
+        };
+    if let Some(limits) = &limits {
+        limits.check_caller(caller.token_id, parts.uri.path())?;
+    }
+    Ok(caller)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim()).filter(|token| token.len() <= 200)
+}
+
+/// The caller's address: the connection's, unless that is a trusted proxy that says
+/// for whom it speaks. Of `X-Forwarded-For` only the last address that is not itself
+/// a trusted proxy counts: what stands before it was written by the caller.
+pub(super) fn peer(
+    connection: Option<&ConnectInfo<std::net::SocketAddr>>,
+    headers: &HeaderMap,
+    config: &config::Http,
+) -> Option<Peer> {
+    let direct = connection?.0.ip();
+    if !config.trusted_proxies.contains(&direct) {
+        return Some(Peer { address: direct, forwarded: false });
+    }
+    let mut forwarded = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
+        value.to_str().unwrap_or_default().rsplit(',').map(|part| part.trim().parse().ok())
+    });
+    let told = forwarded.find(|address: &Option<std::net::IpAddr>| {
+        address.is_none_or(|address| !config.trusted_proxies.contains(&address))
+    });
+    let any = headers.contains_key("x-forwarded-for");
+    Some(Peer { address: told.flatten().unwrap_or(direct), forwarded: any })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr};
+
+    use axum::extract::ConnectInfo;
+    use http::{HeaderMap, HeaderValue};
+
+    use super::{bearer, peer};
+    use crate::config::{Config, Overrides};
+
+    fn address_of(connection: &str, forwarded: &[&str]) -> (IpAddr, bool) {
+        let (config, _) = Config::load_leniently(Overrides::default());
+        let mut headers = HeaderMap::new();
+        for value in forwarded {
+            headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
+        }
+        let connection = ConnectInfo(SocketAddr::new(connection.parse().unwrap(), 1));
+        let peer = peer(Some(&connection), &headers, &config.http).unwrap();
+        (peer.address, peer.forwarded)
+    }
+
+    #[test]
+    fn a_caller_cannot_choose_its_address() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        // Not behind a proxy of ours: the header is the caller's invention.
+        assert_eq!(address_of("203.0.113.9", &["10.0.0.1"]), (ip("203.0.113.9"), false));
+        // Behind one: what nginx appended counts, not what the caller sent before it.
+        assert_eq!(address_of("127.0.0.1", &["1.1.1.1, 203.0.113.9"]), (ip("203.0.113.9"), true));
+        let several = ["1.1.1.1", "203.0.113.9, 127.0.0.1"];
+        assert_eq!(address_of("127.0.0.1", &several), (ip("203.0.113.9"), true));
+        assert_eq!(address_of("127.0.0.1", &["nonsense"]), (ip("127.0.0.1"), true));
+        assert_eq!(address_of("127.0.0.1", &[]), (ip("127.0.0.1"), false));
+    }
+
+    #[test]
+    fn tokens_are_read_strictly() {
+        let read = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("authorization", HeaderValue::from_str(value).unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(read("Bearer lux_a").as_deref(), Some("lux_a"));
+        assert_eq!(read("bearer  lux_a ").as_deref(), Some("lux_a"));
+        assert_eq!(read("Basic lux_a"), None);
+        assert_eq!(read("lux_a"), None);
+        assert_eq!(read(&format!("Bearer {}", "x".repeat(201))), None);
+    }
+}

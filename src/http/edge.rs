@@ -1,0 +1,146 @@
+//! The outermost layer: request id, the caller's address, one log line and one set of
+//! metrics a request, and every refusal as a problem document.
+
+use std::net::SocketAddr;
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, MatchedPath, Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use tracing::Instrument;
+
+use super::{Problem, authority, limit::Limits};
+use crate::{app::App, clock};
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Wraps every request. See the module's first line.
+pub async fn wrap(
+    State((app, limits)): State<(App, Limits)>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = clock::instant();
+    let id = request_id(&request);
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "(no route)".to_owned(), |matched| matched.as_str().to_owned());
+    let connection = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    if let Some(peer) = authority::peer(connection, request.headers(), &app.config.http) {
+        request.extensions_mut().insert(peer);
+    }
+    request.extensions_mut().insert(limits);
+    // The path is the caller's text: Debug escapes control characters in it.
+    let span = tracing::debug_span!("request", request_id = %id, %method, path = ?path);
+
+    let response = next.run(request).instrument(span.clone()).await;
+    let response = as_problem(response, &id);
+
+    let status = response.status();
+    let seconds = started.elapsed().as_secs_f64();
+    let labels =
+        [("method", method.to_string()), ("route", route), ("status", status.as_u16().to_string())];
+    metrics::counter!("lux_http_requests_total", &labels).increment(1);
+    metrics::histogram!("lux_http_request_seconds", &labels[..2]).record(seconds);
+    tracing::debug!(parent: &span, status = status.as_u16(), seconds, "answered");
+    response
+}
+
+/// Bodies up to this size are read before the request is looked at, in bytes.
+const SMALL: usize = 64 << 10;
+
+/// Reads a small body whole. A request that is refused without its body being read has
+/// its connection closed, and under load the caller would see that instead of the reason.
+/// To be put inside the timeout.
+pub async fn read_small_body(request: Request, next: Next) -> Response {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    if length.is_none_or(|length| length == 0 || length > SMALL) {
+        return next.run(request).await;
+    }
+    let (parts, body) = request.into_parts();
+    match axum::body::to_bytes(body, SMALL).await {
+        Ok(bytes) => next.run(Request::from_parts(parts, Body::from(bytes))).await,
+        Err(error) => {
+            let detail = format!("the body did not arrive whole: {error}");
+            Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
+        }
+    }
+}
+
+/// A caller's own id is kept if it is short and harmless, so that it can be followed
+/// through nginx, the application and Lux.
+fn request_id(request: &Request) -> String {
+    request
+        .headers()
+        .get(&REQUEST_ID)
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic()))
+        .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
+}
+
+fn as_problem(mut response: Response, id: &str) -> Response {
+    let status = response.status();
+    let is_document = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(b"application/"));
+    let problem = match response.extensions_mut().remove::<Problem>() {
+        Some(problem) => Some(problem),
+        // What a library layer refused (timeout, body limit, panic) has no document yet.
+        None if status.is_client_error() || status.is_server_error() => {
+            (!is_document).then(|| Problem::new(status, detail(status)))
+        }
+        None => None,
+    };
+    if let Some(mut problem) = problem {
+        problem.request_id = Some(id.to_owned());
+        if problem.status >= 500 {
+            let reason = problem.internal.as_deref().unwrap_or(&problem.detail);
+            tracing::error!(request_id = id, status = problem.status, reason, "request failed");
+        }
+        let allow = response.headers_mut().remove(header::ALLOW);
+        response = problem.render();
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(id) {
+        headers.insert(REQUEST_ID.clone(), id);
+    }
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (
+            header::CONTENT_SECURITY_POLICY,
+            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
+        ),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+fn detail(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::NOT_FOUND => "there is nothing at this address; /openapi.json lists what is",
+        StatusCode::METHOD_NOT_ALLOWED => {
+            "this address does not take that method; the header Allow lists those it takes"
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => "the body is too large; send it in smaller parts",
+        StatusCode::REQUEST_TIMEOUT => "the request was not complete in time; send it again",
+        status if status.is_server_error() => {
+            "Lux could not do this; its log has the reason under this request id"
+        }
+        _ => "the request was refused",
+    }
+}

@@ -1,0 +1,23 @@
+//! Lux reads a web application's captured errors and live logs, names the cause
+//! with the lines that prove it, and says what to do about it.
+//!
+//! The folders are the architecture; `ARCHITECTURE.md` draws them and
+//! `tests/it/layers.rs` holds who may use whom.
+
+pub mod app;
+pub mod auth;
+pub mod chat;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod diagnose;
+pub mod error;
+pub mod errors;
+pub mod health;
+pub mod http;
+pub mod logs;
+pub mod outbound;
+pub mod redact;
+pub mod serve;
+pub mod web;

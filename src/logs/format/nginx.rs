@@ -1,0 +1,115 @@
+//! nginx's error log.
+
+use super::{Context, Head, level};
+use crate::logs::{
+    record::{Fields, Kind, NginxError, Severity},
+    time,
+};
+
+pub(super) fn starts(line: &[u8]) -> bool {
+    (line.starts_with(b"2") && time::slashes(line).is_some())
+        || (line.starts_with(b"nginx: [")
+            && memchr::memchr(b']', &line[..line.len().min(20)]).is_some())
+}
+
+/// Keys in the order in which nginx writes them after the message.
+const KEYS: [&str; 7] = [
+    ", client: ",
+    ", server: ",
+    ", request: \"",
+    ", subrequest: \"",
+    ", upstream: \"",
+    ", host: \"",
+    ", referrer: \"",
+];
+
+pub(super) fn head<'a>(text: &'a str, context: &Context) -> Option<Head<'a>> {
+    let bytes = text.as_bytes();
+    let stamp = time::slashes(bytes);
+    // "nginx: [emerg] …" is what it says on standard error at start
+    let open = if stamp.is_some() { 20 } else { text.starts_with("nginx: [").then_some(7)? };
+    let severity = bracketed(bytes, open);
+    let (severity, mut at) = severity.unwrap_or((Severity::Info, open.min(bytes.len())));
+    let mut fields = NginxError::default();
+    // `1122#1122: *60 `
+    if let Some(hash) = text.get(at..).and_then(|rest| rest.find('#')).filter(|hash| *hash < 12)
+        && let Ok(pid) = text[at..at + hash].trim().parse()
+        && let Some(colon) = text[at + hash..].find(": ")
+    {
+        fields.pid = pid;
+        at += hash + colon + 2;
+        if text[at..].starts_with('*')
+            && let Some(blank) = text[at..].find(' ')
+        {
+            at += blank + 1;
+        }
+    }
+    while text.as_bytes().get(at) == Some(&b' ') {
+        at += 1;
+    }
+    let message = text.get(at..).unwrap_or_default();
+    read(message, &mut fields);
+    Some(Head {
+        kind: Kind::NginxError,
+        at: stamp.and_then(|stamp| stamp.to_utc(context.zone)),
+        severity,
+        message_at: at,
+        fields: Fields::Nginx(fields),
+    })
+}
+
+/// `[error] ` at `at`: what it means and the place after it.
+fn bracketed(bytes: &[u8], at: usize) -> Option<(Severity, usize)> {
+    let rest = bytes.get(at..)?.strip_prefix(b"[")?;
+    let close = memchr::memchr(b']', &rest[..rest.len().min(12)])?;
+    Some((level::word(&rest[..close])?, (at + close + 3).min(bytes.len())))
+}
+
+/// The message and the keys after it. The part before `, client: ` is nginx's own;
+/// what follows holds what clients sent, unescaped, so keys are looked for in
+/// nginx's order and a value ends where the next key begins.
+fn read<'a>(message: &'a str, fields: &mut NginxError<'a>) {
+    let line = message.split('\n').next().unwrap_or_default();
+    let tail = line.find(KEYS[0]).unwrap_or(line.len());
+    let own = &line[..tail];
+    // the last "(13: Permission denied)": paths before it may hold brackets
+    fields.errno = own.rmatch_indices('(').find_map(|(at, _)| errno(&own[at + 1..]));
+    fields.action = own.rfind(" while ").map(|at| own[at + 7..].trim_end_matches([',', ' ']));
+    let mut rest = &line[tail..];
+    for (index, key) in KEYS.iter().enumerate() {
+        // cut at 2048 bytes: any of them may be missing
+        let Some(value) = rest.strip_prefix(key) else { continue };
+        let quoted = key.ends_with('"');
+        let end = KEYS[index + 1..]
+            .iter()
+            .filter_map(|next| find_key(value, next, quoted))
+            .min()
+            .unwrap_or(value.len());
+        rest = &value[end..];
+        let value = &value[..end];
+        let value = if quoted { value.strip_suffix('"').unwrap_or(value) } else { value };
+        let value = (!value.is_empty()).then_some(value);
+        match index {
+            0 => fields.client = value,
+            1 => fields.server = value,
+            2 => fields.request = value,
+            4 => fields.upstream = value,
+            5 => fields.host = value,
+            _ => {}
+        }
+    }
+}
+
+/// Where the next key begins; a quoted value must end with its quote first.
+fn find_key(value: &str, key: &str, quoted: bool) -> Option<usize> {
+    if !quoted {
+        return value.find(key);
+    }
+    value.match_indices(key).map(|(at, _)| at).find(|at| value[..*at].ends_with('"'))
+}
+
+fn errno(text: &str) -> Option<u32> {
+    let (number, rest) = text.split_once(':')?;
+    (rest.starts_with(' ') && rest.contains(')') && number.len() <= 5)
+        .then(|| number.parse().ok())?
+}

@@ -1,0 +1,30 @@
+//! Reading logs: sources, lines, records, templates, and the window of what was
+//! said lately.
+
+mod checkpoint;
+mod feed;
+pub mod format;
+pub mod input;
+pub mod join;
+mod journald;
+mod ledger;
+pub mod live;
+pub mod record;
+pub mod scan;
+pub mod search;
+mod status;
+mod tail;
+pub mod template;
+mod templates;
+pub mod time;
+mod window;
+
+pub use format::Parser;
+pub use join::Joiner;
+pub use live::{Live, Programs, Selection, host_name};
+pub use record::{
+    Access, Event, Fields, Journal, Jump, Kind, Logger, NginxError, Record, Severity,
+};
+pub use search::{Entry, Page, Pattern, Position, Query};
+pub use status::{SourceState, SourceStatus};
+pub use templates::Template;

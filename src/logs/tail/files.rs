@@ -1,0 +1,498 @@
+//! The files of one source: which there are, which were rotated away, what is read
+//! from each.
+//!
+//! A file is known by device and inode, not by its name: a renamed file is the same
+//! file, and is read to its end before the one that took its place.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{
+    reader::{Line, MAX_LINE, Pumped, Reader, hash},
+    rotated::{is_packed, siblings},
+};
+use crate::{
+    clock,
+    logs::{
+        checkpoint::{Checkpoint, FileId},
+        feed::{FILE_SILENCE, Feed, Sink},
+        format::{self, Parser},
+        ledger::Turn,
+        record::Kind,
+        status::{SourceState, Trouble},
+        time::Zone,
+    },
+};
+
+/// How long a file without a name must be quiet until it counts as ended. Programs
+/// write to a rotated file until they open the new one.
+const QUIET: Duration = Duration::from_mins(1);
+
+/// Files without a name that are kept open for one source.
+const MAX_GONE: usize = 64;
+
+/// Files of one source; a glob that finds more is told in the source's status.
+pub(super) const MAX_FILES: usize = 10_000;
+
+/// Files that are remembered to be done.
+const MAX_DONE: usize = 1000;
+
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) reader: Reader,
+    feed: Option<Feed>,
+    /// No configured name leads to it since then.
+    pub(super) gone: Option<Instant>,
+    /// The rest of a file that was copied before it was cut; nobody writes to it.
+    is_copy: bool,
+}
+
+/// How a source's files are found and read.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) source: usize,
+    pub(crate) pattern: String,
+    pub(crate) kind: Kind,
+    pub(crate) zone: Zone,
+    /// Bytes before the old position that are read again after a restart.
+    pub(crate) again: u64,
+}
+
+/// See the module's first line.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(super) plan: Plan,
+    /// Gone files first, so that they are finished before their successors.
+    pub(super) tracked: Vec<Tracked>,
+    /// What the database knows of files that were not found yet.
+    pub(super) known: Vec<Checkpoint>,
+    /// When the names were first looked at, and when the last time: each the moment
+    /// before the look, so that what comes during it counts as later.
+    started: Option<SystemTime>,
+    looked_at: SystemTime,
+    /// Names that led to another file lately: when they last did, and since when files
+    /// may have come and gone unseen.
+    pub(super) rotated: HashMap<PathBuf, (Instant, SystemTime)>,
+    /// Files that were read to their end lately.
+    pub(super) done: VecDeque<(FileId, Option<SystemTime>)>,
+    pub(crate) state: SourceState,
+    pub(crate) trouble: Option<Trouble>,
+    /// The files that are (or would be) there, for the notifier.
+    pub(crate) paths: Vec<PathBuf>,
+    /// Files ended since the last turn.
+    pub(super) ended: Vec<FileId>,
+    /// Names lead to other files than before.
+    pub(crate) renamed: bool,
+}
+
+impl Files {
+    pub(crate) fn new(plan: Plan, known: Vec<Checkpoint>) -> Self {
+        Self {
+            plan,
+            tracked: Vec::new(),
+            known,
+            started: None,
+            looked_at: now(),
+            rotated: HashMap::new(),
+            done: VecDeque::new(),
+            state: SourceState::Missing,
+            trouble: None,
+            paths: Vec::new(),
+            ended: Vec::new(),
+            renamed: false,
+        }
+    }
+
+    fn has_wildcard(&self) -> bool {
+        self.plan.pattern.contains(['*', '?', '['])
+    }
+
+    fn find_paths(&mut self) -> Vec<PathBuf> {
+        if !self.has_wildcard() {
+            return vec![PathBuf::from(&self.plan.pattern)];
+        }
+        let Ok(found) = glob::glob(&self.plan.pattern) else { return Vec::new() };
+        let mut paths = Vec::new();
+        for path in found {
+            match path {
+                Ok(path) if paths.len() < MAX_FILES => paths.push(path),
+                Ok(_) => {
+                    let detail = format!("more than {MAX_FILES} files fit; the rest is not read");
+                    self.trouble = Some(Trouble::new(detail, "narrow the pattern"));
+                    break;
+                }
+                Err(error) => {
+                    (self.state, self.trouble) = some(Trouble::of(error.path(), error.error()));
+                }
+            }
+        }
+        paths
+    }
+
+    /// Looks at all names: opens what is new, notes what is gone.
+    pub(crate) fn rescan(&mut self, sink: &Sink) {
+        let before = std::mem::replace(&mut self.looked_at, now());
+        let first = self.started.is_none();
+        let started = *self.started.get_or_insert(self.looked_at);
+        (self.state, self.trouble) = (SourceState::Missing, None);
+        let paths = self.find_paths();
+        let mut present: HashMap<FileId, PathBuf> = HashMap::new();
+        let mut readable = 0;
+        let mut replaced = Vec::new();
+        for path in &paths {
+            let found = match fs::metadata(path) {
+                Ok(found) if found.is_file() => FileId::of(&found),
+                Ok(found) => {
+                    if found.is_dir() || self.has_wildcard() {
+                        let detail = format!("{} is not a regular file", path.display());
+                        self.trouble = Some(Trouble::new(detail, "name a file"));
+                    }
+                    continue;
+                }
+                Err(error) => {
+                    (self.state, self.trouble) = some(Trouble::of(path, &error));
+                    continue;
+                }
+            };
+            if present.contains_key(&found) {
+                readable += 1;
+                continue;
+            }
+            if let Some(tracked) = self.tracked.iter_mut().find(|t| t.reader.id == found) {
+                tracked.gone = None;
+                if tracked.reader.path != *path && !names(&tracked.reader.path, found) {
+                    tracked.reader.path.clone_from(path);
+                }
+                present.insert(found, path.clone());
+                readable += 1;
+                continue;
+            }
+            match self.open(path, found) {
+                Ok(reader) => {
+                    present.insert(reader.id, path.clone());
+                    replaced.push(path.clone());
+                    self.tracked.push(Tracked::new(reader, None));
+                    readable += 1;
+                }
+                Err(error) => (self.state, self.trouble) = some(Trouble::of(path, &error)),
+            }
+        }
+        if readable > 0 && self.state != SourceState::Denied {
+            self.state = SourceState::Ok;
+            if self.trouble.as_ref().is_some_and(|_| !self.has_wildcard()) {
+                self.trouble = None;
+            }
+        } else if paths.is_empty() && self.trouble.is_none() {
+            let detail = format!("no file fits {}", self.plan.pattern);
+            let remedy = "nothing, if the program has not logged yet; else correct the pattern";
+            self.trouble = Some(Trouble::new(detail, remedy));
+        }
+        let at = clock::instant();
+        for tracked in &mut self.tracked {
+            if !present.contains_key(&tracked.reader.id) {
+                tracked.gone.get_or_insert(at);
+            }
+        }
+        let ids: HashSet<FileId> = present.keys().copied().collect();
+        if first {
+            self.find_rotated(&ids);
+        } else {
+            self.find_unseen(replaced, before.max(started), &ids);
+        }
+        self.tracked.sort_by_key(|tracked| (tracked.gone.is_none(), tracked.reader.born));
+        self.end_gone(sink, MAX_GONE);
+        self.renamed |= paths != self.paths;
+        self.paths = paths;
+    }
+
+    fn open(&mut self, path: &Path, found: FileId) -> std::io::Result<Reader> {
+        let known = self.known.iter().position(|at| at.id == found);
+        let tag = new_tag(self.plan.source, found);
+        match known {
+            Some(index) => {
+                let reader = Reader::resume(path, &self.known[index], self.plan.again, tag)?;
+                if reader.id != found {
+                    // Rotated since it was looked at: the old file has another name now.
+                    return Err(std::io::ErrorKind::Interrupted.into());
+                }
+                self.known.swap_remove(index);
+                Ok(reader)
+            }
+            None => Reader::first(path, tag),
+        }
+    }
+
+    /// A file was cut. It is begun anew; the copy that may have been made of it before
+    /// comes first, for it may hold lines that were not read yet. Returns whether
+    /// another file stands at `index` now.
+    fn restart(&mut self, index: usize, sink: &Sink) -> bool {
+        let copy = self.find_copy(index);
+        let tracked = &mut self.tracked[index];
+        if let Some(mut feed) = tracked.feed.take() {
+            feed.flush(sink);
+        }
+        if tracked.gone.is_some() {
+            // A rotated file is overwritten by a later one: what it held was read.
+            let tracked = self.tracked.remove(index);
+            self.end(&tracked.reader);
+            return true;
+        }
+        let tag = new_tag(self.plan.source, tracked.reader.id);
+        tracked.reader.restart(tag);
+        if let Some(reader) = copy {
+            let gone = Some(clock::instant());
+            self.tracked.insert(index, Tracked { reader, feed: None, gone, is_copy: true });
+            return true;
+        }
+        false
+    }
+
+    fn find_copy(&self, index: usize) -> Option<Reader> {
+        let reader = &self.tracked[index].reader;
+        let known = |id| self.tracked.iter().any(|t| t.reader.id == id);
+        let home = siblings(&reader.path);
+        let copy = home.iter().find(|(path, found)| {
+            found.len() > reader.position()
+                && !known(FileId::of(found))
+                && !is_packed(path)
+                && reader.is_copy(path)
+        })?;
+        let mut at = reader.checkpoint();
+        at.id = FileId::of(&copy.1);
+        let mut copy = Reader::resume(&copy.0, &at, 0, new_tag(self.plan.source, at.id)).ok()?;
+        // It is read as a part of the file, and its lines are cited as such.
+        copy.path.clone_from(&reader.path);
+        Some(copy)
+    }
+
+    /// Whether the name leads to another file than the one that is read for it.
+    fn has_moved(&self, path: &Path) -> bool {
+        let found = fs::metadata(path).ok().map(|found| FileId::of(&found));
+        let read = self.tracked.iter().find(|t| t.gone.is_none() && t.reader.path == path);
+        found != read.map(|t| t.reader.id)
+    }
+
+    /// Reads a slice of each file that `wanted` names (`None`: of every file). `grown`
+    /// is told which had something; returned are those that may have more.
+    pub(crate) fn read(
+        &mut self,
+        sink: &Sink,
+        wanted: Option<&HashSet<PathBuf>>,
+        scratch: &mut Vec<u8>,
+        turn: &mut Turn,
+        grown: &mut Vec<PathBuf>,
+    ) -> HashSet<PathBuf> {
+        if wanted.is_none_or(|paths| paths.iter().any(|path| self.has_moved(path))) {
+            self.rescan(sink);
+        }
+        let mut more = HashSet::new();
+        let mut unfinished: HashSet<PathBuf> = HashSet::new();
+        let mut index = 0;
+        while index < self.tracked.len() {
+            let tracked = &self.tracked[index];
+            let path = &tracked.reader.path;
+            let skip = wanted.is_some_and(|paths| !paths.contains(path))
+                || (tracked.gone.is_none() && unfinished.contains(path));
+            if skip {
+                index += 1;
+                continue;
+            }
+            let (before, gone, path) = (tracked.reader.position(), tracked.gone, path.clone());
+            let tracked = &mut self.tracked[index];
+            let read = tracked.pump(&self.plan, sink, scratch, turn);
+            if read.cut || read.more {
+                more.insert(path.clone());
+            }
+            if read.cut {
+                grown.push(path);
+                if self.restart(index, sink) {
+                    continue;
+                }
+            } else if read.bytes > 0 {
+                grown.push(path.clone());
+                if read.more && gone.is_some() {
+                    unfinished.insert(path);
+                }
+            }
+            let tracked = &mut self.tracked[index];
+            if tracked.is_copy && read.bytes == 0 {
+                let mut copy = self.tracked.remove(index);
+                copy.finish(&self.plan, sink, turn);
+                self.end(&copy.reader);
+                continue;
+            }
+            if tracked.reader.position() != before || read.cut {
+                turn.moved.push(tracked.reader.checkpoint());
+            }
+            index += 1;
+        }
+        turn.ended.append(&mut self.ended);
+        more
+    }
+
+    /// Ends open records that were left alone, and files that nobody writes any more.
+    pub(crate) fn settle(&mut self, sink: &Sink, turn: &mut Turn) {
+        let now = clock::instant();
+        let mut index = 0;
+        while index < self.tracked.len() {
+            let tracked = &mut self.tracked[index];
+            if let Some(feed) = &mut tracked.feed {
+                feed.settle(sink, FILE_SILENCE);
+            }
+            let quiet = tracked.gone.is_some_and(|since| {
+                now.saturating_duration_since(since) >= QUIET && tracked.reader.is_quiet(now, QUIET)
+            });
+            if quiet && self.is_oldest(index) {
+                let mut tracked = self.tracked.remove(index);
+                tracked.finish(&self.plan, sink, turn);
+                self.end(&tracked.reader);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    /// Whether no older file of the same name is still read; they end in that order.
+    fn is_oldest(&self, index: usize) -> bool {
+        let path = &self.tracked[index].reader.path;
+        !self.tracked[..index].iter().any(|t| t.gone.is_some() && t.reader.path == *path)
+    }
+
+    /// Bounds the files without a name: the oldest that were read to their end go.
+    fn end_gone(&mut self, sink: &Sink, most: usize) {
+        let gone = self.tracked.iter().filter(|t| t.gone.is_some()).count();
+        for _ in most..gone {
+            let done = |index: &usize| {
+                let tracked = &self.tracked[*index];
+                tracked.gone.is_some() && tracked.reader.lag() == 0 && self.is_oldest(*index)
+            };
+            let Some(index) = (0..self.tracked.len()).find(done) else { return };
+            let mut tracked = self.tracked.remove(index);
+            if let Some(feed) = &mut tracked.feed {
+                feed.flush(sink);
+            }
+            self.end(&tracked.reader);
+        }
+    }
+
+    fn end(&mut self, reader: &Reader) {
+        self.ended.push(reader.id);
+        self.done.push_back((reader.id, reader.born));
+        if self.done.len() > MAX_DONE {
+            self.done.pop_front();
+        }
+    }
+
+    /// Files open, bytes read of them, bytes that wait, bytes passed over.
+    pub(crate) fn figures(&self) -> (usize, u64, u64, u64) {
+        let sum = |figure: fn(&Reader) -> u64| {
+            self.tracked.iter().map(|tracked| figure(&tracked.reader)).sum()
+        };
+        let present = self.tracked.iter().filter(|t| t.gone.is_none());
+        let position = present.map(|tracked| tracked.reader.position()).sum();
+        (self.tracked.len(), position, sum(Reader::lag), sum(Reader::skipped))
+    }
+}
+
+impl Tracked {
+    pub(super) fn new(reader: Reader, gone: Option<Instant>) -> Self {
+        Self { reader, feed: None, gone, is_copy: false }
+    }
+
+    fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {
+        let Self { reader, feed, .. } = self;
+        let (path, tag) = (reader.path.clone(), reader.tag);
+        let mut writer = None;
+        let mut text = Vec::new();
+        let result = reader.pump(scratch, &mut |line| {
+            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, line.bytes));
+            let writer = writer.get_or_insert_with(|| sink.window.write());
+            take(line, &mut text, turn, |bytes| {
+                feed.push(sink, writer, bytes, line.number, line.again);
+            });
+        });
+        if let (Some(feed), Some(mut writer)) = (feed.as_mut(), writer) {
+            feed.pause(&mut writer);
+        }
+        result.unwrap_or_else(|error| {
+            tracing::debug!(path = %path.display(), %error, "a log could not be read");
+            Pumped::default()
+        })
+    }
+
+    fn finish(&mut self, plan: &Plan, sink: &Sink, turn: &mut Turn) {
+        let Self { reader, feed, .. } = self;
+        let (path, tag) = (reader.path.clone(), reader.tag);
+        let mut text = Vec::new();
+        reader.finish(&mut |line| {
+            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, line.bytes));
+            let mut writer = sink.window.write();
+            take(line, &mut text, turn, |bytes| {
+                feed.push(sink, &mut writer, bytes, line.number, line.again);
+            });
+        });
+        if let Some(feed) = feed {
+            feed.flush(sink);
+        }
+    }
+}
+
+/// Room for the mark behind a line of which bytes were dropped.
+const MARK_ROOM: usize = 64;
+
+/// Counts a line and hands its bytes on, with a mark where some were dropped.
+fn take(line: Line<'_>, text: &mut Vec<u8>, turn: &mut Turn, push: impl FnOnce(&[u8])) {
+    let mut dropped = 0;
+    let mut kept = line.bytes;
+    if line.dropped > 0 {
+        // The whole may not be longer than any other line.
+        kept = &kept[..kept.len().min(MAX_LINE - MARK_ROOM)];
+        dropped = line.dropped + (line.bytes.len() - kept.len()) as u64;
+    }
+    if !line.again {
+        turn.lines += 1;
+        turn.bytes += line.taken;
+        turn.dropped += dropped;
+    }
+    if dropped == 0 {
+        return push(kept);
+    }
+    text.clear();
+    text.extend_from_slice(kept);
+    text.extend_from_slice(format!(" … [{dropped} bytes dropped]").as_bytes());
+    push(text);
+}
+
+fn new_feed(plan: &Plan, path: &Path, tag: i64, first: &[u8]) -> Feed {
+    let shown = path.to_string_lossy();
+    let kind = match plan.kind {
+        Kind::Auto => format::detect(&shown, first),
+        kind => kind,
+    };
+    Feed::new(plan.source, Some(shown.into_owned()), tag, Parser::new(kind, plan.zone))
+}
+
+/// A name for one life of a file that no other has.
+pub(crate) fn new_tag(source: usize, id: FileId) -> i64 {
+    let now = clock::now().timestamp_micros();
+    let parts = [source as u64, id.dev, id.ino, now.cast_unsigned()];
+    let bytes: Vec<u8> = parts.iter().flat_map(|part| part.to_le_bytes()).collect();
+    // 48 bits read well in a URL and are enough to tell thousands of files apart.
+    (hash(&bytes) >> 16).cast_signed()
+}
+
+fn some((state, trouble): (SourceState, Trouble)) -> (SourceState, Option<Trouble>) {
+    (state, Some(trouble))
+}
+
+fn names(path: &Path, id: FileId) -> bool {
+    fs::metadata(path).is_ok_and(|found| FileId::of(&found) == id)
+}
+
+fn now() -> SystemTime {
+    SystemTime::from(clock::now())
+}

@@ -1,0 +1,275 @@
+//! Starting it all and stopping it in order: stop accepting, let requests in flight
+//! end, finish background work, close the database.
+
+use std::{
+    io::Write,
+    net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use axum::{Router, extract::ConnectInfo};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use secrecy::ExposeSecret;
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::ServiceExt;
+
+use crate::{
+    app::{App, Parts},
+    auth::{OrganizationId, Role, token},
+    chat::Chat,
+    clock,
+    config::{Config, LogFormat},
+    db::Db,
+    diagnose::{Advisor, Diagnoser},
+    errors::{Capture, Intake},
+    health::Health,
+    logs::{self, Live},
+    outbound::Outbound,
+    web::{self, Features},
+};
+
+/// How long a client may take to send its request's head; also ends idle connections.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long background work may take to end after the last request.
+const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Runs the service until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let shutdown = CancellationToken::new();
+    cancel_on_signal(shutdown.clone())?;
+    let listener = bind(config.listen).await?;
+    let (app, features) = start(config, shutdown).await?;
+    announce(&app, listener.local_addr()?).await?;
+    serve(app, features, listener).await
+}
+
+/// Opens everything but the door: database, background work, features.
+pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<(App, Features)> {
+    make_private_folder(&config.data_dir)?;
+    let db = open_database(&config).await?;
+    let app = App::new(Parts {
+        live: Live::start(
+            db.clone(),
+            logs::host_name(),
+            config.sources.clone(),
+            config.window_bytes,
+            shutdown.clone(),
+        ),
+        metrics: install_metrics()?,
+        outbound: Outbound::new()?,
+        tokens: token::Tokens::default(),
+        tasks: TaskTracker::new(),
+        shutdown,
+        started_at: clock::now(),
+        db,
+        config,
+    });
+    let capture = Capture::start(app.db.clone());
+    let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
+    let health = Health::start(&app, capture.clone(), intake);
+    let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
+    let diagnoser = Diagnoser::new(app.clone(), advisor);
+    let chat = Chat::new(app.clone(), diagnoser, health.clone());
+    let features = Features { capture, chat, health };
+    Ok((app, features))
+}
+
+/// Histograms of seconds; the exporter's own listener is not used.
+fn install_metrics() -> anyhow::Result<PrometheusHandle> {
+    let buckets = [0.001, 0.005, 0.02, 0.1, 0.5, 2.0, 10.0, 30.0];
+    let recorder = PrometheusBuilder::new().set_buckets(&buckets)?.build_recorder();
+    let handle = recorder.handle();
+    if metrics::set_global_recorder(recorder).is_err() {
+        tracing::debug!("metrics were set up before");
+    }
+    Ok(handle)
+}
+
+/// Connects and migrates; the message names the database, without its password.
+pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    Db::connect(config.database_url.expose_secret(), config.database_connections)
+        .await
+        .with_context(|| {
+            let shown = config.settings.iter().find(|setting| setting.key == "database_url");
+            let shown = shown.map_or("the database", |setting| &setting.value);
+            format!("cannot open {shown}; check DATABASE_URL, `lux doctor` tells more")
+        })
+}
+
+/// Makes the data directory; only this user may look into it.
+pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.with_context(|| {
+        format!(
+            "cannot make the data directory {}; choose another with --data-dir or LUX_DATA_DIR",
+            path.display()
+        )
+    })?;
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        tracing::warn!(
+            path = %path.display(),
+            "other users may look into the data directory; chmod 700 it"
+        );
+    }
+    Ok(())
+}
+
+/// Takes the address, or says why not and what to do.
+pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "cannot listen on {address}; if another program (or another Lux) has that port, \
+             choose one with --listen 127.0.0.1:PORT or PORT"
+        )
+    })
+}
+
+/// Says where we listen, and on a fresh instance gives the operator a way in.
+async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
+    if token::lacks_admin(&app.db, OrganizationId::FIRST).await? {
+        let secret =
+            token::create(&app.db, OrganizationId::FIRST, Role::Admin, "first start", None).await?;
+        let mut err = anstream::stderr();
+        writeln!(err, "first start: this admin token is shown once, keep it:\n\n    {secret}\n")?;
+    }
+    // Other commands on this host find the server by this file.
+    std::fs::write(app.config.data_dir.join("address"), address.to_string())?;
+    let mut out = anstream::stdout();
+    writeln!(out, "listening on http://{address}")?;
+    out.flush()?;
+    if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
+        tracing::debug!(%error, "systemd was not told that we are ready");
+    }
+    Ok(())
+}
+
+/// Serves until the app's shutdown token is cancelled, then drains.
+pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyhow::Result<()> {
+    let router = web::router(app.clone(), features.clone());
+    let graceful = GracefulShutdown::new();
+    let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
+    loop {
+        let accepted = tokio::select! {
+            accepted = accept(&listener, &slots) => accepted,
+            () = app.shutdown.cancelled() => break,
+        };
+        let (stream, peer, slot) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors, most likely: the next try must not spin.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "nodelay was refused");
+        }
+        let connection = hyper::server::conn::http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT)
+            .max_headers(100)
+            .serve_connection(TokioIo::new(stream), service(router.clone(), peer));
+        let connection = graceful.watch(connection);
+        app.tasks.spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "connection ended early");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    drain(app, features, graceful).await;
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> std::io::Result<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(std::io::Error::other)?;
+    let (stream, peer) = listener.accept().await?;
+    Ok((stream, peer, slot))
+}
+
+fn service(
+    router: Router,
+    peer: SocketAddr,
+) -> TowerToHyperService<
+    impl tower::Service<
+        http::Request<hyper::body::Incoming>,
+        Response = axum::response::Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    > + Clone,
+> {
+    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        request
+    });
+    TowerToHyperService::new(service)
+}
+
+async fn drain(app: App, features: Features, graceful: GracefulShutdown) {
+    tracing::info!("shutting down: letting requests in flight end");
+    if tokio::time::timeout(app.config.http.drain_timeout, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not end in time and were cut off");
+    }
+    features.capture.drain().await;
+    if tokio::time::timeout(BACKGROUND_TIMEOUT, app.live.stopped()).await.is_err() {
+        tracing::warn!("the last log positions were not stored; some lines will be read again");
+    }
+    app.tasks.close();
+    if tokio::time::timeout(BACKGROUND_TIMEOUT, app.tasks.wait()).await.is_err() {
+        tracing::warn!("some background work did not end in time");
+    }
+    app.db.close().await;
+}
+
+/// Cancels `shutdown` on SIGTERM or SIGINT.
+pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        shutdown.cancel();
+    });
+    Ok(())
+}
+
+/// Lux's own log: on stderr, readable or JSON.
+pub fn log_to_stderr(config: &Config) {
+    use std::io::IsTerminal;
+
+    use tracing_subscriber::{EnvFilter, fmt};
+
+    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    // A second call (in tests) finds the first one's subscriber in place.
+    let set = match config.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = set {
+        tracing::debug!(%error, "logging was set up before");
+    }
+}

@@ -1,0 +1,116 @@
+//! Everything that is served: the features' routers, the health routes, the API's
+//! own description, and the layers around them.
+
+mod logs;
+
+use std::time::Duration;
+
+use axum::{Extension, Router, extract::DefaultBodyLimit, middleware};
+use http::StatusCode;
+use tower_http::{
+    catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
+    timeout::TimeoutLayer,
+};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
+};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    app::App,
+    chat::{self, Chat},
+    errors::{self, Capture},
+    health::{self, Health},
+    http::{Json, Problem, Reader, edge, limit::Limits},
+};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lux",
+        description = "Reads errors and live logs, names the cause with the lines that prove it. \
+                       Every refusal is a problem document (RFC 9457)."
+    ),
+    components(schemas(Problem)),
+    modifiers(&Bearer),
+    security(("token" = []))
+)]
+struct Document;
+
+struct Bearer;
+
+impl Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        document
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+    }
+}
+
+/// The running features that handlers reach as extensions.
+#[derive(Clone)]
+pub struct Features {
+    pub capture: Capture,
+    pub chat: Chat,
+    pub health: Health,
+}
+
+/// All routes with their description.
+fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(health::router())
+        .merge(errors::router())
+        .merge(chat::router())
+        .merge(logs::router())
+        .routes(routes!(read_openapi))
+}
+
+/// The description of everything served, as `/openapi.json` and `lux openapi` give it.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// The OpenAPI document of this server.
+#[utoipa::path(get, path = "/openapi.json", responses((status = 200, description = "OpenAPI 3.1")))]
+async fn read_openapi(_: Reader) -> Json<utoipa::openapi::OpenApi> {
+    Json(openapi())
+}
+
+/// The whole service, ready to be served.
+pub fn router(app: App, features: Features) -> Router {
+    let limits = Limits::new(&app.config.http);
+    forget_idle_callers(&app, limits.clone());
+    let http = &app.config.http;
+    let layers = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
+        .layer(middleware::from_fn(edge::read_small_body))
+        .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
+        .layer(DefaultBodyLimit::max(http.max_body_bytes))
+        .layer(CompressionLayer::new());
+    let (router, _) = routes().split_for_parts();
+    router
+        .fallback(nothing_here)
+        .layer(Extension(features.capture))
+        .layer(Extension(features.chat))
+        .layer(Extension(features.health))
+        .layer(layers)
+        .with_state(app)
+}
+
+async fn nothing_here() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+fn forget_idle_callers(app: &App, limits: Limits) {
+    let shutdown = app.shutdown.clone();
+    app.tasks.spawn(async move {
+        let mut timer = tokio::time::interval(Duration::from_mins(1));
+        while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
+            limits.forget_idle();
+        }
+    });
+}

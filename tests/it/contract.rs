@@ -1,0 +1,379 @@
+//! What every route does with callers and bodies that it should not accept: a problem
+//! document, and nothing changed. The routes come from the description that the server
+//! gives of itself, so none is forgotten.
+
+use reqwest::{
+    Method, RequestBuilder,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Database, Role, Server, Setup, on_both};
+
+/// One operation of the description.
+#[derive(Clone, Debug)]
+struct Operation {
+    method: Method,
+    path: String,
+    open: bool,
+    has_body: bool,
+    query: Vec<(String, String)>,
+}
+
+impl Operation {
+    /// The path with ids that exist nowhere.
+    fn nowhere(&self) -> String {
+        self.with_id("987654321")
+    }
+
+    fn with_id(&self, id: &str) -> String {
+        let parts = self.path.split('/').map(|part| if part.starts_with('{') { id } else { part });
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    fn has_id(&self) -> bool {
+        self.path.contains('{')
+    }
+
+    /// Whether a role may call it. Reporting is for applications; reading for all people;
+    /// the rest for those who operate.
+    fn allows(&self, role: Role) -> bool {
+        let reports = self.path == "/api/errors";
+        match role {
+            Role::Admin | Role::Operator => true,
+            Role::Ingest => reports,
+            Role::Read => self.method == Method::GET && !reports,
+        }
+    }
+
+    /// A body that would be accepted, if the rest of the request were.
+    fn body(&self) -> Value {
+        match (self.method.as_str(), self.path.as_str()) {
+            ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
+            ("PATCH", "/api/diagnostics/groups") => {
+                json!({ "ids": [987_654_321], "status": "ignored" })
+            }
+            ("PATCH", "/api/diagnostics/groups/{id}") => json!({ "status": "ignored" }),
+            ("POST", "/chatbot/send") => {
+                json!({ "message": "what is wrong?", "session_id": 987_654_321 })
+            }
+            ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
+            _ => panic!("{} {} takes a body: add one that is valid here", self.method, self.path),
+        }
+    }
+
+    fn request(&self, server: &Server, role: Option<Role>, path: &str) -> RequestBuilder {
+        match role {
+            Some(role) => server.request_as(role, self.method.clone(), path),
+            None => server.request(self.method.clone(), path),
+        }
+    }
+}
+
+async fn operations(server: &Server) -> Vec<Operation> {
+    let document = server.get("/openapi.json").await;
+    let mut found = Vec::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let Ok(method) = Method::from_bytes(method.to_uppercase().as_bytes()) else { continue };
+            if !["GET", "POST", "PUT", "PATCH", "DELETE"].contains(&method.as_str()) {
+                continue;
+            }
+            let open = operation["security"]
+                .as_array()
+                .is_some_and(|ways| ways.iter().any(|way| way == &json!({})));
+            let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+            let query = parameters
+                .iter()
+                .filter(|parameter| parameter["in"] == "query")
+                .map(|parameter| {
+                    let kind = parameter["schema"]["type"].to_string();
+                    (parameter["name"].as_str().unwrap().to_owned(), kind)
+                })
+                .collect();
+            found.push(Operation {
+                method,
+                path: path.clone(),
+                open,
+                has_body: operation.get("requestBody").is_some(),
+                query,
+            });
+        }
+    }
+    assert!(found.len() >= 10, "the description lists too little: {found:#?}");
+    found
+}
+
+/// All that a refused request could have changed.
+async fn state(server: &Server) -> Vec<Value> {
+    let mut state = Vec::new();
+    for path in [
+        "/api/diagnostics/errors?hours=8000&limit=200",
+        "/api/diagnostics/groups?limit=200",
+        "/api/chat/sessions?limit=200",
+    ] {
+        state.push(server.get(path).await);
+    }
+    state
+}
+
+async fn patient(database: &Database) -> Server {
+    Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000").start().await
+}
+
+on_both!(refusals_are_problems_and_change_nothing);
+async fn refusals_are_problems_and_change_nothing(database: Database) {
+    let server = patient(&database).await;
+    let event = json!({ "error_type": "KeyError", "error_message": "price", "endpoint": "/buy" });
+    assert_eq!(server.post("/api/errors", &event).await.status, 201);
+    let before = state(&server).await;
+    for operation in operations(&server).await {
+        without_authority(&server, &operation).await;
+        if operation.has_id() {
+            with_unknown_ids(&server, &operation).await;
+        }
+        if operation.has_body {
+            with_bad_bodies(&server, &operation).await;
+        }
+        with_bad_queries(&server, &operation).await;
+    }
+    assert_eq!(state(&server).await, before, "a refused request changed something");
+}
+
+async fn without_authority(server: &Server, operation: &Operation) {
+    let path = operation.nowhere();
+    let body = |request: RequestBuilder| {
+        if operation.has_body { request.json(&operation.body()) } else { request }
+    };
+    if operation.open {
+        // /metrics is for this host's own programs: not through a proxy without a token.
+        let answer = Answer::of(operation.request(server, None, &path)).await;
+        assert_eq!(answer.status, 200, "{operation:?}: {answer:?}");
+        return;
+    }
+    let strangers = [
+        None,
+        Some("Bearer lux_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA".to_owned()),
+        Some(format!("Basic {}", server.token(Role::Admin))),
+        Some("Bearer ".to_owned() + &"x".repeat(5000)),
+    ];
+    for stranger in strangers {
+        let mut request = operation.request(server, None, &path);
+        if let Some(header) = stranger {
+            request = request.header("authorization", header);
+        }
+        let answer = Answer::of(body(request)).await;
+        answer.problem(401);
+        assert_eq!(answer.headers["www-authenticate"], "Bearer", "{operation:?}");
+    }
+    // Who may not call at all does not get to hear what is wrong with a body.
+    if operation.has_body {
+        Answer::of(operation.request(server, None, &path).body("{")).await.problem(401);
+    }
+    for role in Role::ALL {
+        let request = body(operation.request(server, Some(role), &path));
+        if operation.allows(role) {
+            // Streams do not end: only the head is looked at, and of requests that could
+            // change something only those are sent that fail for another reason.
+            if operation.has_body && !operation.has_id() {
+                continue;
+            }
+            let status = request.send().await.unwrap().status();
+            assert!(status != 403 && status != 401, "{operation:?} as {role:?}: {status}");
+            assert!(!status.is_server_error(), "{operation:?} as {role:?}: {status}");
+        } else {
+            Answer::of(request).await.problem(403);
+        }
+    }
+}
+
+async fn with_unknown_ids(server: &Server, operation: &Operation) {
+    for id in
+        ["987654321", "0", "-1", "9223372036854775807", "9223372036854775808", "x", "1'--", "%00"]
+    {
+        let mut request = operation.request(server, Some(Role::Admin), &operation.with_id(id));
+        if operation.has_body {
+            request = request.json(&operation.body());
+        }
+        let answer = Answer::of(request).await;
+        assert_eq!(answer.status, 404, "{operation:?} with id {id}: {answer:?}");
+        answer.problem(404);
+    }
+}
+
+async fn with_bad_bodies(server: &Server, operation: &Operation) {
+    let path = operation.with_id("1");
+    let request = || operation.request(server, Some(Role::Admin), &path);
+    let as_json = |body: Vec<u8>| request().header(CONTENT_TYPE, "application/json").body(body);
+    let deep = "[".repeat(100_000);
+    let bodies: Vec<Vec<u8>> = vec![
+        b"".to_vec(),
+        b"{".to_vec(),
+        b"null".to_vec(),
+        b"42".to_vec(),
+        b"\"text\"".to_vec(),
+        b"[]".to_vec(),
+        b"{}".to_vec(),
+        b"{\"\xff\xfe\": 1}".to_vec(),
+        b"\0\0\0\0".to_vec(),
+        deep.clone().into_bytes(),
+        format!("{{\"message\": {deep}").into_bytes(),
+    ];
+    for body in bodies {
+        let shown = String::from_utf8_lossy(&body[..body.len().min(40)]).into_owned();
+        let answer = Answer::of(as_json(body)).await;
+        assert_eq!(answer.status, 400, "{operation:?} with body {shown}: {answer:?}");
+        answer.problem(400);
+    }
+    // Every field of the valid body with a value of another type.
+    let valid = operation.body();
+    for (field, value) in valid.as_object().unwrap() {
+        for wrong in [json!({ "a": [1] }), json!([[true]]), json!(1.5), json!(true), json!(-7)] {
+            if wrong.is_number() && value.is_number() {
+                continue;
+            }
+            let mut body = valid.clone();
+            body[field] = wrong.clone();
+            let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
+            assert_eq!(answer.status, 400, "{operation:?}, {field} = {wrong}: {answer:?}");
+            answer.problem(400);
+        }
+    }
+    let text = operation.body().to_string();
+    Answer::of(request().body(text.clone())).await.problem(415);
+    Answer::of(request().header(CONTENT_TYPE, "text/plain").body(text)).await.problem(415);
+
+    // The server does not take the rest of such a body: the connection is of no more use.
+    let request = || request().header("connection", "close");
+    let as_json = |body: Vec<u8>| request().header(CONTENT_TYPE, "application/json").body(body);
+    let large = format!("{{\"error_type\": \"{}\"}}", "x".repeat(3 << 20));
+    // The server may answer, and close, before it was sent everything.
+    if let Ok(answer) = Answer::try_of(as_json(large.into_bytes())).await {
+        answer.problem(413);
+    }
+    // Without a length in its head, too.
+    let chunks = (0..400).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000]));
+    let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
+    let endless = request().header(CONTENT_TYPE, "application/json").body(stream);
+    if let Ok(answer) = Answer::try_of(endless).await {
+        answer.problem(413);
+    }
+}
+
+async fn with_bad_queries(server: &Server, operation: &Operation) {
+    for (name, kind) in &operation.query {
+        let mut values = Vec::new();
+        if kind.contains("integer") {
+            values.extend(["x", "1.5", "99999999999999999999", "%00"]);
+        }
+        if kind.contains("boolean") {
+            values.extend(["maybe", "2"]);
+        }
+        if name == "cursor" {
+            values.extend(["!!", "bm8", "eyJhIjoxfQ"]);
+        }
+        for value in values {
+            let path = format!("{}?{name}={value}", operation.with_id("1"));
+            let request = operation.request(server, Some(Role::Admin), &path);
+            let answer = Answer::of(request).await;
+            assert_eq!(answer.status, 400, "{path}: {answer:?}");
+            answer.problem(400);
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_methods() {
+    let server = patient(&Database::sqlite()).await;
+    for path in ["/nothing", "/api", "/api/diagnostics/nothing", "/healthz/x", "//", "/..%2f"] {
+        for role in [None, Some(Role::Admin)] {
+            let request = match role {
+                Some(role) => server.request_as(role, Method::GET, path),
+                None => server.request(Method::GET, path),
+            };
+            Answer::of(request).await.problem(404);
+        }
+    }
+    for operation in operations(&server).await {
+        let request = server.request_as(Role::Admin, Method::PUT, &operation.nowhere());
+        let answer = Answer::of(request).await;
+        answer.problem(405);
+        let allow = answer.headers["allow"].to_str().unwrap().to_owned();
+        assert!(allow.contains(operation.method.as_str()), "{operation:?}: Allow: {allow}");
+    }
+}
+
+#[tokio::test]
+async fn health_needs_no_token_but_metrics_are_not_for_everybody() {
+    let server = patient(&Database::sqlite()).await;
+    for path in ["/healthz", "/readyz", "/metrics"] {
+        let answer = Answer::of(server.request(Method::GET, path)).await;
+        assert_eq!(answer.status, 200, "{path}: {answer:?}");
+    }
+    let proxied = |request: RequestBuilder| request.header("x-forwarded-for", "203.0.113.9");
+    Answer::of(proxied(server.request(Method::GET, "/metrics"))).await.problem(401);
+    let answer = Answer::of(proxied(server.request_as(Role::Read, Method::GET, "/metrics"))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(answer.text.contains("lux_http_requests_total"), "{answer:?}");
+    let answer = Answer::of(proxied(server.request(Method::GET, "/readyz"))).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_callers_request_id_is_kept_if_it_is_harmless() {
+    let server = patient(&Database::sqlite()).await;
+    let ask = |id: &str| server.request(Method::GET, "/nothing").header("x-request-id", id);
+    let answer = Answer::of(ask("shop-42")).await;
+    answer.problem(404);
+    assert_eq!(answer.json()["request_id"], "shop-42");
+    for hostile in ["a b", "", &"x".repeat(65)] {
+        let answer = Answer::of(ask(hostile)).await;
+        answer.problem(404);
+        assert_ne!(answer.json()["request_id"], hostile);
+    }
+}
+
+#[tokio::test]
+async fn callers_have_limits_of_their_own() {
+    let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "5");
+    let server = setup.env("LUX_EVENTS_PER_MINUTE", "3").start().await;
+    let as_role = |role, path| Answer::of(server.request_as(role, Method::GET, path));
+    for _ in 0..5 {
+        let answer = as_role(Role::Read, "/api/diagnostics/groups").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let answer = as_role(Role::Read, "/api/diagnostics/groups").await;
+    answer.problem(429);
+    let wait: u64 = answer.headers["retry-after"].to_str().unwrap().parse().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    // Another token, and what has no token, go on.
+    let answer = as_role(Role::Operator, "/api/diagnostics/groups").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(Answer::of(server.request(Method::GET, "/healthz")).await.status, 200);
+    // Reports have a budget of their own.
+    let event = json!({ "error_type": "E", "error_message": "m" });
+    let report =
+        || Answer::of(server.request_as(Role::Ingest, Method::POST, "/api/errors").json(&event));
+    for _ in 0..3 {
+        assert_eq!(report().await.status, 201);
+    }
+    report().await.problem(429);
+}
+
+#[tokio::test]
+async fn an_event_stream_is_refused_like_everything_else() {
+    let server = patient(&Database::sqlite()).await;
+    let ask = |body: &str| {
+        server
+            .request_as(Role::Admin, Method::POST, "/chatbot/send")
+            .header(ACCEPT, "text/event-stream")
+            .header(CONTENT_TYPE, "application/json")
+            .body(body.to_owned())
+    };
+    Answer::of(ask("{")).await.problem(400);
+    Answer::of(ask(r#"{"message": ""}"#)).await.problem(400);
+    Answer::of(ask(r#"{"message": "x", "action": "destroy"}"#)).await.problem(400);
+    Answer::of(ask(r#"{"message": "x", "session_id": 987654321}"#)).await.problem(404);
+    let long = json!({ "message": "x".repeat(40_000) }).to_string();
+    Answer::of(ask(&long)).await.problem(413);
+}

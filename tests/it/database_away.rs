@@ -1,0 +1,240 @@
+//! What Lux needs goes away and comes back: the database, the disk, the right time.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::Ordering,
+};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::{
+    crash::{Reporters, everything_is_there},
+    support::{Answer, Cluster, Database, Server, Setup, run, skip, until, variable},
+};
+
+async fn ready(server: &Server) -> Option<StatusCode> {
+    let answer = Answer::try_of(server.request(Method::GET, "/readyz")).await;
+    answer.ok().map(|answer| answer.status)
+}
+
+async fn becomes_ready(server: &Server, status: u16) {
+    until(&format!("/readyz answers {status}"), async || {
+        (ready(server).await?.as_u16() == status).then_some(())
+    })
+    .await;
+}
+
+fn append(path: &Path, lines: std::ops::Range<u32>) {
+    let mut file = File::options().create(true).append(true).open(path).unwrap();
+    for n in lines {
+        writeln!(file, "2026-11-21 10:00:00,000 INFO line n{n}n").unwrap();
+    }
+}
+
+async fn lines_become(server: &Server, wanted: u64) {
+    until(&format!("{wanted} lines are read"), async || {
+        let lines = server.source("app").await?["lines"].as_u64()?;
+        assert!(lines <= wanted, "{lines} lines are counted of {wanted}");
+        (lines == wanted).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn postgres_restarts_under_load() {
+    let Some(cluster) = Cluster::start() else { return };
+    let database = Database::of(&cluster).await;
+    let setup = Setup::new(&database).env("LUX_REQUESTS_PER_MINUTE", "1000000");
+    let log = setup.folder().join("app.log");
+    append(&log, 0..100);
+    let mut server = setup.start().await;
+    assert_eq!(ready(&server).await, Some(StatusCode::OK));
+    lines_become(&server, 100).await;
+
+    let mut acknowledged = Vec::new();
+    for (round, crash) in [true, false].into_iter().enumerate() {
+        let reporters = Reporters::start(&server, round, true);
+        let some_more = async || {
+            let before = reporters.acknowledged.load(Ordering::Relaxed);
+            until("more are acknowledged", async || {
+                (reporters.acknowledged.load(Ordering::Relaxed) > before + 200).then_some(())
+            })
+            .await;
+        };
+        some_more().await;
+        if crash {
+            cluster.crash();
+        } else {
+            cluster.stop();
+        }
+        becomes_ready(&server, 503).await;
+        Answer::of(server.request(Method::GET, "/readyz")).await.problem(503);
+        assert!(server.is_up());
+        assert_eq!(Answer::of(server.request(Method::GET, "/healthz")).await.status, 200);
+        // Logs go on being written meanwhile.
+        let from = 100 + 100 * u32::try_from(round).unwrap();
+        append(&log, from..from + 100);
+        cluster.start_again();
+        becomes_ready(&server, 200).await;
+        some_more().await;
+        acknowledged.extend(reporters.finish().await);
+        lines_become(&server, u64::from(from) + 100).await;
+    }
+    everything_is_there(&server, &acknowledged).await;
+    // And it was not only in memory.
+    server.kill().await;
+    server.start().await;
+    everything_is_there(&server, &acknowledged).await;
+    lines_become(&server, 300).await;
+}
+
+#[tokio::test]
+async fn it_starts_only_with_its_database_and_says_so() {
+    let Some(cluster) = Cluster::start() else { return };
+    let database = Database::of(&cluster).await;
+    let mut server = Server::plain(&database).await;
+    assert_eq!(server.stop().await, Some(0));
+    cluster.stop();
+    let said = run(server.command().args(["serve", "--listen", "127.0.0.1:0"]));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("DATABASE_URL"), "{said:?}");
+    assert_eq!(said.out, "");
+    cluster.start_again();
+    server.start().await;
+    assert_eq!(ready(&server).await, Some(StatusCode::OK));
+}
+
+/// A small file system of its own.
+struct Disk(PathBuf);
+
+impl Disk {
+    /// Mounts half a GiB of memory; `None` where that is not permitted.
+    fn mount(at: &Path) -> Option<Self> {
+        fs::create_dir(at).unwrap();
+        let mut command = Command::new("mount");
+        command.args(["-t", "tmpfs", "-o", "size=512m,mode=700", "tmpfs"]).arg(at);
+        if run(&mut command).code == Some(0) {
+            return Some(Self(at.to_owned()));
+        }
+        // Only root may; a developer who is not sees this much.
+        if rustix::process::geteuid().is_root() && variable("LUX_TEST_REQUIRE").is_some() {
+            skip("the right to mount a tmpfs");
+        }
+        None
+    }
+
+    fn fill(&self) {
+        let mut file = File::create(self.0.join("filler")).unwrap();
+        let block = vec![0; 64 << 10];
+        while file.write_all(&block).is_ok() {}
+        let block = [0; 512];
+        while file.write_all(&block).is_ok() {}
+    }
+
+    fn free(&self) {
+        fs::remove_file(self.0.join("filler")).unwrap();
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
+    }
+}
+
+async fn part(server: &Server, name: &str) -> Value {
+    server.get("/api/diagnostics/health").await["health"]["parts"][name].clone()
+}
+
+#[tokio::test]
+async fn the_disk_is_full_for_a_while() {
+    let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "1000000");
+    let log = setup.folder().join("app.log");
+    append(&log, 0..100);
+    let Some(disk) = Disk::mount(&setup.folder().join("data")) else { return };
+    let mut server = setup.start().await;
+    lines_become(&server, 100).await;
+
+    let reporters = Reporters::start(&server, 0, true);
+    until("some are acknowledged", async || {
+        (reporters.acknowledged.load(Ordering::Relaxed) > 100).then_some(())
+    })
+    .await;
+    disk.fill();
+    let event =
+        json!({ "error_type": "E", "error_message": "x".repeat(10_000), "user_id": "probe" });
+    until("the full disk is felt", async || {
+        let answer = server.post("/api/errors", &event).await;
+        (answer.status != 201).then(|| answer.problem(503))
+    })
+    .await;
+    assert_eq!(part(&server, "disk").await["state"], "down");
+    assert_eq!(Answer::of(server.request(Method::GET, "/healthz")).await.status, 200);
+    append(&log, 100..200);
+    assert!(server.is_up());
+
+    disk.free();
+    until("it stores again", async || {
+        (server.post("/api/errors", &event).await.status == 201).then_some(())
+    })
+    .await;
+    let acknowledged = reporters.finish().await;
+    server
+        .database()
+        .execute(&server.data(), "delete from error_log where user_id = 'probe'")
+        .await;
+    let stored = server.database().column(&server.data(), "select user_id from error_log").await;
+    let stored: std::collections::BTreeSet<_> = stored.into_iter().collect();
+    assert!(acknowledged.iter().all(|name| stored.contains(name)), "something was lost");
+    assert_eq!(part(&server, "disk").await["state"], "ok");
+    lines_become(&server, 200).await;
+    server.kill().await;
+    server.start().await;
+    lines_become(&server, 200).await;
+    assert_eq!(server.stop().await, Some(0));
+    drop(server);
+    drop(disk);
+}
+
+#[tokio::test]
+async fn the_clock_jumps() {
+    let Some(library) =
+        glob::glob("/usr/lib/*/faketime/libfaketime.so.1").unwrap().flatten().next()
+    else {
+        return skip("libfaketime");
+    };
+    let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "1000000");
+    let log = setup.folder().join("app.log");
+    let clock = setup.folder().join("clock");
+    fs::write(&clock, "+0").unwrap();
+    let mut server = setup
+        .env("LD_PRELOAD", library.to_str().unwrap())
+        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
+        .env("FAKETIME_NO_CACHE", "1")
+        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
+        .env("NO_FAKE_STAT", "1")
+        .start()
+        .await;
+    let event = json!({ "error_type": "E", "error_message": "m" });
+    let mut sent = 0;
+    for (lines, shift) in (1..).zip(["+0", "+400d", "-3d", "+0"]) {
+        fs::write(&clock, shift).unwrap();
+        for _ in 0..20 {
+            let answer = server.post("/api/errors", &event).await;
+            assert_eq!(answer.status, 201, "at {shift}: {answer:?}");
+            sent += 1;
+        }
+        append(&log, lines * 10 - 10..lines * 10);
+        lines_become(&server, u64::from(lines) * 10).await;
+        assert_eq!(ready(&server).await, Some(StatusCode::OK), "at {shift}");
+        let groups = server.get("/api/diagnostics/groups").await;
+        assert_eq!(groups["groups"][0]["count"], sent, "at {shift}: {groups}");
+        server.get("/api/diagnostics/health").await;
+    }
+    assert!(server.is_up());
+    assert_eq!(server.stop().await, Some(0));
+}

@@ -1,0 +1,21 @@
+//! One integration binary: it drives the real server over HTTP, on both databases.
+#![expect(clippy::cast_possible_wrap, reason = "counts of a test are small")]
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod both;
+mod capture;
+mod cli;
+mod config;
+mod contract;
+mod crash;
+mod database_away;
+mod diagnose;
+mod errors_http;
+mod errors_intake;
+mod errors_store;
+mod layers;
+mod real_host;
+mod statements;
+mod support;
+mod tail;
+mod tail_journal;

@@ -1,0 +1,113 @@
+//! What `sqlx::query!` would check at compile time: every statement in the source names
+//! tables and columns that exist, on both databases.
+
+use std::{fs, path::Path};
+
+use lux::db::Db;
+use sqlx::{AssertSqlSafe, Executor, SqlSafeStr};
+
+use crate::both::on_both;
+
+/// A statement's text, the database it is for (`None`: both), and its file.
+struct Statement {
+    sql: String,
+    only: Option<&'static str>,
+    file: String,
+}
+
+on_both! {
+    async fn every_statement_prepares(url: &str) {
+        let db = Db::connect(url, 2).await.unwrap();
+        let statements = all();
+        assert!(statements.len() > 40, "only {} statements were found", statements.len());
+        let mut wrong = Vec::new();
+        for statement in statements.iter().filter(|it| it.only.is_none_or(|only| only == db.name())) {
+            if let Err(error) = prepare(&db, &statement.sql).await {
+                wrong.push(format!("{}: {error}\n{}", statement.file, statement.sql));
+            }
+        }
+        assert!(wrong.is_empty(), "on {}:\n\n{}", db.name(), wrong.join("\n\n"));
+        assert!(prepare(&db, "select no_such_column from error_log").await.is_err());
+    }
+}
+
+async fn prepare(db: &Db, sql: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(sql.to_owned()).into_sql_str();
+    match db {
+        Db::Pg(pool) => pool.prepare(sql).await.map(drop),
+        Db::Lite(pool, _) => pool.prepare(sql).await.map(drop),
+    }
+}
+
+/// A cached `select *` fails after another replica has added a column.
+#[test]
+fn columns_are_named() {
+    for statement in all() {
+        let sql = statement.sql.replace("count(*)", "");
+        assert!(!sql.contains('*'), "{}: name the columns:\n{sql}", statement.file);
+    }
+}
+
+#[test]
+fn literals_are_found() {
+    let found =
+        literals(r#"db.query("select \"a\"").x; tx.dialect( "one", "two"); f.query(sql)"#, "f");
+    let found: Vec<_> = found.iter().map(|it| (it.sql.as_str(), it.only)).collect();
+    assert_eq!(found, [("select \"a\"", None), ("one", Some("postgres")), ("two", Some("sqlite"))]);
+}
+
+fn all() -> Vec<Statement> {
+    let mut statements = Vec::new();
+    visit(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")), &mut statements);
+    statements
+}
+
+fn visit(folder: &Path, statements: &mut Vec<Statement>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            visit(&path, statements);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let source = fs::read_to_string(&path).unwrap();
+            statements.extend(literals(&source, &path.display().to_string()));
+        }
+    }
+}
+
+/// The string literals that follow `query(` and `dialect(`.
+fn literals(source: &str, file: &str) -> Vec<Statement> {
+    let mut found = Vec::new();
+    for (start, only) in [("query(", None), ("dialect(", Some("postgres"))] {
+        for (at, _) in source.match_indices(start) {
+            let Some((sql, rest)) = literal(&source[at + start.len()..]) else { continue };
+            found.push((at, Statement { sql, only, file: file.to_owned() }));
+            let second = rest.trim_start().strip_prefix(',').and_then(literal);
+            if only.is_some()
+                && let Some((sql, _)) = second
+            {
+                found.push((at, Statement { sql, only: Some("sqlite"), file: file.to_owned() }));
+            }
+        }
+    }
+    found.sort_by_key(|(at, _)| *at);
+    // "query" and "postgres", "sqlite" as such are names, not statements.
+    found
+        .into_iter()
+        .map(|(_, statement)| statement)
+        .filter(|statement| !matches!(statement.sql.as_str(), "postgres" | "sqlite"))
+        .collect()
+}
+
+/// The literal that a text begins with, unescaped, and what follows it.
+fn literal(text: &str) -> Option<(String, &str)> {
+    let body = text.trim_start().strip_prefix('"')?;
+    let (mut sql, mut chars) = (String::new(), body.char_indices());
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((sql, &body[at + 1..])),
+            '\\' => sql.push(chars.next()?.1),
+            c => sql.push(c),
+        }
+    }
+    None
+}

@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Runs all tests. Installs by apt and pip what they drive for real (PostgreSQL, nginx, gunicorn
+# with Flask, journald's tools, logrotate), starts a PostgreSQL cluster of its own, and stops it
+# at the end. Arguments go to the test runner: `bash tests/run.sh -E 'test(contract)'`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PATH:/usr/sbin:/sbin"
+
+# file or command that must be there -> Debian package that brings it
+missing=()
+need() {
+    local package=$1
+    shift
+    local found
+    for found in "$@"; do
+        if [[ $found == /* ]]; then
+            compgen -G "$found" >/dev/null && return
+        else
+            command -v "$found" >/dev/null && return
+        fi
+    done
+    missing+=("$package")
+}
+need postgresql '/usr/lib/postgresql/*/bin/initdb' pg_config
+need nginx-light nginx
+need logrotate logrotate
+need systemd journalctl
+need systemd-journal-remote /lib/systemd/systemd-journal-remote
+need faketime '/usr/lib/*/faketime/libfaketime.so.1'
+need util-linux setpriv
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+
+if ((${#missing[@]})); then
+    if ! command -v apt-get >/dev/null; then
+        echo "the tests need these Debian packages (or their like): ${missing[*]}" >&2
+        exit 2
+    fi
+    echo "installing ${missing[*]}"
+    as_root=()
+    [[ $(id -u) == 0 ]] || as_root=(sudo)
+    export DEBIAN_FRONTEND=noninteractive
+    "${as_root[@]}" apt-get update -qq
+    "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+fi
+
+# The small faulty application runs on gunicorn and Flask as they are in the field.
+target=${CARGO_TARGET_DIR:-target}
+venv=$target/test-venv
+if ! cmp -s tests/shop/requirements.txt "$venv/installed.txt"; then
+    python3 -m venv --clear "$venv"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/shop/requirements.txt
+    cp tests/shop/requirements.txt "$venv/installed.txt"
+fi
+LUX_TEST_VENV=$(realpath "$venv")
+export LUX_TEST_VENV
+
+scratch=$(mktemp -d /tmp/lux-tests.XXXXXX)
+chmod 755 "$scratch"
+stop() {
+    sh tests/postgres.sh stop "$scratch/postgres" || true
+    rm -rf "$scratch"
+}
+trap stop EXIT
+LUX_TEST_POSTGRES=$(sh tests/postgres.sh start "$scratch/postgres")
+export LUX_TEST_POSTGRES
+
+# From here on, a test that lacks something fails instead of being skipped.
+export LUX_TEST_REQUIRE=1
+
+if command -v cargo-nextest >/dev/null; then
+    cargo nextest run --locked "$@"
+else
+    cargo test --locked "$@"
+fi
