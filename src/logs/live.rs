@@ -3,7 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use chrono::{DateTime, Utc};
@@ -219,7 +219,7 @@ impl Live {
             if let Place::Path(pattern) = &source.place {
                 let kind = kind(source.kind);
                 let plan = Plan { source: index, pattern: pattern.clone(), kind, zone, again };
-                tailed.push((index, Files::new(plan, known.checkpoints)));
+                tailed.push((index, Files::new(plan, known.checkpoints, self.since())));
             } else {
                 let follow = Follow {
                     source: index,
@@ -266,6 +266,12 @@ impl Live {
             }
             ended.cancelled().await;
         });
+    }
+
+    /// When reading was asked for. What is made later is read, however long it takes
+    /// until the readers run.
+    fn since(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_micros(self.0.epoch.unsigned_abs())
     }
 
     /// Carries to the database what changed; false if it did not take it.

@@ -178,6 +178,28 @@ async fn rotation_by_rename() {
 }
 
 #[tokio::test]
+async fn what_is_rotated_before_the_first_look_is_read() {
+    let host = Host::new("app.log").await;
+    // Nothing of Lux runs on this thread until the test awaits.
+    let written = storm(&host.path("app.log"), Rotation::AtOnce, 30, 5);
+    host.lines(written as i64).await;
+    whole(&host.seen(), written);
+}
+
+#[tokio::test]
+async fn what_was_rotated_before_the_start_is_history() {
+    let mut host = Host::new("app.log").await;
+    host.stop().await;
+    append(&host.path("app.log.1"), "old\n");
+    append(&host.path("app.log"), "new\n");
+    // Made before the start by more than the grain of a file's time.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    host.start();
+    host.lines(1).await;
+    assert_eq!(host.seen().into_keys().collect::<Vec<_>>(), ["new"]);
+}
+
+#[tokio::test]
 async fn long_files_are_rotated_by_rename() {
     rotated(Rotation::AtOnce, 20, 200).await;
 }

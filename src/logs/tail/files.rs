@@ -70,10 +70,11 @@ pub(crate) struct Files {
     pub(super) tracked: Vec<Tracked>,
     /// What the database knows of files that were not found yet.
     pub(super) known: Vec<Checkpoint>,
-    /// When the names were first looked at, and when the last time: each the moment
-    /// before the look, so that what comes during it counts as later.
-    started: Option<SystemTime>,
-    looked_at: SystemTime,
+    /// When reading was asked for: what is older and was rotated away is history.
+    since: SystemTime,
+    /// When the names were looked at last: the moment before the look, so that what
+    /// comes during it counts as later.
+    looked_at: Option<SystemTime>,
     /// Names that led to another file lately: when they last did, and since when files
     /// may have come and gone unseen.
     pub(super) rotated: HashMap<PathBuf, (Instant, SystemTime)>,
@@ -90,13 +91,13 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    pub(crate) fn new(plan: Plan, known: Vec<Checkpoint>) -> Self {
+    pub(crate) fn new(plan: Plan, known: Vec<Checkpoint>, since: SystemTime) -> Self {
         Self {
             plan,
             tracked: Vec::new(),
             known,
-            started: None,
-            looked_at: now(),
+            since,
+            looked_at: None,
             rotated: HashMap::new(),
             done: VecDeque::new(),
             state: SourceState::Missing,
@@ -135,9 +136,7 @@ impl Files {
 
     /// Looks at all names: opens what is new, notes what is gone.
     pub(crate) fn rescan(&mut self, sink: &Sink) {
-        let before = std::mem::replace(&mut self.looked_at, now());
-        let first = self.started.is_none();
-        let started = *self.started.get_or_insert(self.looked_at);
+        let before = self.looked_at.replace(now());
         (self.state, self.trouble) = (SourceState::Missing, None);
         let paths = self.find_paths();
         let mut present: HashMap<FileId, PathBuf> = HashMap::new();
@@ -198,10 +197,12 @@ impl Files {
             }
         }
         let ids: HashSet<FileId> = present.keys().copied().collect();
-        if first {
-            self.find_rotated(&ids);
-        } else {
-            self.find_unseen(replaced, before.max(started), &ids);
+        match before {
+            Some(before) => self.find_unseen(replaced, before.max(self.since), &ids),
+            None => {
+                self.find_rotated(&ids);
+                self.find_unseen_at_first(&paths, self.since, &ids);
+            }
         }
         self.tracked.sort_by_key(|tracked| (tracked.gone.is_none(), tracked.reader.born));
         self.end_gone(sink, MAX_GONE);

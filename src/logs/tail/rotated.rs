@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    ffi::{OsStr, OsString},
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -86,17 +87,44 @@ impl Files {
         }
     }
 
+    /// At the first look: files that came and were rotated away since reading was asked
+    /// for, at `since`. Each folder is listed once, for there may be thousands of names.
+    pub(super) fn find_unseen_at_first(
+        &mut self,
+        paths: &[PathBuf],
+        since: SystemTime,
+        present: &HashSet<FileId>,
+    ) {
+        let at = clock::instant();
+        let from = since.checked_sub(CLOCK_GRAIN);
+        let mut young: HashMap<&Path, Vec<OsString>> = HashMap::new();
+        for path in paths {
+            let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let young = young.entry(folder).or_insert_with(|| {
+                siblings(path)
+                    .into_iter()
+                    .filter(|(_, found)| {
+                        born(found) >= from && !present.contains(&FileId::of(found))
+                    })
+                    .filter_map(|(sibling, _)| Some(sibling.file_name()?.to_owned()))
+                    .collect()
+            });
+            if young.iter().any(|other| is_longer(other, name)) {
+                self.rotated.insert(path.clone(), (at, since));
+                self.adopt_younger(path, Some(since), present);
+            }
+        }
+    }
+
     /// Reads the rotated files of `path` that were made after `since` and are not known.
     fn adopt_younger(&mut self, path: &Path, since: Option<SystemTime>, present: &HashSet<FileId>) {
-        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        let name = path.file_name().unwrap_or_default();
         let since = since.and_then(|since| since.checked_sub(CLOCK_GRAIN));
         for _ in 0..LISTINGS {
             let mut unseen = siblings(path);
             unseen.retain(|(sibling, found)| {
                 let id = FileId::of(found);
-                let other = sibling.file_name().unwrap_or_default().as_encoded_bytes();
-                other.len() > name.len()
-                    && other.starts_with(name)
+                is_longer(sibling.file_name().unwrap_or_default(), name)
                     && !is_packed(sibling)
                     && born(found) >= since
                     && !present.contains(&id)
@@ -155,6 +183,12 @@ pub(super) fn siblings(path: &Path) -> Vec<(PathBuf, fs::Metadata)> {
         }
     }
     files
+}
+
+/// Whether a name is another one with something behind it, as those of rotated files are.
+fn is_longer(other: &OsStr, name: &OsStr) -> bool {
+    let (other, name) = (other.as_encoded_bytes(), name.as_encoded_bytes());
+    other.len() > name.len() && other.starts_with(name)
 }
 
 pub(super) fn is_packed(path: &Path) -> bool {
