@@ -2,10 +2,12 @@
 //! at the start. Why not a ready-made layering crate: those stop at the first mistake
 //! and forget where a value came from, and an operator needs both at once.
 
+mod actions;
 mod apps;
 mod error_sources;
 mod load;
 mod parse;
+mod probes;
 mod repair;
 mod sources;
 
@@ -19,11 +21,13 @@ use parse::{
     socket_address, text, zone,
 };
 
+pub use actions::{Action, Param, Policy};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use parse::LogFormat;
-pub use repair::{Action, Expect, Param, Policy, Probe, ProbeKind, Repair, Schedule};
+pub use probes::{Expect, Probe, ProbeKind};
+pub use repair::{Repair, Schedule};
 pub use sources::{Place, Source, SourceKind};
 
 /// Everything that can be set.
