@@ -197,12 +197,11 @@ impl Files {
             }
         }
         let ids: HashSet<FileId> = present.keys().copied().collect();
-        match before {
-            Some(before) => self.find_unseen(replaced, before.max(self.since), &ids),
-            None => {
-                self.find_rotated(&ids);
-                self.find_unseen_at_first(&paths, self.since, &ids);
-            }
+        if let Some(before) = before {
+            self.find_unseen(replaced, before.max(self.since), &ids);
+        } else {
+            self.find_rotated(&ids);
+            self.find_unseen_at_first(&paths, self.since, &ids);
         }
         self.tracked.sort_by_key(|tracked| (tracked.gone.is_none(), tracked.reader.born));
         self.end_gone(sink, MAX_GONE);
