@@ -16,6 +16,7 @@ pub mod error;
 pub mod errors;
 pub mod health;
 pub mod http;
+pub mod jobs;
 pub mod logs;
 pub mod outbound;
 pub mod redact;

@@ -33,6 +33,7 @@ use crate::{
     diagnose::{Advisor, Diagnoser},
     errors::{Capture, Intake},
     health::Health,
+    jobs::{self, Jobs, Scheduled},
     logs::{self, Live},
     outbound::Outbound,
     web::{self, Features},
@@ -69,6 +70,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         metrics: install_metrics()?,
         outbound: Outbound::new()?,
         tokens: token::Tokens::default(),
+        jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks: TaskTracker::new(),
         shutdown,
         started_at: clock::now(),
@@ -158,6 +160,8 @@ async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
 /// Serves until the app's shutdown token is cancelled, then drains.
 pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyhow::Result<()> {
     let router = web::router(app.clone(), features.clone());
+    app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
+    app.jobs.start(&app.tasks, app.shutdown.clone());
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
     loop {

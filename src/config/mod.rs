@@ -27,7 +27,7 @@ pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
-pub use repair::{Repair, Schedule};
+pub use repair::{Cron, Repair, Schedule};
 pub use sources::{Place, Source, SourceKind};
 
 /// Everything that can be set.
@@ -197,12 +197,12 @@ impl Config {
                 spacing: from.value(&key("repair.spacing", &[]), "2s", duration),
             },
             schedule: Schedule {
-                repair: from.optional(&key("schedule.repair", &[]), text),
-                clear: from.optional(&key("schedule.clear", &[]), text),
+                repair: from.value(&key("schedule.repair", &[]), "0 */6 * * *", repair::cron),
+                clear: from.value(&key("schedule.clear", &[]), "0 2 * * *", repair::cron),
                 clear_older_than: from.value(
                     &key("schedule.clear_older_than", &[]),
                     "48h",
-                    duration,
+                    repair::clear_age,
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
             },
