@@ -36,6 +36,8 @@ use crate::{
     jobs::{self, Jobs, Scheduled},
     logs::{self, Live},
     outbound::Outbound,
+    probe::Probes,
+    repair::{Repair, action::Actions},
     web::{self, Features},
 };
 
@@ -82,8 +84,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let health = Health::start(&app, capture.clone(), intake);
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
-    let chat = Chat::new(app.clone(), diagnoser, health.clone());
-    let features = Features { capture, chat, health };
+    let probes = Probes::new(app.clone());
+    let actions = Actions::start(app.clone());
+    let repair =
+        Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
+    let features = Features { capture, chat, health, probes, actions, repair };
     Ok((app, features))
 }
 

@@ -195,6 +195,7 @@ impl Config {
             repair: Repair {
                 passes: from.value(&key("repair.passes", &[]), "3", at_least_one),
                 spacing: from.value(&key("repair.spacing", &[]), "2s", duration),
+                try_failing: from.value(&key("repair.try_failing", &[]), "true", flag),
             },
             schedule: Schedule {
                 repair: from.value(&key("schedule.repair", &[]), "0 */6 * * *", repair::cron),

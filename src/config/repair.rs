@@ -11,6 +11,9 @@ pub struct Repair {
     /// Green checks in a row.
     pub passes: u32,
     pub spacing: Duration,
+    /// Whether the request of a new error is tried while the error is live, so that a
+    /// later pass means something.
+    pub try_failing: bool,
 }
 
 /// `[schedule]`: cron expressions, and the zone they are in.

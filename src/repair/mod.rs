@@ -12,6 +12,7 @@ pub mod plan;
 pub mod report;
 mod routes;
 mod run;
+mod steps;
 pub mod store;
 pub mod verdict;
 mod watching;
@@ -26,7 +27,7 @@ use crate::{
     clock,
     diagnose::Diagnoser,
     error::{Error, Result},
-    jobs::{Done, Lease, NewJob},
+    jobs::{Done, Jobs, Lease, NewJob},
     probe::Probes,
 };
 
@@ -35,6 +36,7 @@ use cases::Case;
 use plan::Plan;
 use report::Report;
 pub use routes::router;
+pub use steps::steps;
 use store::{
     events, recipes,
     runs::{self, Run, Scope, Trigger},
@@ -45,6 +47,10 @@ const JOB: &str = "repair";
 
 /// Groups that one call may name.
 const MOST_GROUPS: usize = 1000;
+
+fn job(run: i64) -> NewJob {
+    NewJob { max_attempts: run::TRIES + 1, ..NewJob::new(JOB, json!({ "run": run })) }
+}
 
 /// Repairs errors. Cheap to clone.
 #[derive(Clone)]
@@ -96,29 +102,17 @@ impl Repair {
         let mut tx = self.app.db.begin().await?;
         let (run, is_new) =
             runs::open(&mut tx, organization, trigger, by, scope, clock::now()).await?;
-        tx.commit().await?;
         if is_new {
-            self.queue(run.id, Some(format!("repair:{}", run.id))).await?;
+            Jobs::enqueue_in(&mut tx, job(run.id)).await?;
         }
+        tx.commit().await?;
+        self.app.jobs.wake();
         Ok(run)
     }
 
     /// Lets a run go on after an operator decided about one of its actions.
     pub async fn decided(&self, run: i64) -> Result<()> {
-        self.queue(run, None).await
-    }
-
-    async fn queue(&self, run: i64, dedupe: Option<String>) -> Result<()> {
-        let job = NewJob {
-            kind: JOB,
-            payload: json!({ "run": run }),
-            dedupe,
-            run_at: None,
-            max_attempts: run::TRIES + 1,
-        };
-        self.app.jobs.enqueue(job).await?;
-        self.app.jobs.wake();
-        Ok(())
+        self.app.jobs.enqueue(job(run)).await.map(drop)
     }
 
     /// The scope of a call that names an error, groups, or neither.

@@ -10,7 +10,7 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -20,7 +20,7 @@ use super::{
     report::{self, Report},
     store::{
         attempts::{self, Attempt},
-        events::{self, RunEvent},
+        events::RunEvent,
         recipes::{self, Recipe},
         runs::{self, Run, Trigger},
         watches::{self, Watched},
@@ -46,9 +46,6 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// The longest that a call waits for a run, in seconds.
 const MOST_WAIT: u64 = 120;
-
-/// How often a run is looked at for those who follow it.
-const LOOK: Duration = Duration::from_millis(200);
 
 /// Which errors. Without any of these: all that are open.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
@@ -215,45 +212,11 @@ async fn follow_run(
     let run = runs::find(&app.db, caller.organization, id).await?;
     run.ok_or(Error::NotFound("run"))?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
-    let start = Follower { app, run: id, seq: last.unwrap_or(0), waiting: Vec::new() };
-    let events = stream::unfold(start, |mut follower| async move {
-        let event = follower.next().await?;
-        Some((Ok(event), follower))
+    let steps = super::steps(app, id, last.unwrap_or(0)).map(|step| {
+        let event = Event::default().id(step.seq.to_string()).event(step.kind);
+        Ok(event.data(serde_json::json!({ "at": step.at, "data": step.data }).to_string()))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
-}
-
-struct Follower {
-    app: App,
-    run: i64,
-    seq: i64,
-    waiting: Vec<RunEvent>,
-}
-
-impl Follower {
-    /// The next step; `None` once the run has settled and all steps are told.
-    async fn next(&mut self) -> Option<Event> {
-        loop {
-            if let Some(step) = self.waiting.pop() {
-                self.seq = step.seq;
-                let event = Event::default().id(step.seq.to_string()).event(step.kind);
-                let data = serde_json::json!({ "at": step.at, "data": step.data });
-                return Some(event.data(data.to_string()));
-            }
-            // Read before the steps: what is noted after the last look is then still found.
-            let run = runs::load(&self.app.db, self.run).await.ok()??;
-            self.waiting = events::after(&self.app.db, self.run, self.seq, 200).await.ok()?;
-            self.waiting.reverse();
-            if !self.waiting.is_empty() {
-                continue;
-            }
-            if run.status.is_settled() {
-                return None;
-            }
-            let shutdown = &self.app.shutdown;
-            shutdown.run_until_cancelled(tokio::time::sleep(LOOK)).await?;
-        }
-    }
+    Ok(Sse::new(steps).keep_alive(KeepAlive::new().interval(Duration::from_secs(15))))
 }
 
 #[derive(Serialize, utoipa::ToSchema)]

@@ -1,6 +1,5 @@
-//! What goes on between runs: the failing request is tried while its error is live, so
-//! that a later pass means something; resolutions are watched; runs whose job got lost
-//! are queued again.
+//! What goes on between runs: failing requests are tried while their errors are live, so
+//! that a later pass means something; resolutions are watched.
 
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{
     checks::{Chooser, Wanted},
     store::{
         attempts::{self, Untried},
-        recipes, runs, watches,
+        recipes, watches,
     },
     verdict::Relation,
 };
@@ -41,9 +40,6 @@ const ENOUGH: u32 = 3;
 /// Watches that end in one tick.
 const MOST_WATCHES: i64 = 200;
 
-/// Ticks between looks for runs without a job.
-const LOST_EVERY: u32 = 30;
-
 impl Repair {
     /// Starts the work between runs.
     pub(super) fn watch(&self) {
@@ -52,25 +48,20 @@ impl Repair {
         self.app.tasks.spawn(async move {
             let mut timer = tokio::time::interval(TICK);
             timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            for tick in 0_u32.. {
+            loop {
                 if shutdown.run_until_cancelled(timer.tick()).await.is_none() {
                     return;
                 }
-                if let Err(error) = repair.tick(tick).await {
+                if let Err(error) = repair.tick().await {
                     tracing::debug!(%error, "the work between repair runs waits");
                 }
             }
         });
     }
 
-    async fn tick(&self, tick: u32) -> Result<()> {
+    async fn tick(&self) -> Result<()> {
         self.end_watches().await?;
         self.actions.settle().await?;
-        if tick % LOST_EVERY == 0 {
-            for (run,) in runs::unsettled(&self.app.db).await? {
-                self.queue(run, Some(format!("repair:{run}"))).await?;
-            }
-        }
         if self.app.config.repair.try_failing {
             self.try_failing().await?;
         }

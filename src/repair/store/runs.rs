@@ -224,13 +224,6 @@ pub async fn count(tx: &mut Tx, id: i64) -> Result<()> {
     .map(drop)
 }
 
-/// Runs that are not settled: after a crash their jobs may be gone.
-pub async fn unsettled(db: &Db) -> Result<Vec<(i64,)>> {
-    db.query("select id from repair_run where status in ('queued', 'running') order by id limit 100")
-        .all()
-        .await
-}
-
 /// What a run found to be wrong.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Cause {
