@@ -18,6 +18,7 @@ pub mod health;
 pub mod http;
 pub mod logs;
 pub mod outbound;
+pub mod probe;
 pub mod redact;
 pub mod serve;
 pub mod web;

@@ -35,6 +35,7 @@ use crate::{
     health::Health,
     logs::{self, Live},
     outbound::Outbound,
+    probe::Probes,
     web::{self, Features},
 };
 
@@ -67,7 +68,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             shutdown.clone(),
         ),
         metrics: install_metrics()?,
-        outbound: Outbound::new()?,
+        outbound: Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?,
         tokens: token::Tokens::default(),
         tasks: TaskTracker::new(),
         shutdown,
@@ -81,7 +82,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let chat = Chat::new(app.clone(), diagnoser, health.clone());
-    let features = Features { capture, chat, health };
+    let probes = Probes::new(app.clone());
+    let features = Features { capture, chat, health, probes };
     Ok((app, features))
 }
 

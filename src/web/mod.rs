@@ -23,6 +23,7 @@ use crate::{
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
+    probe::{self, Probes},
 };
 
 #[derive(OpenApi)]
@@ -55,6 +56,7 @@ pub struct Features {
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
+    pub probes: Probes,
 }
 
 /// All routes with their description.
@@ -63,6 +65,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(health::router())
         .merge(errors::router())
         .merge(chat::router())
+        .merge(probe::router())
         .merge(logs::router())
         .routes(routes!(read_openapi))
 }
@@ -97,6 +100,7 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
+        .layer(Extension(features.probes))
         .layer(layers)
         .with_state(app)
 }
