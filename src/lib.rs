@@ -19,6 +19,7 @@ pub mod http;
 pub mod jobs;
 pub mod logs;
 pub mod outbound;
+pub mod probe;
 pub mod redact;
 pub mod serve;
 pub mod web;

@@ -70,7 +70,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             shutdown.clone(),
         ),
         metrics: install_metrics()?,
-        outbound: Outbound::new()?,
+        outbound: Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?,
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks: TaskTracker::new(),

@@ -14,7 +14,18 @@ pub struct Repair {
     /// Whether the request of a new error is tried while the error is live, so that a
     /// later pass means something.
     pub try_failing: bool,
+    /// Requests a second that probes may send to one origin, by each replica.
+    pub probes_per_second: u32,
+    /// Paths that are never asked for because an error names them: part of a path from a
+    /// `/` on ("/logout"), or a pattern with `*` for the whole path ("*cron*").
+    pub never_probe: Vec<String>,
+    /// The program that is asked for the state of units.
+    pub systemctl: String,
 }
+
+/// Asking for these by GET changes something in real applications.
+pub(super) const NEVER_PROBE: &str = "/logout, /log-out, /signout, /sign-out, /delete, /remove, \
+                                      /destroy, /purge, /unsubscribe, /export, *cron*";
 
 /// `[schedule]`: cron expressions, and the zone they are in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
