@@ -70,6 +70,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(chat::router())
         .merge(probe::router())
         .merge(repair::router())
+        .merge(repair::action::router())
         .merge(logs::router())
         .routes(routes!(read_openapi))
 }
