@@ -19,5 +19,6 @@ pub mod http;
 pub mod logs;
 pub mod outbound;
 pub mod redact;
+pub mod repair;
 pub mod serve;
 pub mod web;

@@ -35,6 +35,7 @@ use crate::{
     health::Health,
     logs::{self, Live},
     outbound::Outbound,
+    repair::action::Actions,
     web::{self, Features},
 };
 
@@ -77,11 +78,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     });
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
-    let health = Health::start(&app, capture.clone(), intake);
+    let actions = Actions::start(app.clone());
+    let health = Health::start(&app, capture.clone(), intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let chat = Chat::new(app.clone(), diagnoser, health.clone());
-    let features = Features { capture, chat, health };
+    let features = Features { actions, capture, chat, health };
     Ok((app, features))
 }
 

@@ -142,7 +142,12 @@ impl Loader {
         self.overrides.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    fn mistake(&mut self, key: &str, origin: impl fmt::Display, problem: impl Into<String>) {
+    pub(super) fn mistake(
+        &mut self,
+        key: &str,
+        origin: impl fmt::Display,
+        problem: impl Into<String>,
+    ) {
         self.mistakes.push(Mistake {
             key: key.to_owned(),
             origin: origin.to_string(),
@@ -151,7 +156,7 @@ impl Loader {
     }
 
     /// The file as an origin.
-    fn file_origin(&self) -> Origin {
+    pub(super) fn file_origin(&self) -> Origin {
         Origin::File(self.path.as_deref().unwrap_or(Path::new("lux.toml")).display().to_string())
     }
 

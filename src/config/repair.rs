@@ -10,6 +10,10 @@ pub struct Repair {
     /// Green checks in a row.
     pub passes: u32,
     pub spacing: Duration,
+    /// Whether anything of `[[actions]]` may run; off until it is switched on.
+    pub actions: bool,
+    /// How long a proposal waits for its approval, and an approval for its run.
+    pub approval_expires: Duration,
 }
 
 /// `[schedule]`: cron expressions, and the zone they are in.

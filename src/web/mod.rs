@@ -23,6 +23,7 @@ use crate::{
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
+    repair::action::{self, Actions},
 };
 
 #[derive(OpenApi)]
@@ -52,6 +53,7 @@ impl Modify for Bearer {
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
 pub struct Features {
+    pub actions: Actions,
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
@@ -63,6 +65,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(health::router())
         .merge(errors::router())
         .merge(chat::router())
+        .merge(action::router())
         .merge(logs::router())
         .routes(routes!(read_openapi))
 }
@@ -94,6 +97,7 @@ pub fn router(app: App, features: Features) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)
+        .layer(Extension(features.actions))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))

@@ -1,0 +1,3 @@
+//! Repair: what is done about an error once its cause is known.
+
+pub mod action;
