@@ -54,6 +54,7 @@ impl Modify for Bearer {
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
 pub struct Features {
+    pub actions: Actions,
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
@@ -102,6 +103,7 @@ pub fn router(app: App, features: Features) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)
+        .layer(Extension(features.actions))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
