@@ -1,6 +1,7 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod audit;
 mod logs;
 
 use std::time::Duration;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(errors::router())
         .merge(chat::router())
         .merge(logs::router())
+        .merge(audit::router())
         .routes(routes!(read_openapi))
 }
 

@@ -40,9 +40,10 @@ impl Operation {
     fn allows(&self, role: Role) -> bool {
         let reports = self.path == "/api/errors";
         match role {
-            Role::Admin | Role::Operator => true,
+            Role::Admin => true,
+            Role::Operator => self.path != "/api/audit",
             Role::Ingest => reports,
-            Role::Read => self.method == Method::GET && !reports,
+            Role::Read => self.method == Method::GET && !reports && self.path != "/api/audit",
         }
     }
 
