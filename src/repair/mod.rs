@@ -19,6 +19,7 @@ mod watching;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::{
@@ -110,9 +111,20 @@ impl Repair {
         Ok(run)
     }
 
-    /// Lets a run go on after an operator decided about one of its actions.
-    pub async fn decided(&self, run: i64) -> Result<()> {
-        self.app.jobs.enqueue(job(run)).await.map(drop)
+    /// Lets a run that waits go on after an operator decided about one of its actions.
+    pub async fn decided(&self, organization: OrganizationId, run: i64) -> Result<()> {
+        let waiting = runs::find(&self.app.db, organization, run).await?;
+        if let Some(run) = waiting.filter(|run| run.status == runs::Status::Waiting) {
+            self.resume(run.id, run.finished_at).await?;
+        }
+        Ok(())
+    }
+
+    /// Once for each time a run came to wait, however many notice that it need not.
+    async fn resume(&self, run: i64, waits_since: Option<DateTime<Utc>>) -> Result<()> {
+        let since = waits_since.unwrap_or_default().timestamp_micros();
+        self.app.jobs.enqueue(job(run).dedupe(format!("repair:{run}:{since}"))).await?;
+        Ok(())
     }
 
     /// The scope of a call that names an error, groups, or neither.
@@ -125,7 +137,8 @@ impl Repair {
     ) -> Result<Scope> {
         let mut groups = groups;
         if let Some(error) = error {
-            let found = crate::errors::store::events::find(&self.app.db, organization, error).await?;
+            let found =
+                crate::errors::store::events::find(&self.app.db, organization, error).await?;
             let event = found.ok_or(Error::NotFound("error"))?;
             groups.get_or_insert_default().push(event.event.group_id);
         }
@@ -152,8 +165,7 @@ impl Repair {
 
     /// What a run would do, without doing any of it.
     pub async fn preview(&self, organization: OrganizationId, scope: &Scope) -> Result<Report> {
-        let cases =
-            cases::collect(&self.app.db, &self.diagnoser, organization, scope).await?;
+        let cases = cases::collect(&self.app.db, &self.diagnoser, organization, scope).await?;
         let plans = self.plans(organization, &cases).await?;
         Ok(report::preview(&cases, plans))
     }

@@ -7,7 +7,8 @@
 //! mend it, the action runs (or waits for approval) and only later results count.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    fmt::Write as _,
     time::{Duration, Instant},
 };
 
@@ -207,8 +208,7 @@ impl Repair {
     async fn prepare(&self, run: &Run) -> Result<Work> {
         let organization = run.organization();
         let causes = runs::causes(&self.app.db, run.id).await?;
-        let chooser =
-            Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
+        let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut work = Work { causes, checks: HashMap::new(), results: HashMap::new() };
         for subject in self.open_subjects(run).await? {
             let cause = work.cause(subject.cause_id).map_or("unknown", |cause| &cause.cause);
@@ -220,14 +220,12 @@ impl Repair {
                 cause,
             });
             for (_, probe) in &checks.probes {
-                let key = probe.key();
-                if !work.results.contains_key(&key) {
-                    let mut known = self
-                        .probes
-                        .history(organization, &key, subject.live_since, HISTORY)
-                        .await?;
+                if let Entry::Vacant(place) = work.results.entry(probe.key()) {
+                    let since = subject.live_since;
+                    let known = self.probes.history(organization, place.key(), since, HISTORY);
+                    let mut known = known.await?;
                     known.reverse();
-                    work.results.insert(key, known);
+                    place.insert(known);
                 }
             }
             work.checks.insert(subject.attempt_id, checks);
@@ -395,8 +393,7 @@ impl Repair {
     ) -> Result<bool> {
         let organization = run.organization();
         let done = self.actions.of_run(organization, run.id).await?;
-        let of_cause: Vec<&ActionRun> =
-            done
+        let of_cause: Vec<&ActionRun> = done
             .iter()
             .filter(|action| action.cause_id == cause && action.undo_of.is_none())
             .collect();
@@ -422,16 +419,17 @@ impl Repair {
                 _ => None,
             };
             said = Some(ended_text(action, undone.as_ref()));
-        } else if let Some(action) = of_cause.iter().find(|action| {
-            matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired)
-        }) {
+        } else if let Some(action) = of_cause
+            .iter()
+            .find(|action| matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired))
+        {
             said = Some(match action.status {
                 ActionStatus::Expired => format!("the proposal {} expired", action.action),
                 _ => format!("the proposal {} was rejected", action.action),
             });
         }
         let mut awaiting = waiting.map(|action| action.action.clone());
-        if awaiting.is_none() && said.is_none() && self.is_live(work, cause, &groups) {
+        if awaiting.is_none() && said.is_none() && Self::is_live(work, cause, &groups) {
             match self.choose_action(run, work, cause).await? {
                 Some(rendered) if rendered.policy == Policy::Auto => {
                     let proposed =
@@ -473,24 +471,18 @@ impl Repair {
 
     /// Nothing is done about what is not seen to fail: a red check, or where there is none,
     /// a confirmed cause and an error of these minutes.
-    fn is_live(&self, work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
-        let confirmed =
-            work.cause(cause).is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
+    fn is_live(work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
+        let confirmed = work
+            .cause(cause)
+            .is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
         groups.iter().any(|(subject, judgement)| match judgement {
             Judgement::StillFailing { .. } => true,
-            Judgement::Inconclusive { .. } => {
-                confirmed && clock::now() - subject.last_seen < LIVE
-            }
+            Judgement::Inconclusive { .. } => confirmed && clock::now() - subject.last_seen < LIVE,
             Judgement::Open | Judgement::Resolved { .. } => false,
         })
     }
 
-    async fn choose_action(
-        &self,
-        run: &Run,
-        work: &Work,
-        cause: i64,
-    ) -> Result<Option<Rendered>> {
+    async fn choose_action(&self, run: &Run, work: &Work, cause: i64) -> Result<Option<Rendered>> {
         let Some(cause) = work.cause(cause) else { return Ok(None) };
         let ranked = self.ranked(run.organization(), &cause.cause, &BTreeMap::new()).await?;
         let usable = ranked.into_iter().map(|(rendered, _)| rendered);
@@ -648,16 +640,21 @@ fn latest(at: DateTime<Utc>) -> DateTime<Utc> {
 
 fn ended_text(action: &ActionRun, undone: Option<&ActionRun>) -> String {
     let mut text = match action.status {
-        ActionStatus::Succeeded | ActionStatus::Undone => format!("{} ran and did not help", action.action),
+        ActionStatus::Succeeded | ActionStatus::Undone => {
+            format!("{} ran and did not help", action.action)
+        }
         ActionStatus::TimedOut => format!("{} did not end in time", action.action),
-        ActionStatus::Unknown => format!("{} was interrupted; what it did is unknown", action.action),
+        ActionStatus::Unknown => {
+            format!("{} was interrupted; what it did is unknown", action.action)
+        }
         _ => match action.exit_code {
             Some(code) => format!("{} failed with exit code {code}", action.action),
             None => format!("{} failed", action.action),
         },
     };
     if let Some(undone) = undone {
-        text.push_str(&format!("; {} undid it", undone.action));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {} undid it", undone.action);
     }
     text
 }

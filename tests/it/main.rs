@@ -16,6 +16,7 @@ mod errors_store;
 mod jobs;
 mod layers;
 mod real_host;
+mod schedule;
 mod statements;
 mod support;
 mod tail;
