@@ -58,6 +58,11 @@ impl Operation {
                 json!({ "message": "what is wrong?", "session_id": 987_654_321 })
             }
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
+            ("POST", "/api/probes") => json!({
+                "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
+                "headers": { "Accept": "text/html" }, "expect": { "status": 200 },
+                "covers": ["GET /cart"],
+            }),
             _ => panic!("{} {} takes a body: add one that is valid here", self.method, self.path),
         }
     }
@@ -111,6 +116,7 @@ async fn state(server: &Server) -> Vec<Value> {
         "/api/diagnostics/errors?hours=8000&limit=200",
         "/api/diagnostics/groups?limit=200",
         "/api/chat/sessions?limit=200",
+        "/api/probes",
     ] {
         state.push(server.get(path).await);
     }

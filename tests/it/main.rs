@@ -14,6 +14,8 @@ mod errors_http;
 mod errors_intake;
 mod errors_store;
 mod layers;
+mod probe;
+mod probe_safety;
 mod real_host;
 mod statements;
 mod support;
