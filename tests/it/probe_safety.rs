@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::TimeDelta;
 use lux::{
     auth::OrganizationId,
     config::{Config, Overrides},
@@ -19,6 +20,8 @@ use tokio::{
     net::TcpListener,
 };
 use tokio_util::sync::CancellationToken;
+
+use crate::both::on_both;
 
 /// What a listener sends after the head of a request; `{path}` is not looked at.
 type Script = Arc<dyn Fn(&str) -> Vec<u8> + Send + Sync>;
@@ -143,6 +146,14 @@ impl Drop for Inside {
     fn drop(&mut self) {
         self.shutdown.cancel();
     }
+}
+
+/// An application whose answer can be changed while it runs.
+pub(crate) async fn changing() -> (Canary, Arc<Mutex<Vec<u8>>>) {
+    let now = Arc::new(Mutex::new(ok("")));
+    let shown = Arc::clone(&now);
+    let app = Canary::start(move |_| shown.lock().unwrap().clone()).await;
+    (app, now)
 }
 
 #[tokio::test]
@@ -445,5 +456,45 @@ async fn whatever_the_other_side_does_it_ends() {
         let sample = run(name).await;
         assert_eq!(sample.outcome, Outcome::Pass, "{name}: {sample:?}");
         assert!(sample.excerpt.unwrap().len() <= lux::probe::MAX_EXCERPT);
+    }
+}
+
+on_both! {
+    async fn results_are_found_again(url: &str) {
+        let (app, now) = changing().await;
+        let toml = format!("[[apps]]\nname = \"shop\"\nbase_url = \"{}\"\n", app.url());
+        let inside = Inside::start(Some(url), &toml).await;
+        *now.lock().unwrap() = answer("500 Oops", "text/plain", "boom");
+        let first = inside.learn("/cart", &Failing::default()).await;
+        *now.lock().unwrap() = ok("2 things");
+        let second = inside.learn("/cart", &Failing::default()).await;
+        assert_eq!(first.key, second.key);
+        assert_eq!((first.outcome, second.outcome), (Outcome::Fail, Outcome::Pass));
+        let (probes, us) = (&inside.probes, OrganizationId::FIRST);
+        let day = TimeDelta::days(1);
+        let history = probes.history(us, &first.key, first.at - day, 10).await.unwrap();
+        assert_eq!(history, [second.clone(), first.clone()]);
+        assert_eq!(probes.history(us, &first.key, first.at - day, 1).await.unwrap().len(), 1);
+        assert!(probes.history(OrganizationId(7), &first.key, first.at - day, 9).await.unwrap().is_empty());
+
+        let probe = probes.learnt("shop", Some("GET"), "/cart").unwrap();
+        let context = Context { organization: us, attempt: Some(12), phase: Phase::Before, failing: None };
+        let third = probes.run(&probe, &context).await.unwrap();
+        assert_eq!(probes.of_attempt(us, 12, 10).await.unwrap(), [third]);
+
+        let failed = async |method, path, from, to| {
+            probes.failed_between(us, "shop", method, path, from, to).await.unwrap()
+        };
+        let (from, to) = (first.started_at - day, first.at + day);
+        let span = vec![(first.started_at, first.at)];
+        assert_eq!(failed(Some("GET"), "/cart", from, to).await, span);
+        assert_eq!(failed(None, "/cart", first.at, first.at).await, span);
+        assert!(failed(Some("POST"), "/cart", from, to).await.is_empty());
+        assert!(failed(None, "/other", from, to).await.is_empty());
+        assert!(failed(None, "/cart", first.at + TimeDelta::microseconds(1), to).await.is_empty());
+
+        assert_eq!(probes.prune(first.at - day).await.unwrap(), 0);
+        assert_eq!(probes.prune(first.at + day).await.unwrap(), 3);
+        assert!(probes.history(us, &first.key, from, 10).await.unwrap().is_empty());
     }
 }
