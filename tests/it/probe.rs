@@ -124,7 +124,8 @@ async fn operators_make_probes_within_bounds(database: Database) {
     assert!(as_role(Role::Operator, &order).await.problem(403).contains("administrator"));
     assert_eq!(as_role(Role::Admin, &order).await.status, 201);
     assert_eq!(run_probe(&server, "order").await["outcome"], "pass");
-    assert!(app.heads.lock().unwrap().last().unwrap().starts_with("POST /order "));
+    let head = app.heads.lock().unwrap().last().unwrap().to_lowercase();
+    assert!(head.starts_with("post /order ") && head.contains("content-type: application/json"));
 
     // Targets come from the configuration.
     for refused in [
