@@ -51,6 +51,10 @@ struct Reported {
     /// Ids of the accepted events, in the order they were sent.
     ids: Vec<i64>,
     rejected: Vec<Rejected>,
+    /// Places (from 0) of events that Lux's own probes caused. They are accepted, and are
+    /// no occurrences: nothing is stored of them, so they have no id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    probe: Vec<usize>,
 }
 
 /// An event that was not stored.
@@ -99,8 +103,11 @@ async fn report_errors(
     let mut refused = Vec::new();
     let mut wanted = Vec::with_capacity(events.len());
     let mut places = Vec::with_capacity(events.len());
+    let mut probe = Vec::new();
     for (index, event) in events.iter().enumerate() {
         match NewEvent::from_json(event.get()) {
+            // Else a check would feed what it checks.
+            Ok(event) if event.is_of_probe() => probe.push(index),
             Ok(event) => {
                 wanted.push(event);
                 places.push(index);
@@ -116,7 +123,7 @@ async fn report_errors(
             Err(error) => refused.push((index, error)),
         }
     }
-    if ids.is_empty() {
+    if ids.is_empty() && probe.is_empty() {
         // Where nothing at all could be stored, the caller has to come back.
         let away = refused.iter().position(|(_, error)| matches!(error, Error::Unavailable(_)));
         let only = if many { away } else { Some(0) };
@@ -130,7 +137,7 @@ async fn report_errors(
         .into_iter()
         .map(|(index, error)| Rejected { index, detail: error.to_string() })
         .collect();
-    Ok((status, Json(Reported { accepted: ids.len(), ids, rejected })))
+    Ok((status, Json(Reported { accepted: ids.len() + probe.len(), ids, rejected, probe })))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

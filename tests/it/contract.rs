@@ -64,6 +64,11 @@ impl Operation {
                 "/api/auto-repair/actions/{id}/approve" | "/api/auto-repair/actions/{id}/reject",
             ) => json!({ "hash": "0123abcd", "reason": "looked at it" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
+            ("POST", "/api/probes") => json!({
+                "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
+                "headers": { "Accept": "text/html" }, "expect": { "status": 200 },
+                "covers": ["GET /cart"],
+            }),
             _ => panic!("{} {} takes a body: add one that is valid here", self.method, self.path),
         }
     }
@@ -118,6 +123,7 @@ async fn state(server: &Server) -> Vec<Value> {
         "/api/diagnostics/groups?limit=200",
         "/api/chat/sessions?limit=200",
         "/api/auto-repair/actions?limit=200",
+        "/api/probes",
     ] {
         state.push(server.get(path).await);
     }

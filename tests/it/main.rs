@@ -15,6 +15,8 @@ mod errors_intake;
 mod errors_store;
 mod jobs;
 mod layers;
+mod probe;
+mod probe_safety;
 mod real_host;
 mod schedule;
 mod statements;
