@@ -13,13 +13,13 @@ async fn a_command_that_hangs_is_ended_with_all_its_children() {
     let rig = Rig::start(&Database::sqlite(), |folder| {
         let hang = "echo before; for i in 1 2 3; do sleep 600 & echo $! >> $HERE/pids; done; \
                     echo $$ >> $HERE/pids; wait";
-        script(folder, "hang", hang, "timeout = \"1s\"")
+        script(folder, "hang", hang, "timeout = \"3s\"")
     })
     .await;
     let run = rig.run("hang", 1).await;
     assert_eq!((run.status, run.signal), (Status::TimedOut, Some(15)), "{run:?}");
     assert_eq!(run.output.as_deref(), Some("before\n"));
-    assert!(run.detail.unwrap().contains("longer than 1s"));
+    assert!(run.detail.unwrap().contains("longer than 3s"));
     gone(&rig.pids("pids", 4).await).await;
 }
 
@@ -29,7 +29,7 @@ async fn a_command_that_ignores_sigterm_is_killed() {
         let stubborn = "trap '' TERM; (trap '' TERM; echo $(sh -c 'echo $PPID') >> $HERE/pids; \
                         while :; do sleep 1; done) & echo $$ >> $HERE/pids; echo started; \
                         while :; do sleep 1; done";
-        script(folder, "stubborn", stubborn, "timeout = \"1s\"")
+        script(folder, "stubborn", stubborn, "timeout = \"3s\"")
     })
     .await;
     let run = rig.run("stubborn", 1).await;
@@ -63,7 +63,7 @@ async fn what_a_command_leaves_behind_is_ended_and_does_not_hold_us_up() {
                 "swarm",
                 "f() { for i in 1 2 3; do (echo $(sh -c 'echo $PPID') >> $HERE/swarm; \
                  [ $1 -gt 0 ] && f $(($1 - 1)); sleep 600) & done; }; f 3; wait",
-                "timeout = \"2s\"",
+                "timeout = \"3s\"",
             ),
         ]
         .concat()

@@ -23,11 +23,8 @@ on_both!(one_stop_for_all);
 async fn one_stop_for_all(database: Database) {
     let mut rig = Rig::start(&database, |folder| {
         let hang = "trap '' TERM; echo $$ >> $HERE/pids; while :; do sleep 1; done";
-        [
-            script(folder, "first", "exit 0", "undo = \"hang\""),
-            script(folder, "hang", hang, "").replace("HERE =", "N = \"1\", HERE ="),
-        ]
-        .concat()
+        [script(folder, "first", "exit 0", "undo = \"hang\""), script(folder, "hang", hang, "")]
+            .concat()
     })
     .await;
     assert_eq!(health(&rig).await["detail"], "2 actions may run");
@@ -47,7 +44,6 @@ async fn one_stop_for_all(database: Database) {
     assert!(why.to_string().contains("stopped by token:rig"), "{why}");
     rig.undo(other.id).await.problem(409);
     assert!(rig.offered("first").await.blocked.unwrap().contains("stopped"));
-    assert_eq!(rig.server.get("/healthz").await, Value::Null);
     let part = health(&rig).await;
     assert_eq!(part["state"], "degraded", "{part:#}");
     assert!(part["detail"].as_str().unwrap().contains("POST /api/auto-repair/go"));
