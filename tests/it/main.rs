@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_wrap, reason = "counts of a test are small")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod action;
 mod both;
 mod capture;
 mod cli;
@@ -9,6 +10,7 @@ mod config;
 mod contract;
 mod crash;
 mod database_away;
+mod deploy;
 mod diagnose;
 mod errors_http;
 mod errors_intake;
