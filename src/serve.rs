@@ -31,7 +31,7 @@ use crate::{
     config::{Config, LogFormat},
     db::Db,
     diagnose::{Advisor, Diagnoser},
-    errors::{Capture, Intake},
+    errors::{self, Capture, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
     logs::{self, Live},
@@ -77,6 +77,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
+    errors::clear::register(&app);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let health = Health::start(&app, capture.clone(), intake);

@@ -42,6 +42,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_error))
         .routes(routes!(list_groups, change_groups))
         .routes(routes!(read_group, change_group))
+        .merge(super::clear::router())
 }
 
 /// What became of reported events.

@@ -51,6 +51,7 @@ impl Operation {
     fn body(&self) -> Value {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
+            ("POST", "/api/auto-repair/clear") => json!({ "older_than_hours": 24 }),
             ("PATCH", "/api/diagnostics/groups") => {
                 json!({ "ids": [987_654_321], "status": "ignored" })
             }

@@ -4,6 +4,7 @@
 
 mod both;
 mod capture;
+mod clear;
 mod cli;
 mod config;
 mod contract;

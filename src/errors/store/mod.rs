@@ -1,5 +1,6 @@
 //! All SQL of the feature.
 
+pub mod clear;
 pub mod events;
 pub mod groups;
 pub mod intake;
