@@ -30,6 +30,7 @@ use crate::{
     clock,
     config::{Config, LogFormat},
     db::Db,
+    deploys,
     diagnose::{Advisor, Diagnoser},
     errors::{self, Capture, Intake},
     health::Health,
@@ -163,6 +164,7 @@ pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyho
     let router = web::router(app.clone(), features.clone());
     app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
     app.jobs.start(&app.tasks, app.shutdown.clone());
+    deploys::watch::start(&app);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
     loop {

@@ -10,6 +10,7 @@ mod config;
 mod contract;
 mod crash;
 mod database_away;
+mod deploys;
 mod diagnose;
 mod errors_http;
 mod errors_intake;

@@ -5,6 +5,7 @@ pub mod events;
 pub mod groups;
 pub mod intake;
 pub mod open;
+pub mod release;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a
