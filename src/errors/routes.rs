@@ -14,6 +14,7 @@ use super::{
     store::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group, Sort, Status},
+        release,
     },
 };
 use crate::{
@@ -42,6 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_error))
         .routes(routes!(list_groups, change_groups))
         .routes(routes!(read_group, change_group))
+        .merge(super::clear::router())
 }
 
 /// What became of reported events.
@@ -251,6 +253,8 @@ struct GroupWithBuckets {
     group: Group,
     /// Events in each of the last 24 hours, the present one last.
     buckets: Vec<i64>,
+    /// The release in which it appeared: the newest deploy of its app when it was first seen.
+    release: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -430,12 +434,14 @@ async fn change_groups(
 async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
     let ids: Vec<i64> = groups.iter().map(|group| group.id).collect();
     let mut buckets = groups::buckets(&app.db, &ids, clock::now()).await?;
+    let mut releases = release::of_groups(&app.db, &ids).await.map_err(Error::from)?;
     Ok(groups
         .into_iter()
         .map(|mut group| {
             strike_group(&mut group);
             let buckets = buckets.remove(&group.id).unwrap_or_default();
-            GroupWithBuckets { group, buckets }
+            let release = releases.remove(&group.id);
+            GroupWithBuckets { group, buckets, release }
         })
         .collect())
 }

@@ -5,12 +5,14 @@
 mod action;
 mod both;
 mod capture;
+mod clear;
 mod cli;
 mod config;
 mod contract;
 mod crash;
 mod database_away;
 mod deploy;
+mod deploys;
 mod diagnose;
 mod errors_http;
 mod errors_intake;
