@@ -2,8 +2,10 @@
 
 mod cluster;
 mod database;
+mod disk;
 mod host;
 mod model;
+mod process;
 mod server;
 
 use std::{
@@ -16,8 +18,10 @@ use serde_json::Value;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
+pub(crate) use disk::Disk;
 pub(crate) use host::Host;
 pub(crate) use model::{Model, Script};
+pub(crate) use process::{Running, free_port, listens};
 pub(crate) use server::{Answer, Role, Server, Setup};
 
 /// How long anything may take before the test gives up. Nothing is asserted about time.

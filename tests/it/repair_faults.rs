@@ -1,0 +1,1 @@
+//! Repairs when everything around them fails.
