@@ -220,6 +220,7 @@ def logout():
 
 def ask(database, sql):
     with psycopg.connect(DATABASES[database], connect_timeout=5) as connection:
+        connection.execute("set lock_timeout = '300ms'")
         return {"rows": connection.execute(sql).fetchall()}
 
 
@@ -270,7 +271,7 @@ def stats():
 
 @app.get("/balance")
 def balance():
-    return ask("market", "set lock_timeout = '300ms'; select id from balance")
+    return ask("market", "select id from balance")
 
 
 # Neighbours.

@@ -185,10 +185,14 @@ async fn verdicts(database: Database) {
     let Some(rig) = Rig::start(&database).await else { return };
     let kinds: Vec<_> = rig.kinds().collect();
     assert!(kinds.len() >= 25);
+    let mut broken = Vec::new();
     for kind in &kinds {
         let (status, text) = rig.visit(kind).await;
-        assert!(status.is_success(), "{} while all is well: {status} {text}", kind.name);
+        if !status.is_success() {
+            broken.push(format!("{}: {status} {text}", kind.name));
+        }
     }
+    assert_eq!(broken, [""; 0], "while all is well");
     assert_eq!(groups(&rig.server, "").await, [Value::Null; 0], "while all is well");
 
     let scene = Arc::new(Scene {

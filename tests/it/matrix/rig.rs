@@ -117,6 +117,8 @@ impl Rig {
                 let from = repository("tests/matrix").join(file);
                 fs::copy(from, instance.folder.join(file)).unwrap();
             }
+            let invoice = instance.folder.join("templates/invoice.html");
+            fs::write(invoice, "<p>{{ order.sum.net }}</p>").unwrap();
             for log in ["market.log", "gunicorn.err"] {
                 File::create(instance.folder.join(log)).unwrap();
             }
