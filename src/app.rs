@@ -6,7 +6,9 @@ use chrono::{DateTime, Utc};
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{auth::token::Tokens, config::Config, db::Db, logs::Live, outbound::Outbound};
+use crate::{
+    auth::token::Tokens, config::Config, db::Db, jobs::Jobs, logs::Live, outbound::Outbound,
+};
 
 /// The running program. Cheap to clone.
 #[derive(Clone)]
@@ -21,6 +23,8 @@ pub struct Parts {
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     pub tokens: Tokens,
+    /// Durable work; features register what they do with it before it is started.
+    pub jobs: Jobs,
     /// Background work; shutdown waits for it.
     pub tasks: TaskTracker,
     /// Cancelled when the program is asked to end.

@@ -33,8 +33,11 @@ use crate::{
     diagnose::{Advisor, Diagnoser},
     errors::{Capture, Intake},
     health::Health,
+    jobs::{self, Jobs, Scheduled},
     logs::{self, Live},
     outbound::Outbound,
+    probe::Probes,
+    repair::{Repair, action::Actions},
     web::{self, Features},
 };
 
@@ -67,8 +70,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             shutdown.clone(),
         ),
         metrics: install_metrics()?,
-        outbound: Outbound::new()?,
+        outbound: Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?,
         tokens: token::Tokens::default(),
+        jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks: TaskTracker::new(),
         shutdown,
         started_at: clock::now(),
@@ -80,8 +84,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let health = Health::start(&app, capture.clone(), intake);
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
-    let chat = Chat::new(app.clone(), diagnoser, health.clone());
-    let features = Features { capture, chat, health };
+    let probes = Probes::new(app.clone());
+    let actions = Actions::start(app.clone());
+    let repair =
+        Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
+    let features = Features { capture, chat, health, probes, actions, repair };
     Ok((app, features))
 }
 
@@ -158,6 +166,8 @@ async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
 /// Serves until the app's shutdown token is cancelled, then drains.
 pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyhow::Result<()> {
     let router = web::router(app.clone(), features.clone());
+    app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
+    app.jobs.start(&app.tasks, app.shutdown.clone());
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
     loop {

@@ -11,6 +11,8 @@ pub(super) enum Intent {
     HowOften,
     /// "Show me the lines around it."
     Around,
+    /// "Fix it."
+    Repair,
     /// "Which endpoint fails most?"
     FailingEndpoints,
     /// "Is it healthy?"
@@ -168,10 +170,46 @@ const TELLTALES: &[(Intent, &[&str])] = &[
 /// Reads the intent from the operator's words alone; nothing from logs comes in here.
 pub(super) fn read(message: &str) -> Intent {
     let words = normalised(message);
+    if wishes_repair(&words) {
+        return Intent::Repair;
+    }
     TELLTALES
         .iter()
         .find(|(_, telltales)| telltales.iter().any(|telltale| holds(&words, telltale)))
         .map_or(Intent::Other, |(intent, _)| *intent)
+}
+
+/// What may stand before a wish.
+const COURTESIES: &[&str] = &[
+    "please", "ok", "okay", "yes", "now", "then", "and", "so", "just", "go ahead", "go", "lux",
+    "hey", "hi", "hello", "can you", "could you", "would you", "will you", "i want you to",
+    "i need you to", "i would like you to", "try to", "start to", "try and", "let's", "also",
+];
+
+/// What a wish begins with.
+const WISHES: &[&str] = &[
+    "fix", "repair", "resolve", "heal", "mend", "auto-repair", "autorepair", "auto repair",
+    "self heal", "start a repair", "start the repair", "start repair", "start an auto repair",
+    "run a repair", "run the repair", "run repair", "run auto repair", "do the repair",
+    "make it work again", "get it working again", "retest", "re test",
+];
+
+/// Whether the operator asks Lux to repair, in so many words: a sentence that begins with
+/// the wish. "How do I fix it?" asks something else, "don't fix it" the opposite.
+fn wishes_repair(words: &str) -> bool {
+    let mut rest = words.trim_start();
+    while let Some(after) = COURTESIES.iter().find_map(|word| after(rest, word)) {
+        rest = after;
+    }
+    let Some(object) = WISHES.iter().find_map(|word| after(rest, word)) else { return false };
+    // "Fix it?" is a wish; "fix or workaround for a 502" is a question.
+    !["or ", "for ", "in ", "was ", "is ", "steps", "history", "runs", "plan"]
+        .iter()
+        .any(|other| object.starts_with(other))
+}
+
+fn after<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    text.strip_prefix(word)?.strip_prefix(' ')
 }
 
 /// Lower case, single blanks, a blank at both ends, punctuation gone but for apostrophes.
@@ -219,6 +257,20 @@ mod tests {
             ("is it healthy now?", Intent::Healthy),
             ("is everything OK?", Intent::Healthy),
             ("what errors are unresolved?", Intent::Errors),
+            ("fix it", Intent::Repair),
+            ("Fix it!", Intent::Repair),
+            ("please fix the errors", Intent::Repair),
+            ("Can you repair this?", Intent::Repair),
+            ("ok, go ahead and fix everything", Intent::Repair),
+            ("run auto-repair", Intent::Repair),
+            ("resolve all open errors please", Intent::Repair),
+            ("how do I fix it?", Intent::Diagnose),
+            ("what would fix it?", Intent::Diagnose),
+            ("don't fix it", Intent::Diagnose),
+            ("why did the repair fail?", Intent::Diagnose),
+            ("fix or workaround for a 502?", Intent::Diagnose),
+            ("the log says: fix it now", Intent::Diagnose),
+            ("is it fixed?", Intent::Healthy),
             ("help", Intent::Help),
             ("what can you do", Intent::Help),
             ("write me a poem about the details of autumn", Intent::Other),

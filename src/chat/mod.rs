@@ -5,11 +5,14 @@ mod answer;
 mod failing;
 mod intent;
 mod neighbours;
+mod repair;
 mod routes;
 mod store;
 
+use std::time::Duration;
+
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     app::App,
@@ -21,6 +24,7 @@ use crate::{
         open::{self, Open},
     },
     health::Health,
+    repair::{Repair, store::runs::Run},
 };
 
 use answer::Answer;
@@ -46,11 +50,32 @@ pub struct Chat {
     app: App,
     diagnoser: Diagnoser,
     health: Health,
+    repair: Repair,
 }
 
+/// What a message leads to, as far as its words alone tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Understood(Intent);
+
 impl Chat {
-    pub fn new(app: App, diagnoser: Diagnoser, health: Health) -> Self {
-        Self { app, diagnoser, health }
+    pub fn new(app: App, diagnoser: Diagnoser, health: Health, repair: Repair) -> Self {
+        Self { app, diagnoser, health, repair }
+    }
+
+    /// Reads the wish from the operator's message alone.
+    pub fn understand(&self, question: &Question) -> Understood {
+        let wish = intent::read(&question.message);
+        let asked = if question.diagnose && wish != Intent::Repair { Intent::Diagnose } else { wish };
+        Understood(asked)
+    }
+
+    /// The run that a wish for repair starts, or finds under way; `None` for other wishes.
+    pub async fn begin(&self, question: &Question, what: Understood) -> Result<Option<Run>> {
+        if what.0 != Intent::Repair {
+            return Ok(None);
+        }
+        let app = question.app.clone();
+        Ok(Some(repair::start(&self.repair, &question.owner, app).await?))
     }
 
     /// Whether the question's session and application exist.
@@ -72,13 +97,28 @@ impl Chat {
         Ok(())
     }
 
-    /// Answers, and stores question and answer.
-    pub async fn answer(&self, question: Question) -> Result<Reply> {
+    /// Answers, and stores question and answer. `run` is what [`Chat::begin`] gave; its end
+    /// is waited for at most `patience`.
+    pub async fn answer(
+        &self,
+        question: Question,
+        Understood(intent): Understood,
+        run: Option<i64>,
+        patience: Duration,
+    ) -> Result<Reply> {
         let asked_at = clock::now();
-        let intent =
-            if question.diagnose { Intent::Diagnose } else { intent::read(&question.message) };
-        let (answer, diagnosis) = self.work_out(&question, intent).await?;
-        let action = if intent == Intent::Diagnose { Action::Diagnose } else { Action::Message };
+        let mut repair_results = None;
+        let (answer, diagnosis) = match run {
+            Some(run) => {
+                let told = repair::tell(&self.repair, &question.owner, run, patience).await?;
+                repair_results = told.results;
+                (told.answer, None)
+            }
+            None => self.work_out(&question, intent).await?,
+        };
+        let diagnosed = question.diagnose || intent == Intent::Diagnose;
+        let action = if diagnosed { Action::Diagnose } else { Action::Message };
+        let proposals = self.proposals(&question, diagnosis.as_ref()).await?;
         let has_logs = match &diagnosis {
             Some(diagnosis) => diagnosis.scanned.lines > 0,
             None => intent == Intent::FailingEndpoints,
@@ -91,6 +131,9 @@ impl Chat {
             "app": question.app,
             "citations": answer.citations,
             "diagnosis": diagnosis,
+            "run_id": run,
+            "repair_results": repair_results,
+            "proposals": proposals,
         });
         let db = &self.app.db;
         let session = store::open(db, &question.owner, question.session, &question.message).await?;
@@ -101,13 +144,13 @@ impl Chat {
             response: answer.text,
             action,
             has_logs,
-            auto_repair_triggered: false,
-            repair_results: None,
+            auto_repair_triggered: run.is_some(),
+            repair_results,
             success: true,
             session_id: session,
             message_id: message,
             diagnosis,
-            proposals: Vec::new(),
+            proposals,
             citations: answer.citations,
             engine: "advisor",
             notice: answer.notice,
@@ -121,7 +164,8 @@ impl Chat {
     ) -> Result<(Answer, Option<Diagnosis>)> {
         Ok(match intent {
             Intent::Help => (answer::help(), None),
-            Intent::Other => (answer::needs_model(), None),
+            // A wish for repair has its run, and is answered by its report.
+            Intent::Other | Intent::Repair => (answer::needs_model(), None),
             Intent::Diagnose => {
                 let diagnosis = self.diagnose(question).await?;
                 let looked_at = self.looked_at(&diagnosis);
@@ -153,6 +197,26 @@ impl Chat {
                 (answer::open_errors(&open), None)
             }
         })
+    }
+
+    /// What the operator may start with one click: never started by what was read.
+    async fn proposals(
+        &self,
+        question: &Question,
+        diagnosis: Option<&Diagnosis>,
+    ) -> Result<Vec<Value>> {
+        if diagnosis.is_none_or(|diagnosis| diagnosis.healthy)
+            || self.open_errors(question).await?.is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        Ok(vec![json!({
+            "kind": "repair",
+            "title": "Run repair",
+            "method": "POST",
+            "path": "/api/auto-repair/start",
+            "body": { "app": question.app },
+        })])
     }
 
     async fn diagnose(&self, question: &Question) -> Result<Diagnosis> {

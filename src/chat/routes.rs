@@ -1,6 +1,6 @@
 //! The chat over HTTP: one answer as JSON, or the same as it comes as events.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
 use axum::{
     Extension,
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Chat, Question,
+    Chat, Question, Understood,
     answer::Citation,
     store::{self, Message, Owner, Session},
 };
@@ -26,6 +26,7 @@ use crate::{
     auth::Caller,
     error::Error,
     http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
+    repair,
 };
 
 pub fn router() -> OpenApiRouter<App> {
@@ -90,7 +91,7 @@ fn owner(caller: &Caller) -> Owner {
 }
 
 /// Asks a question. With `Accept: text/event-stream` the answer comes as events:
-/// `status`, `delta`, `done` (the whole reply), or `problem`.
+/// `status`, `repair` (the steps of a run), `delta`, `done` (the whole reply), or `problem`.
 #[utoipa::path(
     post,
     path = "/chatbot/send",
@@ -99,6 +100,7 @@ fn owner(caller: &Caller) -> Owner {
 )]
 async fn send_message(
     Operator { caller }: Operator,
+    State(app): State<App>,
     Extension(chat): Extension<Chat>,
     headers: HeaderMap,
     Json(new): Json<NewMessage>,
@@ -117,10 +119,14 @@ async fn send_message(
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/event-stream"));
+    let what = chat.understand(&question);
+    let run = chat.begin(&question, what).await?.map(|run| run.id);
     if wants_events {
-        return Ok(events(chat, question));
+        return Ok(events(app, chat, question, what, run));
     }
-    Ok(Json(chat.answer(question).await?).into_response())
+    // The answer has to leave before the server's own limit.
+    let patience = app.config.http.request_timeout.saturating_sub(Duration::from_secs(2));
+    Ok(Json(chat.answer(question, what, run, patience).await?).into_response())
 }
 
 fn checked(message: String, diagnose: bool) -> Result<String> {
@@ -137,11 +143,26 @@ fn checked(message: String, diagnose: bool) -> Result<String> {
     }
 }
 
-/// The advisor answers in one go, so the words are sent a paragraph at a time.
-fn events(chat: Chat, question: Question) -> Response {
-    let working = stream::iter([event("status", &json!({ "text": "reading logs and errors" }))]);
+/// The longest that a stream waits for a run.
+const RUN: Duration = Duration::from_mins(10);
+
+/// The steps of a run as they happen, then the answer. The advisor answers in one go, so
+/// the words are sent a paragraph at a time.
+fn events(
+    app: App,
+    chat: Chat,
+    question: Question,
+    what: Understood,
+    run: Option<i64>,
+) -> Response {
+    let doing = if run.is_some() { "repairing" } else { "reading logs and errors" };
+    let working = stream::iter([event("status", &json!({ "text": doing, "run_id": run }))]);
+    let steps = run.map(|run| repair::steps(app, run, 0)).into_iter();
+    let steps = stream::iter(steps).flatten().map(|step| {
+        event("repair", &json!({ "seq": step.seq, "kind": step.kind, "data": step.data }))
+    });
     let answered = stream::once(async move {
-        match chat.answer(question).await {
+        match chat.answer(question, what, run, RUN).await {
             Ok(reply) => {
                 let mut parts: Vec<_> = reply
                     .response
@@ -161,7 +182,7 @@ fn events(chat: Chat, question: Question) -> Response {
             }
         }
     });
-    let all = working.chain(answered.flatten()).map(Ok::<_, Infallible>);
+    let all = working.chain(steps).chain(answered.flatten()).map(Ok::<_, Infallible>);
     Sse::new(all).keep_alive(KeepAlive::default()).into_response()
 }
 

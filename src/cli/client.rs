@@ -110,6 +110,17 @@ impl Client {
         Ok(value)
     }
 
+    /// A text, such as a report in Markdown.
+    pub async fn text(&self, path: &str) -> anyhow::Result<String> {
+        let answer = self
+            .outbound
+            .send(self.request(Method::GET, path), Duration::from_mins(1), MAX_ANSWER)
+            .await
+            .with_context(|| format!("cannot ask {}; is `lux` running?", self.base))?;
+        anyhow::ensure!(answer.status.is_success(), "the server refused: {}", answer.status);
+        Ok(String::from_utf8_lossy(&answer.body).into_owned())
+    }
+
     /// Opens an event stream that lasts until either side ends it.
     pub async fn stream(
         &self,

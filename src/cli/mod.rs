@@ -10,6 +10,7 @@ mod errors;
 pub mod eval;
 mod events;
 mod logs;
+mod repair;
 mod token;
 
 use std::{
@@ -60,6 +61,7 @@ enum Command {
     Errors(errors::Args),
     /// What the logs said lately; with -f what they say
     Logs(logs::Args),
+    Repair(repair::Args),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -126,6 +128,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Chat(args) => runtime()?.block_on(chat::run(args, overrides))?,
         Command::Errors(args) => runtime()?.block_on(errors::run(args, overrides))?,
         Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
+        Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
         Command::Token(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(token::run(command, &config))?;

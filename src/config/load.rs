@@ -151,7 +151,7 @@ impl Loader {
     }
 
     /// The file as an origin.
-    fn file_origin(&self) -> Origin {
+    pub(super) fn file_origin(&self) -> Origin {
         Origin::File(self.path.as_deref().unwrap_or(Path::new("lux.toml")).display().to_string())
     }
 
@@ -191,6 +191,11 @@ impl Loader {
             Some(
                 value @ (toml::Value::Integer(_) | toml::Value::Boolean(_) | toml::Value::Float(_)),
             ) => Some((value.to_string(), self.file_origin())),
+            // A list of texts is the text that an environment variable would hold.
+            Some(toml::Value::Array(items)) if items.iter().all(toml::Value::is_str) => {
+                let items: Vec<&str> = items.iter().filter_map(toml::Value::as_str).collect();
+                Some((items.join(", "), self.file_origin()))
+            }
             Some(value) => {
                 let problem = format!("a {} where a single value belongs", value.type_str());
                 let origin = self.file_origin();
@@ -335,6 +340,11 @@ pub(super) struct Entry<'a> {
 }
 
 impl Entry<'_> {
+    /// A variable of Lux's own environment; `None` where it is not set or empty.
+    pub(super) fn environment(&self, name: &str) -> Option<&str> {
+        self.loader.environment(name)
+    }
+
     pub(super) fn mistake(&mut self, problem: impl Into<String>) {
         let (label, origin) = (self.label.clone(), self.origin.clone());
         self.loader.mistake(&label, origin, problem);

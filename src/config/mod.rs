@@ -11,14 +11,14 @@ mod probes;
 mod repair;
 mod sources;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use secrecy::SecretString;
 
 use load::{Loader, key};
 use parse::{
     at_least_one, duration, filter, flag, http_url, ip_list, key_text, log_format, number,
-    socket_address, text, zone,
+    path_patterns, socket_address, text, zone,
 };
 
 pub use actions::{Action, Param, Policy};
@@ -27,7 +27,7 @@ pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
-pub use repair::{Repair, Schedule};
+pub use repair::{Cron, Repair, Schedule};
 pub use sources::{Place, Source, SourceKind};
 
 /// Everything that can be set.
@@ -57,6 +57,8 @@ pub struct Config {
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
     pub probes: Vec<Probe>,
+    /// What the variables hold that probes take secrets from.
+    pub probe_variables: BTreeMap<String, SecretString>,
     pub actions: Vec<Action>,
     pub repair: Repair,
     pub schedule: Schedule,
@@ -195,17 +197,30 @@ impl Config {
             repair: Repair {
                 passes: from.value(&key("repair.passes", &[]), "3", at_least_one),
                 spacing: from.value(&key("repair.spacing", &[]), "2s", duration),
+                try_failing: from.value(&key("repair.try_failing", &[]), "true", flag),
+                probes_per_second: from.value(
+                    &key("repair.probes_per_second", &[]),
+                    "20",
+                    at_least_one,
+                ),
+                never_probe: from.value(
+                    &key("repair.never_probe", &[]),
+                    repair::NEVER_PROBE,
+                    path_patterns,
+                ),
+                systemctl: from.value(&key("repair.systemctl", &[]), "systemctl", text),
             },
             schedule: Schedule {
-                repair: from.optional(&key("schedule.repair", &[]), text),
-                clear: from.optional(&key("schedule.clear", &[]), text),
+                repair: from.value(&key("schedule.repair", &[]), "0 */6 * * *", repair::cron),
+                clear: from.value(&key("schedule.clear", &[]), "0 2 * * *", repair::cron),
                 clear_older_than: from.value(
                     &key("schedule.clear_older_than", &[]),
                     "48h",
-                    duration,
+                    repair::clear_age,
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
             },
+            probe_variables: BTreeMap::new(),
             settings: Vec::new(),
             file: from.path.clone(),
         };
@@ -220,6 +235,7 @@ impl Config {
         from.unique("error_sources", names);
         from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
         from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
+        self.check_probes(&mut from);
         if self.sources.is_empty() {
             self.sources = Source::usual();
         }
@@ -238,6 +254,32 @@ impl Config {
         from.refuse_unknown(&["LUX_CONFIG", "LUX_URL", "LUX_TOKEN"]);
         self.settings = std::mem::take(&mut from.settings);
         (self, from.mistakes)
+    }
+
+    /// Probes name applications, and variables of this environment.
+    fn check_probes(&mut self, from: &mut Loader) {
+        let apps: Vec<&str> = self.apps.iter().map(|app| app.name.as_str()).collect();
+        for probe in &self.probes {
+            let problem = match &probe.app {
+                Some(app) if !apps.contains(&app.as_str()) => {
+                    format!("app = \"{app}\" is none of [[apps]]; add it there with its base_url")
+                }
+                None if probe.kind == ProbeKind::Http && apps.len() != 1 => {
+                    "an http probe needs app: the [[apps]] entry whose base_url it asks".to_owned()
+                }
+                _ => continue,
+            };
+            from.mistakes.push(Mistake {
+                key: format!("probes \"{}\"", probe.name),
+                origin: from.file_origin().to_string(),
+                problem,
+            });
+        }
+        for name in self.probes.iter().flat_map(Probe::variables_of_lux) {
+            if let Some(value) = from.environment(name) {
+                self.probe_variables.insert(name.to_owned(), value.to_owned().into());
+            }
+        }
     }
 
     /// Where the CLI reaches a server that runs on this data directory.

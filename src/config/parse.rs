@@ -103,6 +103,17 @@ pub(super) fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
         .map_err(|_| format!("\"{text}\" is no time zone; write one like UTC or Europe/Berlin"))
 }
 
+/// Patterns of paths, separated by commas; an empty text is an empty list.
+pub(super) fn path_patterns(text: &str) -> Result<Vec<String>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| match part {
+            part if part.starts_with('/') || part.contains('*') => Ok(part.to_ascii_lowercase()),
+            part => Err(format!("\"{part}\" neither begins with / nor holds a *")),
+        })
+        .collect()
+}
+
 /// Addresses separated by commas; an empty text is an empty list.
 pub(super) fn ip_list(text: &str) -> Result<Vec<IpAddr>, String> {
     text.split(',')

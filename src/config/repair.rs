@@ -1,8 +1,9 @@
 //! `[repair]` and `[schedule]`: how a repair is verified, and when what is done unasked.
 
-use std::time::Duration;
+use std::{fmt, ops::Deref, time::Duration};
 
-use serde::Serialize;
+use croner::parser::{CronParser, Seconds, Year};
+use serde::{Serialize, Serializer};
 
 /// `[repair]`: how a repair is verified.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -10,13 +11,88 @@ pub struct Repair {
     /// Green checks in a row.
     pub passes: u32,
     pub spacing: Duration,
+    /// Whether the request of a new error is tried while the error is live, so that a
+    /// later pass means something.
+    pub try_failing: bool,
+    /// Requests a second that probes may send to one origin, by each replica.
+    pub probes_per_second: u32,
+    /// Paths that are never asked for because an error names them: part of a path from a
+    /// `/` on ("/logout"), or a pattern with `*` for the whole path ("*cron*").
+    pub never_probe: Vec<String>,
+    /// The program that is asked for the state of units.
+    pub systemctl: String,
 }
+
+/// Asking for these by GET changes something in real applications.
+pub(super) const NEVER_PROBE: &str = "/logout, /log-out, /signout, /sign-out, /delete, /remove, \
+                                      /destroy, /purge, /unsubscribe, /export, *cron*";
 
 /// `[schedule]`: cron expressions, and the zone they are in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Schedule {
-    pub repair: Option<String>,
-    pub clear: Option<String>,
+    /// `None` is off.
+    pub repair: Option<Cron>,
+    pub clear: Option<Cron>,
+    /// How old a resolved event is when it is removed.
     pub clear_older_than: Duration,
     pub timezone: chrono_tz::Tz,
+}
+
+/// A cron expression of five fields, as it was written and as it is computed with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cron {
+    text: String,
+    cron: croner::Cron,
+}
+
+impl Deref for Cron {
+    type Target = croner::Cron;
+
+    fn deref(&self) -> &croner::Cron {
+        &self.cron
+    }
+}
+
+impl fmt::Display for Cron {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for Cron {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+/// A cron expression; "off" and the empty text turn a schedule off.
+pub(super) fn cron(text: &str) -> Result<Option<Cron>, String> {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    if text.is_empty() || text == "off" {
+        return Ok(None);
+    }
+    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+    let cron = parser.parse(&text).map_err(|error| {
+        let error = error.to_string();
+        format!(
+            "\"{text}\" is no cron expression ({}); write minute, hour, day, month and weekday, \
+             like \"0 */6 * * *\", or \"off\"",
+            error.trim_end_matches('.')
+        )
+    })?;
+    // Asked from a fixed day on, so that the answer does not depend on today.
+    let never = cron.find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, true).is_err();
+    if never {
+        return Err(format!("\"{text}\" never comes: there is no such day"));
+    }
+    Ok(Some(Cron { text, cron }))
+}
+
+/// How old is old enough, in whole hours' reach of what `clear` takes.
+pub(super) fn clear_age(text: &str) -> Result<Duration, String> {
+    let age = super::parse::duration(text)?;
+    if age < Duration::from_hours(1) || age > Duration::from_hours(8760) {
+        return Err(format!("\"{text}\" is not between 1h and 8760h (a year)"));
+    }
+    Ok(age)
 }

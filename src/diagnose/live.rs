@@ -9,11 +9,12 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{Advisor, Diagnosis, Scanned};
+use super::{Advisor, Diagnosis, Finding, Scanned};
 use crate::{
     app::App,
     auth::OrganizationId,
     clock,
+    config::ProbeKind,
     error::Result,
     errors::store::open::{self, Open},
     logs::{Event, Fields, Kind, Live, Record, Selection},
@@ -103,6 +104,30 @@ impl Diagnoser {
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((clock::instant(), scope, diagnosis.clone()));
         Ok(diagnosis)
+    }
+}
+
+impl Diagnoser {
+    /// What each captured error says by itself, without the logs around it: the first
+    /// finding, if there is one.
+    pub async fn explain(&self, errors: Vec<Open>) -> Result<Vec<Option<Finding>>> {
+        let advisor = self.advisor.clone();
+        let work = move || {
+            let explain = |error: &Open| {
+                let mut scan = advisor.scan();
+                let text = event_text(error);
+                scan.feed(ERRORS, &event_record(error, &text));
+                let mut findings = scan.finish(Scanned::default(), Vec::new()).findings;
+                (!findings.is_empty()).then(|| findings.swap_remove(0))
+            };
+            errors.iter().map(explain).collect()
+        };
+        Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?)
+    }
+
+    /// The kinds of probes that can tell whether a cause is gone.
+    pub fn verified_by(&self, cause: &str) -> &[ProbeKind] {
+        self.advisor.playbook(cause).map_or(&[], |playbook| &playbook.verified_by)
     }
 }
 

@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::family::Family;
 use crate::{
+    config::ProbeKind,
     error::{Error, Result},
     logs::Severity,
 };
@@ -81,6 +82,9 @@ pub struct Playbook {
     /// Found by a rule in the code (traffic, upstreams), not (only) by signals.
     #[serde(default)]
     pub by_rule: bool,
+    /// The kinds of an operator's probes that can tell whether the cause is gone.
+    #[serde(default)]
+    pub verified_by: Vec<ProbeKind>,
     #[serde(default)]
     pub signals: Vec<Signal>,
 }

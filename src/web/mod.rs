@@ -23,6 +23,8 @@ use crate::{
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
+    probe::{self, Probes},
+    repair::{self, Repair, action::Actions},
 };
 
 #[derive(OpenApi)]
@@ -55,6 +57,9 @@ pub struct Features {
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
+    pub probes: Probes,
+    pub actions: Actions,
+    pub repair: Repair,
 }
 
 /// All routes with their description.
@@ -63,6 +68,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(health::router())
         .merge(errors::router())
         .merge(chat::router())
+        .merge(probe::router())
+        .merge(repair::router())
         .merge(logs::router())
         .routes(routes!(read_openapi))
 }
@@ -97,6 +104,9 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
+        .layer(Extension(features.probes))
+        .layer(Extension(features.actions))
+        .layer(Extension(features.repair))
         .layer(layers)
         .with_state(app)
 }

@@ -13,6 +13,7 @@ mod diagnose;
 mod errors_http;
 mod errors_intake;
 mod errors_store;
+mod jobs;
 mod layers;
 mod matrix;
 mod real_host;

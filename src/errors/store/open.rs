@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::groups::Status;
+use super::{groups::Status, intake::json_ids};
 use crate::{
     auth::OrganizationId,
     db::{self, Db},
@@ -42,6 +42,34 @@ pub async fn latest(
     open.extend(of_status(db, organization, Status::Regressed, app, since, limit).await?);
     open.sort_by(|a, b| b.last_seen.cmp(&a.last_seen).then(b.group_id.cmp(&a.group_id)));
     Ok(open)
+}
+
+/// The open ones among these groups, at most a thousand.
+pub async fn these(db: &Db, organization: OrganizationId, ids: &[i64]) -> db::Result<Vec<Open>> {
+    let sql = db.dialect(
+        "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
+             e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint, e.method,
+             e.severity
+         from (select id, title, status, count, first_seen, last_seen, app,
+                   (select x.id from error_log as x where x.group_id = error_group.id
+                    order by x.created_at desc, x.id desc limit 1) as event_id
+               from error_group
+               where organization_id = $1 and status in ('unresolved', 'regressed')
+                 and id in (select cast(value as bigint)
+                            from json_array_elements_text(cast($2 as json))) limit 1000) as g
+         join error_log as e on e.id = g.event_id",
+        "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
+             e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint, e.method,
+             e.severity
+         from (select id, title, status, count, first_seen, last_seen, app,
+                   (select x.id from error_log as x where x.group_id = error_group.id
+                    order by x.created_at desc, x.id desc limit 1) as event_id
+               from error_group
+               where organization_id = $1 and status in ('unresolved', 'regressed')
+                 and id in (select value from json_each($2)) limit 1000) as g
+         join error_log as e on e.id = g.event_id",
+    );
+    db.query(sql).bind(organization).bind(json_ids(ids)).all().await
 }
 
 /// The latest event is looked up in the group's own index, one step a group.

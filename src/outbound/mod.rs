@@ -1,10 +1,22 @@
 //! The only HTTP client: every request that leaves has a timeout, a size limit, no
 //! redirects, and says who it is.
+//!
+//! [`Outbound::send`] is for addresses of the configuration (the model, a server of Lux).
+//! What tests an application leaves through a [`Visitor`], which knows where it may go.
+
+pub mod address;
+pub mod resolve;
+pub mod target;
+pub mod visit;
 
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
+
+pub use resolve::Resolver;
+pub use target::{Refusal, Target};
+pub use visit::{Visit, Visitor};
 
 use crate::error::{Error, Result};
 
@@ -12,7 +24,11 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug)]
 pub struct Outbound {
     client: reqwest::Client,
+    visitor: Visitor,
 }
+
+/// Requests a second to one origin, for programs that read no configuration.
+const PER_SECOND: u32 = 20;
 
 /// An answer, cut at the size the caller named.
 #[derive(Debug)]
@@ -35,7 +51,17 @@ impl Outbound {
             .no_proxy()
             .build()
             .map_err(|error| Error::Internal(error.into()))?;
-        Ok(Self { client })
+        Ok(Self { client, visitor: Visitor::new(Resolver::system(), PER_SECOND)? })
+    }
+
+    /// The same with another rate for probes: requests a second to one origin.
+    pub fn with_probes_per_second(self, per_second: u32) -> Result<Self> {
+        Ok(Self { visitor: Visitor::new(Resolver::system(), per_second)?, ..self })
+    }
+
+    /// What sends the requests of probes.
+    pub fn visitor(&self) -> &Visitor {
+        &self.visitor
     }
 
     /// A request to be filled in and given to [`Outbound::send`].

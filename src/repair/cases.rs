@@ -1,0 +1,111 @@
+//! From open groups to cases: what is wrong, once for all groups it explains.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::{
+    auth::OrganizationId,
+    clock,
+    db::Db,
+    diagnose::{Confidence, Diagnoser, Finding, Scope as Where},
+    error::Result,
+    errors::store::open::{self, Open},
+};
+
+use super::store::runs::Scope;
+
+/// Groups that one run takes on, of each status; the next run takes the others.
+const MOST: i64 = 1000;
+
+/// How far apart an error and a finding of the logs may be and still belong together.
+const NEAR: TimeDelta = TimeDelta::minutes(2);
+
+/// One cause, and the groups it explains, those with the most events first.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub app: String,
+    pub finding: Option<Finding>,
+    pub title: String,
+    pub groups: Vec<Open>,
+}
+
+impl Case {
+    pub fn cause(&self) -> &str {
+        self.finding.as_ref().map_or("unknown", |finding| &finding.cause)
+    }
+
+    pub fn confidence(&self) -> &'static str {
+        self.finding.as_ref().map_or("unknown", |finding| finding.confidence.as_str())
+    }
+}
+
+/// The open groups of a scope, by cause; cases with the most events first.
+pub async fn collect(
+    db: &Db,
+    diagnoser: &Diagnoser,
+    organization: OrganizationId,
+    scope: &Scope,
+) -> Result<Vec<Case>> {
+    let app = scope.app.as_deref();
+    let mut groups = match &scope.groups {
+        Some(ids) => open::these(db, organization, ids).await?,
+        None => open::latest(db, organization, app, DateTime::UNIX_EPOCH, MOST).await?,
+    };
+    groups.retain(|group| app.is_none_or(|app| group.app == app));
+    groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.group_id)));
+
+    // What the logs say, once for each application; what each error says by itself.
+    let mut by_app: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+    for group in &groups {
+        if !by_app.contains_key(&group.app) {
+            let app = (!group.app.is_empty()).then(|| group.app.clone());
+            let diagnosis = diagnoser.diagnose(Where { organization, app }).await?;
+            by_app.insert(group.app.clone(), diagnosis.findings);
+        }
+    }
+    let own = diagnoser.explain(groups.clone()).await?;
+
+    let mut cases: Vec<Case> = Vec::new();
+    let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (group, own) in groups.into_iter().zip(own) {
+        let logs = by_app.get(&group.app).map_or(&[][..], Vec::as_slice);
+        let finding = attribute(&group, own, logs);
+        let title = finding.as_ref().map_or(&group.title, |finding| &finding.title).clone();
+        // Errors that nothing explains are one case each.
+        let name = match &finding {
+            Some(finding) => finding.cause.clone(),
+            None => format!("group {}", group.group_id),
+        };
+        let index = *known.entry((group.app.clone(), name)).or_insert(cases.len());
+        if index == cases.len() {
+            cases.push(Case { app: group.app.clone(), finding, title, groups: Vec::new() });
+        }
+        cases[index].groups.push(group);
+    }
+    Ok(cases)
+}
+
+/// The finding that explains a group: what its own text says (told with what the logs
+/// know of the same cause), else the one thing that was certainly wrong at that time.
+fn attribute(group: &Open, own: Option<Finding>, logs: &[Finding]) -> Option<Finding> {
+    if let Some(own) = own.filter(|own| own.confidence > Confidence::Inconclusive) {
+        let same = logs.iter().find(|finding| finding.cause == own.cause);
+        return Some(same.cloned().unwrap_or(own));
+    }
+    let mut at_that_time = logs.iter().filter(|finding| {
+        finding.confidence == Confidence::Confirmed && overlaps(finding, group.last_seen)
+    });
+    let only = at_that_time.next()?;
+    if at_that_time.next().is_some() {
+        return None;
+    }
+    // It is certain that this is wrong, not that the error comes from it.
+    Some(Finding { confidence: Confidence::Likely, ..only.clone() })
+}
+
+fn overlaps(finding: &Finding, at: DateTime<Utc>) -> bool {
+    let first = finding.first_seen.unwrap_or(at);
+    let last = finding.last_seen.unwrap_or_else(clock::now);
+    (first - NEAR..=last + NEAR).contains(&at)
+}

@@ -1,0 +1,245 @@
+//! Closing the loop: open errors → causes → plans → allowed actions → checks → verdict
+//! with evidence → watch.
+//!
+//! [`Repair::start`] stores a wish and queues it; the reconciler ([`run`]) carries it on
+//! from the database alone. [`verdict`] decides, by rule; [`watching`] tries failing
+//! requests while errors are live, and sees whether resolutions hold.
+
+pub mod action;
+mod cases;
+mod checks;
+pub mod plan;
+pub mod report;
+mod routes;
+mod run;
+mod steps;
+pub mod store;
+pub mod verdict;
+mod watching;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    auth::OrganizationId,
+    clock,
+    diagnose::Diagnoser,
+    error::{Error, Result},
+    jobs::{Done, Jobs, Lease, NewJob},
+    probe::Probes,
+};
+
+use action::{Actions, Rendered};
+use cases::Case;
+use plan::Plan;
+use report::Report;
+pub use routes::router;
+pub use steps::steps;
+use store::{
+    events, recipes,
+    runs::{self, Run, Scope, Trigger},
+};
+
+/// The job that carries a run on.
+const JOB: &str = "repair";
+
+/// Groups that one call may name.
+const MOST_GROUPS: usize = 1000;
+
+fn job(run: i64) -> NewJob {
+    NewJob { max_attempts: run::TRIES + 1, ..NewJob::new(JOB, json!({ "run": run })) }
+}
+
+/// Repairs errors. Cheap to clone.
+#[derive(Clone)]
+pub struct Repair {
+    app: App,
+    diagnoser: Diagnoser,
+    probes: Probes,
+    actions: Actions,
+}
+
+impl Repair {
+    /// Takes up the work: registers the job, and watches.
+    pub fn start_up(app: App, diagnoser: Diagnoser, probes: Probes, actions: Actions) -> Self {
+        let repair = Self { app, diagnoser, probes, actions };
+        let handler = repair.clone();
+        repair.app.jobs.handle(JOB, 2, move |lease: Lease| {
+            let repair = handler.clone();
+            async move { repair.carry_on(lease).await }
+        });
+        repair.watch();
+        repair
+    }
+
+    async fn carry_on(&self, lease: Lease) -> Result<Done> {
+        if let Some(id) = lease.payload["run"].as_i64() {
+            return self.drive(&lease, id).await;
+        }
+        // A schedule's tick: the run is made (or found again) and carried on by this job.
+        let scope = Scope::default();
+        let organization = OrganizationId::FIRST;
+        let mut tx = self.app.db.begin().await?;
+        lease.hold(&mut tx).await?;
+        let by = "schedule";
+        let now = clock::now();
+        let (run, _) =
+            runs::open(&mut tx, organization, Trigger::Schedule, by, &scope, now).await?;
+        tx.commit().await?;
+        self.drive(&lease, run.id).await
+    }
+
+    /// Asks for a run; one of the same scope that has not ended is that run.
+    pub async fn start(
+        &self,
+        organization: OrganizationId,
+        trigger: Trigger,
+        by: &str,
+        scope: &Scope,
+    ) -> Result<Run> {
+        let mut tx = self.app.db.begin().await?;
+        let (run, is_new) =
+            runs::open(&mut tx, organization, trigger, by, scope, clock::now()).await?;
+        if is_new {
+            Jobs::enqueue_in(&mut tx, job(run.id)).await?;
+        }
+        tx.commit().await?;
+        self.app.jobs.wake();
+        Ok(run)
+    }
+
+    /// Lets a run go on after an operator decided about one of its actions.
+    pub async fn decided(&self, run: i64) -> Result<()> {
+        self.app.jobs.enqueue(job(run)).await.map(drop)
+    }
+
+    /// The scope of a call that names an error, groups, or neither.
+    pub async fn scope(
+        &self,
+        organization: OrganizationId,
+        error: Option<i64>,
+        groups: Option<Vec<i64>>,
+        app: Option<String>,
+    ) -> Result<Scope> {
+        let mut groups = groups;
+        if let Some(error) = error {
+            let found = crate::errors::store::events::find(&self.app.db, organization, error).await?;
+            let event = found.ok_or(Error::NotFound("error"))?;
+            groups.get_or_insert_default().push(event.event.group_id);
+        }
+        if let Some(ids) = &mut groups {
+            ids.sort_unstable();
+            ids.dedup();
+            if ids.is_empty() {
+                return Err(Error::invalid("group_ids is empty; leave it out to repair all"));
+            }
+            if ids.len() > MOST_GROUPS {
+                return Err(Error::TooLarge(format!(
+                    "{} groups at once are too many; name at most {MOST_GROUPS}",
+                    ids.len()
+                )));
+            }
+            for id in ids.iter() {
+                let found =
+                    crate::errors::store::groups::find(&self.app.db, organization, *id).await?;
+                found.ok_or(Error::NotFound("group"))?;
+            }
+        }
+        Ok(Scope { groups, app })
+    }
+
+    /// What a run would do, without doing any of it.
+    pub async fn preview(&self, organization: OrganizationId, scope: &Scope) -> Result<Report> {
+        let cases =
+            cases::collect(&self.app.db, &self.diagnoser, organization, scope).await?;
+        let plans = self.plans(organization, &cases).await?;
+        Ok(report::preview(&cases, plans))
+    }
+
+    /// What became of a run so far.
+    pub async fn report(&self, organization: OrganizationId, id: i64) -> Result<Report> {
+        let found = runs::find(&self.app.db, organization, id).await?;
+        let run = found.ok_or(Error::NotFound("run"))?;
+        let actions = self.actions.of_run(organization, id).await?;
+        report::of_run(&self.app.db, run, actions).await
+    }
+
+    /// Waits until a run has settled, at most so long.
+    pub async fn settled(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+        most: Duration,
+    ) -> Result<bool> {
+        let settled = async {
+            loop {
+                let run = runs::find(&self.app.db, organization, id).await?;
+                if run.ok_or(Error::NotFound("run"))?.status.is_settled() {
+                    return Ok(true);
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(most, settled).await.unwrap_or(Ok(false))
+    }
+
+    async fn plans(&self, organization: OrganizationId, cases: &[Case]) -> Result<Vec<Plan>> {
+        let chooser =
+            checks::Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
+        let mut plans = Vec::with_capacity(cases.len());
+        for case in cases {
+            let mut probes: BTreeMap<String, crate::probe::Probe> = BTreeMap::new();
+            for group in &case.groups {
+                let path = group.endpoint.as_deref().and_then(|text| text.split('?').next());
+                let checks = chooser.choose(&checks::Wanted {
+                    app: &group.app,
+                    method: group.method.as_deref(),
+                    endpoint: path,
+                    requested: group.endpoint.as_deref(),
+                    cause: case.cause(),
+                });
+                for (_, probe) in checks.probes {
+                    probes.entry(probe.key()).or_insert(probe);
+                }
+            }
+            let probes: Vec<_> = probes.values().take(20).collect();
+            let known = BTreeMap::new();
+            let ranked = self.ranked(organization, case.cause(), &known).await?;
+            plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
+        }
+        Ok(plans)
+    }
+
+    /// The actions for a cause with their record here, the best proven first.
+    async fn ranked(
+        &self,
+        organization: OrganizationId,
+        cause: &str,
+        known: &BTreeMap<String, String>,
+    ) -> Result<Vec<(Rendered, Option<String>)>> {
+        let records = recipes::of_cause(&self.app.db, organization, cause).await?;
+        let actions = self.actions.for_cause(organization, cause, known).await?;
+        let record =
+            |action: &Rendered| records.iter().find(|record| record.recipe == action.action);
+        let rank = |action: &Rendered| record(action).map_or(0.5, recipes::Recipe::rank);
+        let mut ranked: Vec<(Rendered, Option<String>)> = actions
+            .into_iter()
+            .map(|action| {
+                let text = record(&action).map(recipes::Recipe::text);
+                (action, text)
+            })
+            .collect();
+        ranked.sort_by(|(a, _), (b, _)| rank(b).total_cmp(&rank(a)));
+        Ok(ranked)
+    }
+
+    /// Notes a step for those who follow the run. A step that cannot be noted costs its
+    /// followers a line, not the run its end.
+    async fn tell(&self, run: i64, kind: &str, data: Value) {
+        if let Err(error) = events::add(&self.app.db, run, kind, data, clock::now()).await {
+            tracing::warn!(%error, run, kind, "a step of a repair run was not noted");
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! All SQL of the feature but that of the actions.
+
+pub mod attempts;
+pub mod events;
+pub mod recipes;
+pub mod runs;
+pub mod watches;
