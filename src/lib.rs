@@ -21,5 +21,6 @@ pub mod logs;
 pub mod outbound;
 pub mod probe;
 pub mod redact;
+pub mod repair;
 pub mod serve;
 pub mod web;

@@ -81,7 +81,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     });
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
-    let health = Health::start(&app, capture.clone(), intake);
+    let actions = Actions::start(app.clone());
+    let health = Health::start(&app, capture.clone(), intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());

@@ -9,6 +9,7 @@ use crate::{
     error::Result,
     repair::{
         Repair,
+        action::Status,
         report::{self, Report},
         store::runs::{Run, Scope, Trigger},
     },
@@ -61,7 +62,7 @@ fn waiting(report: &Report) -> Vec<String> {
         .causes
         .iter()
         .flat_map(|cause| &cause.actions)
-        .filter(|action| action.is_waiting())
+        .filter(|action| action.status == Status::Proposed)
         .map(|action| {
             format!("- `{}`: `lux repair --approve {}`\n", action.argv.join(" "), action.id)
         })

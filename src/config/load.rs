@@ -142,7 +142,12 @@ impl Loader {
         self.overrides.environment.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    fn mistake(&mut self, key: &str, origin: impl fmt::Display, problem: impl Into<String>) {
+    pub(super) fn mistake(
+        &mut self,
+        key: &str,
+        origin: impl fmt::Display,
+        problem: impl Into<String>,
+    ) {
         self.mistakes.push(Mistake {
             key: key.to_owned(),
             origin: origin.to_string(),

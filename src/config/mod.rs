@@ -6,10 +6,12 @@ mod actions;
 mod apps;
 mod error_sources;
 mod load;
+mod parameter;
 mod parse;
 mod probes;
 mod repair;
 mod sources;
+mod trust;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -21,10 +23,11 @@ use parse::{
     path_patterns, socket_address, text, zone,
 };
 
-pub use actions::{Action, Param, Policy};
+pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
+pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
 pub use repair::{Cron, Repair, Schedule};
@@ -60,6 +63,9 @@ pub struct Config {
     /// What the variables hold that probes take secrets from.
     pub probe_variables: BTreeMap<String, SecretString>,
     pub actions: Vec<Action>,
+    /// Why actions stay off although they are switched on: others could have written
+    /// the file that lists them.
+    pub actions_refused: Option<String>,
     pub repair: Repair,
     pub schedule: Schedule,
     /// Each scalar setting with its value (secrets hidden) and origin.
@@ -190,10 +196,8 @@ impl Config {
                 written.check(entry);
                 Some(written)
             }),
-            actions: from.list("actions", |written: Action, entry| {
-                written.check(entry);
-                Some(written)
-            }),
+            actions: from.list("actions", |written, entry| Some(Action::check(written, entry))),
+            actions_refused: None,
             repair: Repair {
                 passes: from.value(&key("repair.passes", &[]), "3", at_least_one),
                 spacing: from.value(&key("repair.spacing", &[]), "2s", duration),
@@ -209,6 +213,12 @@ impl Config {
                     path_patterns,
                 ),
                 systemctl: from.value(&key("repair.systemctl", &[]), "systemctl", text),
+                actions: from.value(&key("repair.actions", &[]), "false", flag),
+                approval_expires: from.value(
+                    &key("repair.approval_expires", &[]),
+                    "30m",
+                    parse::approval_time,
+                ),
             },
             schedule: Schedule {
                 repair: from.value(&key("schedule.repair", &[]), "0 */6 * * *", repair::cron),
@@ -236,6 +246,16 @@ impl Config {
         from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
         from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
         self.check_probes(&mut from);
+        for action in &self.actions {
+            for problem in action.missing(&self.actions, &self.probes) {
+                from.mistake(&format!("actions \"{}\"", action.name), from.file_origin(), problem);
+            }
+        }
+        if self.repair.actions
+            && let Some(file) = &self.file
+        {
+            self.actions_refused = trust::check(file).err();
+        }
         if self.sources.is_empty() {
             self.sources = Source::usual();
         }

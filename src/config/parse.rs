@@ -48,6 +48,14 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("\"{text}\" is no duration; write one like \"30s\" or \"48h\""))
 }
 
+/// How long an approval may be waited for: long enough to read it, not for ever.
+pub(super) fn approval_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        time if (Duration::from_secs(1)..=Duration::from_hours(24 * 7)).contains(&time) => Ok(time),
+        _ => Err("must be a time from 1s to 7days".to_owned()),
+    }
+}
+
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, String> {
     text.trim()
         .parse()

@@ -89,6 +89,9 @@ pub struct Probe {
     /// The endpoints whose errors it can prove: "POST /checkout".
     #[serde(default)]
     pub covers: Vec<String>,
+    /// The causes (playbooks' ids) whose end it can prove: "postgres_down".
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub causes: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]

@@ -21,6 +21,10 @@ pub struct Repair {
     pub never_probe: Vec<String>,
     /// The program that is asked for the state of units.
     pub systemctl: String,
+    /// Whether anything of `[[actions]]` may run; off until it is switched on.
+    pub actions: bool,
+    /// How long a proposal waits for its approval, and an approval for its run.
+    pub approval_expires: Duration,
 }
 
 /// Asking for these by GET changes something in real applications.

@@ -18,6 +18,7 @@ use crate::{
     clock,
     errors::{Capture, Intake},
     logs::SourceState,
+    repair::action::Actions,
 };
 
 pub use routes::router;
@@ -66,14 +67,15 @@ pub struct Health {
     app: App,
     capture: Capture,
     intake: Intake,
+    actions: Actions,
     /// Each part's state, and since when.
     seen: Arc<Mutex<Seen>>,
 }
 
 impl Health {
     /// Starts looking: states are noticed when they change, not when somebody asks.
-    pub fn start(app: &App, capture: Capture, intake: Intake) -> Self {
-        let health = Self { app: app.clone(), capture, intake, seen: Arc::default() };
+    pub fn start(app: &App, capture: Capture, intake: Intake, actions: Actions) -> Self {
+        let health = Self { app: app.clone(), capture, intake, actions, seen: Arc::default() };
         let watcher = health.clone();
         app.tasks.spawn(async move {
             let mut timer = tokio::time::interval(Duration::from_secs(15));
@@ -115,6 +117,8 @@ impl Health {
             let part = self.note(&name, state, detail);
             parts.insert(name, part);
         }
+        let (state, detail) = actions(&self.actions).await;
+        parts.insert("actions".to_owned(), self.note("actions", state, detail));
         let (state, detail) = logs(&self.app);
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
         let (state, detail) = if self.app.config.model.key.is_some() {
@@ -181,6 +185,23 @@ fn logs(app: &App) -> (Wellness, String) {
         Some(denied) => {
             let why = denied.remedy.as_deref().or(denied.detail.as_deref()).unwrap_or_default();
             (Wellness::Degraded, format!("{text}; {} may not be read: {why}", denied.name))
+        }
+    }
+}
+
+/// Whether actions may run.
+async fn actions(actions: &Actions) -> (Wellness, String) {
+    let catalogue = actions.catalogue();
+    if let Some(why) = catalogue.off() {
+        return (Wellness::Ok, why.to_owned());
+    }
+    match tokio::time::timeout(PING, actions.standing()).await {
+        Ok(Ok(standing)) => match standing.reason {
+            Some(why) => (Wellness::Degraded, why),
+            None => (Wellness::Ok, format!("{} actions may run", catalogue.len())),
+        },
+        Ok(Err(_)) | Err(_) => {
+            (Wellness::Unknown, "none can run until the database answers".to_owned())
         }
     }
 }

@@ -62,6 +62,7 @@ pub(super) fn learn(
         name: format!("{method} {}", self::shown(path)),
         app: Some(app.name.clone()),
         covers: if is_same { vec![format!("{method} {path}")] } else { Vec::new() },
+        causes: Vec::new(),
         check: Check::Http { method, path: path.to_owned(), headers: BTreeMap::new(), body: None },
         expect: Expect::default(),
         timeout: TIMEOUT,

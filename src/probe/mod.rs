@@ -53,6 +53,8 @@ pub struct Probe {
     /// The endpoints whose errors it can prove, whether or not it was red before: "POST
     /// /checkout". Empty: it proves only what it was red for.
     pub covers: Vec<String>,
+    /// The causes whose end it can prove.
+    pub causes: Vec<String>,
     /// How long a run may take.
     pub timeout: Duration,
     pub origin: Origin,
@@ -325,6 +327,7 @@ impl Probes {
             check: Check::from_definition(definition)?,
             expect: definition.expect.clone(),
             covers: definition.covers.clone(),
+            causes: definition.causes.clone(),
             timeout: definition.time(),
             origin,
         })

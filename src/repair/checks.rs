@@ -64,10 +64,12 @@ impl Chooser {
                 .filter(of_app)
                 .filter(|probe| probe.covers.iter().any(|covered| covers(covered, method, endpoint)));
             checks.probes.extend(covering.map(|probe| (Relation::Covers, probe.clone())));
-            match app.map(|app| self.probes.learnt(app, wanted.method, endpoint)) {
+            let requested = wanted.requested.unwrap_or(endpoint);
+            match app.map(|app| self.probes.learnt(app, wanted.method, requested)) {
                 Some(Ok(probe)) => {
-                    let had_query = wanted.requested.is_some_and(|text| text.contains('?'));
-                    let relation = if had_query { Relation::Like } else { Relation::Own };
+                    // It covers the endpoint only if it is the same request.
+                    let same = !probe.covers.is_empty();
+                    let relation = if same { Relation::Own } else { Relation::Like };
                     checks.probes.push((relation, probe));
                 }
                 Some(Err(refused)) if checks.probes.is_empty() => {
@@ -88,7 +90,7 @@ impl Chooser {
         }
         let kinds = self.diagnoser.verified_by(wanted.cause);
         let of_cause = self.known.iter().filter(of_app).filter(|probe| {
-            let kind: ProbeKind = probe.kind();
+            let kind: ProbeKind = probe.check.kind();
             probe.causes.iter().any(|cause| cause == wanted.cause)
                 || (probe.causes.is_empty() && probe.covers.is_empty() && kinds.contains(&kind))
         });

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::{Rendered, Risk};
-use crate::{config::Policy, diagnose::Finding, probe::Probe};
+use super::action::Rendered;
+use crate::{config::{Policy, Risk}, diagnose::Finding, probe::Probe};
 
 /// The steps for one cause, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -69,7 +69,7 @@ pub fn plan(finding: Option<&Finding>, title: &str, actions: &[(Rendered, Option
     }
     steps.extend(probes.iter().map(|probe| Step::Probe {
         name: probe.name.clone(),
-        request: probe.request(),
+        request: probe.check.to_string(),
     }));
     Plan {
         cause: finding.map_or("unknown", |finding| &finding.cause).to_owned(),

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::{
-    action::ActionRun,
+    action::{self, ActionRun},
     cases::Case,
     plan::{Plan, Step},
     store::{
@@ -236,7 +236,7 @@ pub fn markdown(report: &Report) -> String {
             }
         }
         for action in &cause.actions {
-            line(format_args!("\n`{}`: {}", action.argv.join(" "), action.told()));
+            line(format_args!("\n`{}`: {}", action.argv.join(" "), told(action)));
         }
         line(format_args!(""));
         for detail in of_cause.iter().take(50) {
@@ -263,6 +263,25 @@ pub fn markdown(report: &Report) -> String {
         }
     }
     text
+}
+
+/// What became of an action.
+fn told(action: &ActionRun) -> String {
+    let status = match action.status {
+        action::Status::Proposed => "waits for an operator's approval",
+        action::Status::Approved => "is approved",
+        action::Status::Running => "is running",
+        action::Status::Succeeded => "succeeded",
+        action::Status::Failed => "failed",
+        action::Status::TimedOut => "did not end in time",
+        action::Status::Rejected => "was rejected",
+        action::Status::Expired => "expired",
+        action::Status::Unknown => "was interrupted; what it did is unknown",
+        action::Status::Undone => "was undone",
+    };
+    let by = action.decided_by.as_deref().map(|by| format!(" (decided by {by})"));
+    let detail = action.detail.as_deref().map(|detail| format!(": {}", flat(detail)));
+    format!("{status}{}{}", by.unwrap_or_default(), detail.unwrap_or_default())
 }
 
 fn step_text(step: &Step) -> String {

@@ -121,7 +121,7 @@ async fn start_run(
             return Ok(Json(repair.report(organization, run.id).await?).into_response());
         }
     }
-    let run = runs::find(&app.db, organization, run.id).await?.ok_or(Error::NotFound("run"))?;
+    let run = runs::find(&app.db, organization, run.id).await.map_err(Error::from)?.ok_or(Error::NotFound("run"))?;
     let started = Started { success: true, run_id: run.id, run };
     Ok((StatusCode::ACCEPTED, Json(started)).into_response())
 }
@@ -151,7 +151,7 @@ async fn list_runs(
 ) -> Result<Json<Runs>> {
     let limit = paging::limit(page.limit, 20);
     let before = page.cursor.as_deref().map(paging::position).transpose()?.unwrap_or(i64::MAX);
-    let runs = runs::list(&app.db, caller.organization, before, limit).await?;
+    let runs = runs::list(&app.db, caller.organization, before, limit).await.map_err(Error::from)?;
     let full = i64::try_from(runs.len()).unwrap_or(0) == limit;
     let next = runs.last().filter(|_| full).map(|run| paging::cursor(&run.id)).transpose()?;
     Ok(Json(Runs { runs, next }))
@@ -209,7 +209,7 @@ async fn follow_run(
     Path(id): Path<i64>,
     headers: HeaderMap,
 ) -> Result<Sse<impl Stream<Item = std::result::Result<Event, Infallible>> + use<>>> {
-    let run = runs::find(&app.db, caller.organization, id).await?;
+    let run = runs::find(&app.db, caller.organization, id).await.map_err(Error::from)?;
     run.ok_or(Error::NotFound("run"))?;
     let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let steps = super::steps(app, id, last.unwrap_or(0)).map(|step| {
@@ -269,9 +269,9 @@ async fn list_attempts(
     Path(id): Path<i64>,
 ) -> Result<Json<Attempts>> {
     let organization = caller.organization;
-    let group = crate::errors::store::groups::find(&app.db, organization, id).await?;
+    let group = crate::errors::store::groups::find(&app.db, organization, id).await.map_err(Error::from)?;
     group.ok_or(Error::NotFound("group"))?;
-    let found = attempts::of_group(&app.db, organization, id, 100).await?;
+    let found = attempts::of_group(&app.db, organization, id, 100).await.map_err(Error::from)?;
     Ok(Json(Attempts { attempts: found.into_iter().map(AttemptOf::from).collect() }))
 }
 
@@ -289,7 +289,8 @@ async fn list_recipes(
     Reader { caller }: Reader,
     State(app): State<App>,
 ) -> Result<Json<Recipes>> {
-    Ok(Json(Recipes { recipes: recipes::list(&app.db, caller.organization).await? }))
+    let recipes = recipes::list(&app.db, caller.organization).await.map_err(Error::from)?;
+    Ok(Json(Recipes { recipes }))
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -306,6 +307,7 @@ async fn list_watches(
     Reader { caller }: Reader,
     State(app): State<App>,
 ) -> Result<Json<Watches>> {
-    let watches = watches::open(&app.db, caller.organization, paging::MAX_LIMIT).await?;
+    let watches = watches::open(&app.db, caller.organization, paging::MAX_LIMIT).await;
+    let watches = watches.map_err(Error::from)?;
     Ok(Json(Watches { watches }))
 }

@@ -17,10 +17,9 @@ use serde_json::{Value, json};
 
 use super::{
     Repair,
-    action::{ActionRun, ActionStatus},
+    action::{ActionRun, Rendered, Status as ActionStatus},
     cases,
     checks::{Checks, Chooser, Wanted},
-    plan,
     store::{
         attempts::{self, Subject},
         recipes,
@@ -32,7 +31,7 @@ use super::{
 use crate::{
     clock,
     config::Policy,
-    diagnose::{Confidence, Finding},
+    diagnose::Confidence,
     error::Result,
     errors::store::groups,
     jobs::{Done, Lease},
@@ -254,6 +253,7 @@ impl Repair {
                     let failing = Failing {
                         error_type: subject.error_type.clone(),
                         message: subject.error_message.clone(),
+                        ..Failing::default()
                     };
                     wanted.push((probe.clone(), failing, phase));
                 }
@@ -396,14 +396,17 @@ impl Repair {
         let organization = run.organization();
         let done = self.actions.of_run(organization, run.id).await?;
         let of_cause: Vec<&ActionRun> =
-            done.iter().filter(|action| action.cause_id == cause).collect();
+            done
+            .iter()
+            .filter(|action| action.cause_id == cause && action.undo_of.is_none())
+            .collect();
         let mut said = None;
         if let Some(action) = of_cause.iter().find(|action| action.status == ActionStatus::Approved)
         {
             return self.execute(lease, run, work, cause, action.id).await;
         }
         let waiting = of_cause.iter().find(|action| action.status == ActionStatus::Proposed);
-        if let Some(action) = of_cause.iter().find(|action| action.has_ended()) {
+        if let Some(action) = of_cause.iter().find(|action| action.status.was_run()) {
             // Began before a crash: what it did is there, and it never runs twice.
             let at = work.cause(cause).and_then(|cause| cause.acted_at);
             if at.is_none()
@@ -412,7 +415,12 @@ impl Repair {
                 self.note_action(lease, work, cause, &action.action, ended).await?;
                 return Ok(true);
             }
-            let undone = self.actions.undo(organization, action.id, "lux").await?;
+            let undone = match &action.undo {
+                Some(_) if action.status != ActionStatus::Undone && action.undo_of.is_none() => {
+                    Some(self.actions.undo(organization, action.id, "lux").await?)
+                }
+                _ => None,
+            };
             said = Some(ended_text(action, undone.as_ref()));
         } else if let Some(action) = of_cause.iter().find(|action| {
             matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired)
@@ -482,7 +490,7 @@ impl Repair {
         run: &Run,
         work: &Work,
         cause: i64,
-    ) -> Result<Option<super::action::Rendered>> {
+    ) -> Result<Option<Rendered>> {
         let Some(cause) = work.cause(cause) else { return Ok(None) };
         let ranked = self.ranked(run.organization(), &cause.cause, &BTreeMap::new()).await?;
         let usable = ranked.into_iter().map(|(rendered, _)| rendered);
@@ -505,10 +513,10 @@ impl Repair {
         tx.commit().await?;
         let organization = run.organization();
         let done = self.actions.execute(organization, action, "lux").await?;
-        let told = json!({ "action": done.action, "argv": done.argv, "status": done.status,
+        let told = json!({ "action": done.action, "argv": done.argv.0, "status": done.status,
                            "exit_code": done.exit_code });
         self.tell(run.id, "action", told).await;
-        if done.has_ended() {
+        if done.status.was_run() {
             self.note_action(lease, work, cause, &done.action, clock::now()).await?;
         }
         Ok(true)
@@ -640,7 +648,7 @@ fn latest(at: DateTime<Utc>) -> DateTime<Utc> {
 
 fn ended_text(action: &ActionRun, undone: Option<&ActionRun>) -> String {
     let mut text = match action.status {
-        ActionStatus::Succeeded => format!("{} ran and did not help", action.action),
+        ActionStatus::Succeeded | ActionStatus::Undone => format!("{} ran and did not help", action.action),
         ActionStatus::TimedOut => format!("{} did not end in time", action.action),
         ActionStatus::Unknown => format!("{} was interrupted; what it did is unknown", action.action),
         _ => match action.exit_code {

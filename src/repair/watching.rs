@@ -61,7 +61,6 @@ impl Repair {
 
     async fn tick(&self) -> Result<()> {
         self.end_watches().await?;
-        self.actions.settle().await?;
         if self.app.config.repair.try_failing {
             self.try_failing().await?;
         }
@@ -127,6 +126,7 @@ impl Repair {
         let failing = Failing {
             error_type: event.error_type.clone(),
             message: event.error_message.clone(),
+            ..Failing::default()
         };
         let context =
             Context { organization, attempt: None, phase: Phase::Confirm, failing: Some(&failing) };

@@ -54,6 +54,7 @@ impl Modify for Bearer {
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
 pub struct Features {
+    pub actions: Actions,
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
@@ -70,6 +71,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(chat::router())
         .merge(probe::router())
         .merge(repair::router())
+        .merge(repair::action::router())
         .merge(logs::router())
         .routes(routes!(read_openapi))
 }
@@ -101,6 +103,7 @@ pub fn router(app: App, features: Features) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .fallback(nothing_here)
+        .layer(Extension(features.actions))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))

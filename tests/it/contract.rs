@@ -36,11 +36,13 @@ impl Operation {
     }
 
     /// Whether a role may call it. Reporting is for applications; reading for all people;
-    /// the rest for those who operate.
+    /// the kill switch for admins; the rest for those who operate.
     fn allows(&self, role: Role) -> bool {
         let reports = self.path == "/api/errors";
+        let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
         match role {
-            Role::Admin | Role::Operator => true,
+            Role::Admin => true,
+            Role::Operator => !switches.contains(&self.path.as_str()),
             Role::Ingest => reports,
             Role::Read => self.method == Method::GET && !reports,
         }
@@ -57,6 +59,10 @@ impl Operation {
             ("POST", "/chatbot/send") => {
                 json!({ "message": "what is wrong?", "session_id": 987_654_321 })
             }
+            (
+                "POST",
+                "/api/auto-repair/actions/{id}/approve" | "/api/auto-repair/actions/{id}/reject",
+            ) => json!({ "hash": "0123abcd", "reason": "looked at it" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             _ => panic!("{} {} takes a body: add one that is valid here", self.method, self.path),
         }
@@ -111,6 +117,7 @@ async fn state(server: &Server) -> Vec<Value> {
         "/api/diagnostics/errors?hours=8000&limit=200",
         "/api/diagnostics/groups?limit=200",
         "/api/chat/sessions?limit=200",
+        "/api/auto-repair/actions?limit=200",
     ] {
         state.push(server.get(path).await);
     }

@@ -19,7 +19,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (2, "jobs", &[]),
     (2, "http", &["app", "auth"]),
     (3, "errors", &[]),
-    (3, "health", &["errors"]),
+    (3, "health", &["errors", "repair"]),
     (3, "probe", &[]),
     (3, "diagnose", &["errors", "probe"]),
     (3, "contacts", &[]),

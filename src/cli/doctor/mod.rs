@@ -62,6 +62,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.push(service::database(&config).await);
     checks.extend(host::sources(&config));
     checks.extend(host::journal(&config).await);
+    checks.push(service::actions(&config).await);
     checks.push(service::model(&config).await);
     checks.push(host::clock(&config).await);
 

@@ -1,23 +1,25 @@
 //! What Lux talks to: the database and the model's server.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use http::Method;
 use secrecy::ExposeSecret;
 
 use super::Check;
-use crate::{config::Config, db::Db, outbound::Outbound};
+use crate::{
+    config::Config,
+    db::Db,
+    outbound::Outbound,
+    repair::action::{Catalogue, switch},
+};
 
 /// Connects as the service would. A missing database file is made by the first start,
 /// so it is looked at without making one.
 pub(super) async fn database(config: &Config) -> Check {
     let name = "database";
     let url = config.database_url.expose_secret();
-    if let Some(path) = url.strip_prefix("sqlite:") {
-        let path = path.trim_start_matches("//").split('?').next().unwrap_or_default();
-        if !std::path::Path::new(path).exists() {
-            return Check::ok(name, format!("{path} will be made at the first start"));
-        }
+    if let Some(path) = file_of(url).filter(|path| !path.exists()) {
+        return Check::ok(name, format!("{} will be made at the first start", path.display()));
     }
     let opening = tokio::time::timeout(Duration::from_secs(15), Db::open(url, 1)).await;
     match opening {
@@ -45,6 +47,56 @@ pub(super) async fn database(config: &Config) -> Check {
             "check the host and port in DATABASE_URL, and the firewall between",
         ),
     }
+}
+
+/// Whether what is listed in `[[actions]]` may run, and if not, why.
+pub(super) async fn actions(config: &Config) -> Check {
+    let name = "actions";
+    if !config.repair.actions {
+        let listed = config.actions.len();
+        return Check::ok(
+            name,
+            format!("off; {listed} are listed (actions = true in [repair] switches them on)"),
+        );
+    }
+    let catalogue = Catalogue::new(config);
+    if let Some(why) = catalogue.off() {
+        let remedy = "until then no action runs; restart Lux afterwards";
+        return Check::fail(name, format!("off although switched on: {why}"), remedy);
+    }
+    if let Some((action, why)) = catalogue.broken().first() {
+        let remedy = "mend its argv in [[actions]], or what it names";
+        return Check::fail(name, format!("{action} cannot run: {why}"), remedy);
+    }
+    match stopped(config).await {
+        Some(why) => Check::warn(name, why, "nothing to do if that is meant"),
+        None => Check::ok(name, format!("{} may run", catalogue.len())),
+    }
+}
+
+/// Why actions are stopped, if they are. A database that cannot be asked has a check of
+/// its own.
+async fn stopped(config: &Config) -> Option<String> {
+    if let Some(why) = switch::stopped_by_file(config) {
+        return Some(why);
+    }
+    let url = config.database_url.expose_secret();
+    if file_of(url).is_some_and(|path| !path.exists()) {
+        return None;
+    }
+    let asking = async {
+        let db = Db::open(url, 1).await.ok()?;
+        let why = switch::stopped_by_database(&db).await.ok().flatten();
+        db.close().await;
+        why
+    };
+    tokio::time::timeout(Duration::from_secs(15), asking).await.ok().flatten()
+}
+
+/// The file of an SQLite database.
+fn file_of(url: &str) -> Option<&Path> {
+    let path = url.strip_prefix("sqlite:")?.trim_start_matches("//");
+    path.split('?').next().map(Path::new)
 }
 
 /// Asks the model's server for its list of models: the cheapest call that needs the key.

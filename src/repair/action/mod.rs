@@ -1,0 +1,240 @@
+//! Actions: commands of the operator's allow-list. A diagnosis fills in their parameters,
+//! a person (or the policy) decides, and each runs at most once, in bounds of time, output
+//! and number. Off until configured; a kill switch stops all of them.
+
+mod audit;
+mod child;
+mod execute;
+mod output;
+mod owner;
+mod render;
+mod routes;
+mod store;
+pub mod switch;
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use crate::{
+    app::App,
+    auth::OrganizationId,
+    clock,
+    config::Policy,
+    error::{Error, Result},
+};
+use audit::audit;
+use store::{Decision, On, Proposal};
+
+pub use render::{Catalogue, Rendered};
+pub use routes::router;
+pub use store::{ActionRun, Status};
+pub use switch::Standing;
+
+/// Proposes, decides and runs actions. Cheap to clone.
+#[derive(Clone)]
+pub struct Actions {
+    app: App,
+    catalogue: Arc<Catalogue>,
+    /// This process, as other replicas can recognise it.
+    owner: Arc<str>,
+}
+
+/// How often what is past is noted.
+const SETTLE: Duration = Duration::from_secs(15);
+
+impl Actions {
+    pub fn new(app: App) -> Self {
+        let catalogue = Arc::new(Catalogue::new(&app.config));
+        Self { app, catalogue, owner: owner::this_process().into() }
+    }
+
+    /// Like [`Actions::new`], and settles what is past, now and regularly.
+    pub fn start(app: App) -> Self {
+        let actions = Self::new(app);
+        let settler = actions.clone();
+        actions.app.tasks.spawn(async move {
+            let mut timer = tokio::time::interval(SETTLE);
+            let shutdown = settler.app.shutdown.clone();
+            while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
+                if let Err(error) = settler.settle().await {
+                    tracing::warn!(%error, "actions that were interrupted are not settled yet");
+                }
+            }
+        });
+        actions
+    }
+
+    /// The allow-list.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// The actions that may be proposed for a cause, rendered with what the diagnosis
+    /// captured ("unit" → "shop.service"). Those that these values do not fit are left out.
+    pub async fn for_cause(
+        &self,
+        _organization: OrganizationId,
+        cause: &str,
+        known: &BTreeMap<String, String>,
+    ) -> Result<Vec<Rendered>> {
+        let mut all = Vec::new();
+        for name in self.catalogue.fixing(cause) {
+            let params = self.catalogue.fill(name, known);
+            let rendered = params.and_then(|params| self.catalogue.render(name, cause, &params));
+            let mut rendered = match rendered {
+                Ok(rendered) => rendered,
+                Err(why) => {
+                    tracing::debug!(action = name, cause, why, "an action does not fit");
+                    continue;
+                }
+            };
+            if rendered.blocked.is_none() {
+                let mut on = On::Db(&self.app.db);
+                rendered.blocked = self.hindrance(&mut on, &rendered, clock::now()).await?;
+            }
+            all.push(rendered);
+        }
+        Ok(all)
+    }
+
+    /// Stores what is to be run for a cause of a run. The same again gives what is there.
+    /// With the policy `auto` it is approved by that; else it waits for a person.
+    ///
+    /// [`Error::Conflict`] if the configuration does not let it run at all.
+    pub async fn propose(
+        &self,
+        organization: OrganizationId,
+        run: i64,
+        cause: i64,
+        rendered: &Rendered,
+        by: &str,
+    ) -> Result<ActionRun> {
+        // Only what the allow-list makes of it counts, not what was handed in.
+        let own = self.catalogue.render(&rendered.action, &rendered.cause, &rendered.params);
+        let own = own.map_err(Error::Invalid)?;
+        if let Some(why) = own.blocked.filter(|_| !own.possible) {
+            return Err(Error::Conflict(why));
+        }
+        if own.hash != rendered.hash {
+            return Err(Error::invalid("this is not what the allow-list makes of the action"));
+        }
+        let mut tx = self.app.db.begin().await?;
+        let now = clock::now();
+        let proposal = Proposal {
+            organization,
+            run,
+            cause,
+            by,
+            at: now,
+            expires_at: self.expiry(now),
+            undo_of: None,
+            decided: (rendered.policy == Policy::Auto)
+                .then_some(("configuration", "policy = \"auto\"")),
+        };
+        let (id, new) = store::propose(&mut tx, rendered, &proposal).await?;
+        if new {
+            let detail = json!({ "argv": rendered.argv, "hash": proposal.hash(rendered) });
+            audit(&mut tx, organization, by, "action.propose", id, &detail).await?;
+        }
+        let stored = store::find(On::Tx(&mut tx), organization, id, now).await?;
+        tx.commit().await?;
+        stored.ok_or(Error::NotFound("action"))
+    }
+
+    /// Allows a proposal to run, once. `hash` is that of what was looked at.
+    ///
+    /// [`Error::Conflict`] if it is another, or it was decided already, or is too late.
+    pub async fn approve(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+        hash: &str,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<ActionRun> {
+        self.decide(organization, id, hash, Status::Approved, by, reason).await
+    }
+
+    /// Refuses a proposal, for good. As [`Actions::approve`].
+    pub async fn reject(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+        hash: &str,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<ActionRun> {
+        self.decide(organization, id, hash, Status::Rejected, by, reason).await
+    }
+
+    async fn decide(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+        hash: &str,
+        status: Status,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<ActionRun> {
+        let mut tx = self.app.db.begin().await?;
+        let now = clock::now();
+        let found = store::find(On::Tx(&mut tx), organization, id, now).await?;
+        let run = found.ok_or(Error::NotFound("action"))?;
+        if status == Status::Approved
+            && run.status == Status::Proposed
+            && let Err(why) = self.as_configured(organization, &run)
+        {
+            store::void(&mut tx, id, &why).await?;
+            tx.commit().await?;
+            return Err(Error::Conflict(format!("{why}; start the repair again")));
+        }
+        let decision = Decision { status, by, reason, at: now, expires_at: self.expiry(now) };
+        if !store::decide(&mut tx, organization, id, hash, &decision).await? {
+            // As it is now: somebody else may have been faster.
+            let run = store::find(On::Tx(&mut tx), organization, id, now).await?;
+            return Err(undecidable(&run.ok_or(Error::NotFound("action"))?));
+        }
+        let what = if status == Status::Approved { "action.approve" } else { "action.reject" };
+        audit(&mut tx, organization, by, what, id, &json!({ "hash": hash, "reason": reason }))
+            .await?;
+        let decided = store::find(On::Tx(&mut tx), organization, id, now).await?;
+        tx.commit().await?;
+        decided.ok_or(Error::NotFound("action"))
+    }
+
+    /// One action; [`Error::NotFound`] for one of another organization, too.
+    pub async fn find(&self, organization: OrganizationId, id: i64) -> Result<ActionRun> {
+        let found = store::find(On::Db(&self.app.db), organization, id, clock::now()).await?;
+        found.ok_or(Error::NotFound("action"))
+    }
+
+    /// All actions of a repair run, in the order in which they were proposed.
+    pub async fn of_run(&self, organization: OrganizationId, run: i64) -> Result<Vec<ActionRun>> {
+        Ok(store::of_run(&self.app.db, organization, run, clock::now()).await?)
+    }
+
+    /// Until when something can be decided, or run.
+    fn expiry(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let expires = self.app.config.repair.approval_expires;
+        now + TimeDelta::from_std(expires).unwrap_or(TimeDelta::days(7))
+    }
+}
+
+/// Why a decision was not taken.
+fn undecidable(run: &ActionRun) -> Error {
+    let id = run.id;
+    let text = match (run.status, run.decided_by.as_deref(), run.decided_at) {
+        (Status::Proposed, ..) => format!(
+            "the hash is not that of action {id}; look at it again (GET \
+             /api/auto-repair/actions/{id}) and decide about what it shows now"
+        ),
+        (Status::Expired, ..) => {
+            format!("action {id} is expired; start the repair again for a new proposal")
+        }
+        (_, Some(by), Some(at)) => format!("action {id} was decided by {by} at {at} already"),
+        _ => format!("action {id} was decided already"),
+    };
+    Error::Conflict(text)
+}
