@@ -87,8 +87,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
     let actions = Actions::start(app.clone());
-    let repair =
-        Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
     let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
     let features = Features { capture, chat, health, probes, actions, repair };
     Ok((app, features))

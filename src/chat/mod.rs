@@ -65,7 +65,8 @@ impl Chat {
     /// Reads the wish from the operator's message alone.
     pub fn understand(&self, question: &Question) -> Understood {
         let wish = intent::read(&question.message);
-        let asked = if question.diagnose && wish != Intent::Repair { Intent::Diagnose } else { wish };
+        let asked =
+            if question.diagnose && wish != Intent::Repair { Intent::Diagnose } else { wish };
         Understood(asked)
     }
 

@@ -30,12 +30,7 @@ pub(super) async fn start(repair: &Repair, owner: &Owner, app: Option<String>) -
 }
 
 /// Waits for a run's end, at most so long, and tells what became of it.
-pub(super) async fn tell(
-    repair: &Repair,
-    owner: &Owner,
-    run: i64,
-    most: Duration,
-) -> Result<Told> {
+pub(super) async fn tell(repair: &Repair, owner: &Owner, run: i64, most: Duration) -> Result<Told> {
     let settled = repair.settled(owner.organization, run, most).await?;
     let report = repair.report(owner.organization, run).await?;
     let results = serde_json::to_value(&report.results).map_err(anyhow::Error::from)?;

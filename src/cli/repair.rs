@@ -181,8 +181,13 @@ fn print_preview(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
         return writeln!(out, "There is no open error to repair.");
     }
     for cause in causes {
-        writeln!(out, "{} ({}, {} errors)", text(&cause["title"]), text(&cause["confidence"]),
-            cause["groups"])?;
+        writeln!(
+            out,
+            "{} ({}, {} errors)",
+            text(&cause["title"]),
+            text(&cause["confidence"]),
+            cause["groups"]
+        )?;
         for step in cause["fix_plan"]["steps"].as_array().into_iter().flatten() {
             let line = match text(&step["kind"]) {
                 "action" => {
@@ -193,8 +198,12 @@ fn print_preview(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
                         .filter_map(Value::as_str)
                         .collect();
                     let blocked = step["blocked"].as_str().map(|why| format!("; not now: {why}"));
-                    format!("run ({}): {}{}", text(&step["policy"]), argv.join(" "),
-                        blocked.unwrap_or_default())
+                    format!(
+                        "run ({}): {}{}",
+                        text(&step["policy"]),
+                        argv.join(" "),
+                        blocked.unwrap_or_default()
+                    )
                 }
                 "probe" => format!("check: {}", text(&step["request"])),
                 _ => text(&step["text"]).to_owned(),

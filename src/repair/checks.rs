@@ -53,16 +53,13 @@ impl Chooser {
     pub fn choose(&self, wanted: &Wanted<'_>) -> Checks {
         let mut checks = Checks::default();
         let app = self.app_of(wanted.app);
-        let of_app = |probe: &&Probe| {
-            probe.app.is_none() || app.is_none() || probe.app.as_deref() == app
-        };
+        let of_app =
+            |probe: &&Probe| probe.app.is_none() || app.is_none() || probe.app.as_deref() == app;
         if let Some(endpoint) = wanted.endpoint {
             let method = wanted.method.unwrap_or("GET");
-            let covering = self
-                .known
-                .iter()
-                .filter(of_app)
-                .filter(|probe| probe.covers.iter().any(|covered| covers(covered, method, endpoint)));
+            let covering = self.known.iter().filter(of_app).filter(|probe| {
+                probe.covers.iter().any(|covered| covers(covered, method, endpoint))
+            });
             checks.probes.extend(covering.map(|probe| (Relation::Covers, probe.clone())));
             let requested = wanted.requested.unwrap_or(endpoint);
             match app.map(|app| self.probes.learnt(app, wanted.method, requested)) {

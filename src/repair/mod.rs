@@ -125,7 +125,8 @@ impl Repair {
     ) -> Result<Scope> {
         let mut groups = groups;
         if let Some(error) = error {
-            let found = crate::errors::store::events::find(&self.app.db, organization, error).await?;
+            let found =
+                crate::errors::store::events::find(&self.app.db, organization, error).await?;
             let event = found.ok_or(Error::NotFound("error"))?;
             groups.get_or_insert_default().push(event.event.group_id);
         }
@@ -152,8 +153,7 @@ impl Repair {
 
     /// What a run would do, without doing any of it.
     pub async fn preview(&self, organization: OrganizationId, scope: &Scope) -> Result<Report> {
-        let cases =
-            cases::collect(&self.app.db, &self.diagnoser, organization, scope).await?;
+        let cases = cases::collect(&self.app.db, &self.diagnoser, organization, scope).await?;
         let plans = self.plans(organization, &cases).await?;
         Ok(report::preview(&cases, plans))
     }

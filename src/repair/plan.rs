@@ -3,7 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::Rendered;
-use crate::{config::{Policy, Risk}, diagnose::Finding, probe::Probe};
+use crate::{
+    config::{Policy, Risk},
+    diagnose::Finding,
+    probe::Probe,
+};
 
 /// The steps for one cause, in order.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -44,7 +48,12 @@ pub enum Step {
 
 /// The plan for a cause: what its playbook says, the actions that may mend it (the best
 /// proven first), and the checks.
-pub fn plan(finding: Option<&Finding>, title: &str, actions: &[(Rendered, Option<String>)], probes: &[&Probe]) -> Plan {
+pub fn plan(
+    finding: Option<&Finding>,
+    title: &str,
+    actions: &[(Rendered, Option<String>)],
+    probes: &[&Probe],
+) -> Plan {
     let mut steps = Vec::new();
     for (action, record) in actions {
         steps.push(Step::Action {
@@ -67,10 +76,12 @@ pub fn plan(finding: Option<&Finding>, title: &str, actions: &[(Rendered, Option
                 .into(),
         }),
     }
-    steps.extend(probes.iter().map(|probe| Step::Probe {
-        name: probe.name.clone(),
-        request: probe.check.to_string(),
-    }));
+    steps.extend(
+        probes.iter().map(|probe| Step::Probe {
+            name: probe.name.clone(),
+            request: probe.check.to_string(),
+        }),
+    );
     Plan {
         cause: finding.map_or("unknown", |finding| &finding.cause).to_owned(),
         title: title.to_owned(),

@@ -160,14 +160,13 @@ pub(super) async fn of_run(db: &Db, run: Run, actions: Vec<ActionRun>) -> Result
             fix_plan: cause.plan,
         })
         .collect();
-    let count = |wanted: fn(&Detail) -> bool| details.iter().filter(|detail| wanted(detail)).count();
+    let count =
+        |wanted: fn(&Detail) -> bool| details.iter().filter(|detail| wanted(detail)).count();
     let results = Results {
         total_errors: details.len(),
         tested: count(|detail| detail.status.is_some()),
         resolved: count(|detail| detail.status == Some(Verdict::Resolved)),
-        unresolved: count(|detail| {
-            detail.status.is_some_and(|status| status != Verdict::Resolved)
-        }),
+        unresolved: count(|detail| detail.status.is_some_and(|status| status != Verdict::Resolved)),
         details,
     };
     Ok(Report {

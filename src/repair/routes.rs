@@ -121,7 +121,10 @@ async fn start_run(
             return Ok(Json(repair.report(organization, run.id).await?).into_response());
         }
     }
-    let run = runs::find(&app.db, organization, run.id).await.map_err(Error::from)?.ok_or(Error::NotFound("run"))?;
+    let run = runs::find(&app.db, organization, run.id)
+        .await
+        .map_err(Error::from)?
+        .ok_or(Error::NotFound("run"))?;
     let started = Started { success: true, run_id: run.id, run };
     Ok((StatusCode::ACCEPTED, Json(started)).into_response())
 }
@@ -151,7 +154,8 @@ async fn list_runs(
 ) -> Result<Json<Runs>> {
     let limit = paging::limit(page.limit, 20);
     let before = page.cursor.as_deref().map(paging::position).transpose()?.unwrap_or(i64::MAX);
-    let runs = runs::list(&app.db, caller.organization, before, limit).await.map_err(Error::from)?;
+    let runs =
+        runs::list(&app.db, caller.organization, before, limit).await.map_err(Error::from)?;
     let full = i64::try_from(runs.len()).unwrap_or(0) == limit;
     let next = runs.last().filter(|_| full).map(|run| paging::cursor(&run.id)).transpose()?;
     Ok(Json(Runs { runs, next }))
@@ -269,7 +273,8 @@ async fn list_attempts(
     Path(id): Path<i64>,
 ) -> Result<Json<Attempts>> {
     let organization = caller.organization;
-    let group = crate::errors::store::groups::find(&app.db, organization, id).await.map_err(Error::from)?;
+    let group =
+        crate::errors::store::groups::find(&app.db, organization, id).await.map_err(Error::from)?;
     group.ok_or(Error::NotFound("group"))?;
     let found = attempts::of_group(&app.db, organization, id, 100).await.map_err(Error::from)?;
     Ok(Json(Attempts { attempts: found.into_iter().map(AttemptOf::from).collect() }))
@@ -285,10 +290,7 @@ struct Recipes {
     get, path = "/api/auto-repair/recipes",
     responses((status = 200, body = Recipes))
 )]
-async fn list_recipes(
-    Reader { caller }: Reader,
-    State(app): State<App>,
-) -> Result<Json<Recipes>> {
+async fn list_recipes(Reader { caller }: Reader, State(app): State<App>) -> Result<Json<Recipes>> {
     let recipes = recipes::list(&app.db, caller.organization).await.map_err(Error::from)?;
     Ok(Json(Recipes { recipes }))
 }
@@ -303,10 +305,7 @@ struct Watches {
     get, path = "/api/auto-repair/watches",
     responses((status = 200, body = Watches))
 )]
-async fn list_watches(
-    Reader { caller }: Reader,
-    State(app): State<App>,
-) -> Result<Json<Watches>> {
+async fn list_watches(Reader { caller }: Reader, State(app): State<App>) -> Result<Json<Watches>> {
     let watches = watches::open(&app.db, caller.organization, paging::MAX_LIMIT).await;
     let watches = watches.map_err(Error::from)?;
     Ok(Json(Watches { watches }))

@@ -207,8 +207,7 @@ impl Repair {
     async fn prepare(&self, run: &Run) -> Result<Work> {
         let organization = run.organization();
         let causes = runs::causes(&self.app.db, run.id).await?;
-        let chooser =
-            Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
+        let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut work = Work { causes, checks: HashMap::new(), results: HashMap::new() };
         for subject in self.open_subjects(run).await? {
             let cause = work.cause(subject.cause_id).map_or("unknown", |cause| &cause.cause);
@@ -395,8 +394,7 @@ impl Repair {
     ) -> Result<bool> {
         let organization = run.organization();
         let done = self.actions.of_run(organization, run.id).await?;
-        let of_cause: Vec<&ActionRun> =
-            done
+        let of_cause: Vec<&ActionRun> = done
             .iter()
             .filter(|action| action.cause_id == cause && action.undo_of.is_none())
             .collect();
@@ -422,9 +420,10 @@ impl Repair {
                 _ => None,
             };
             said = Some(ended_text(action, undone.as_ref()));
-        } else if let Some(action) = of_cause.iter().find(|action| {
-            matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired)
-        }) {
+        } else if let Some(action) = of_cause
+            .iter()
+            .find(|action| matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired))
+        {
             said = Some(match action.status {
                 ActionStatus::Expired => format!("the proposal {} expired", action.action),
                 _ => format!("the proposal {} was rejected", action.action),
@@ -474,23 +473,17 @@ impl Repair {
     /// Nothing is done about what is not seen to fail: a red check, or where there is none,
     /// a confirmed cause and an error of these minutes.
     fn is_live(&self, work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
-        let confirmed =
-            work.cause(cause).is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
+        let confirmed = work
+            .cause(cause)
+            .is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
         groups.iter().any(|(subject, judgement)| match judgement {
             Judgement::StillFailing { .. } => true,
-            Judgement::Inconclusive { .. } => {
-                confirmed && clock::now() - subject.last_seen < LIVE
-            }
+            Judgement::Inconclusive { .. } => confirmed && clock::now() - subject.last_seen < LIVE,
             Judgement::Open | Judgement::Resolved { .. } => false,
         })
     }
 
-    async fn choose_action(
-        &self,
-        run: &Run,
-        work: &Work,
-        cause: i64,
-    ) -> Result<Option<Rendered>> {
+    async fn choose_action(&self, run: &Run, work: &Work, cause: i64) -> Result<Option<Rendered>> {
         let Some(cause) = work.cause(cause) else { return Ok(None) };
         let ranked = self.ranked(run.organization(), &cause.cause, &BTreeMap::new()).await?;
         let usable = ranked.into_iter().map(|(rendered, _)| rendered);
@@ -648,9 +641,13 @@ fn latest(at: DateTime<Utc>) -> DateTime<Utc> {
 
 fn ended_text(action: &ActionRun, undone: Option<&ActionRun>) -> String {
     let mut text = match action.status {
-        ActionStatus::Succeeded | ActionStatus::Undone => format!("{} ran and did not help", action.action),
+        ActionStatus::Succeeded | ActionStatus::Undone => {
+            format!("{} ran and did not help", action.action)
+        }
         ActionStatus::TimedOut => format!("{} did not end in time", action.action),
-        ActionStatus::Unknown => format!("{} was interrupted; what it did is unknown", action.action),
+        ActionStatus::Unknown => {
+            format!("{} was interrupted; what it did is unknown", action.action)
+        }
         _ => match action.exit_code {
             Some(code) => format!("{} failed with exit code {code}", action.action),
             None => format!("{} failed", action.action),

@@ -92,9 +92,16 @@ pub enum Judgement {
     /// Another round is needed.
     Open,
     /// Since when it has been green without an event: the moment of the resolution.
-    Resolved { since: DateTime<Utc>, why: String },
-    StillFailing { why: String },
-    Inconclusive { why: String },
+    Resolved {
+        since: DateTime<Utc>,
+        why: String,
+    },
+    StillFailing {
+        why: String,
+    },
+    Inconclusive {
+        why: String,
+    },
 }
 
 /// A check, weighed.
@@ -135,11 +142,10 @@ impl Check {
 
     /// The passes at the end that count: after the newest event and the newest action.
     fn streak(&self, after: DateTime<Utc>) -> (u32, Option<DateTime<Utc>>) {
-        let streak = self
-            .points
-            .iter()
-            .rev()
-            .take_while(|point| point.fresh && point.outcome == Outcome::Pass && point.at > after);
+        let streak =
+            self.points.iter().rev().take_while(|point| {
+                point.fresh && point.outcome == Outcome::Pass && point.at > after
+            });
         let (mut count, mut since) = (0, None);
         for point in streak {
             count += 1;
@@ -316,7 +322,8 @@ fn lacking(weighed: &[(&Check, Weight)], facts: &Facts<'_>) -> String {
     }
     reasons.extend(facts.missing.iter().cloned());
     if reasons.is_empty() {
-        reasons.push("there is no check for this error: give Lux a probe, or confirm by hand".into());
+        reasons
+            .push("there is no check for this error: give Lux a probe, or confirm by hand".into());
     }
     reasons.join(". ")
 }

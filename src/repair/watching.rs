@@ -113,9 +113,9 @@ impl Repair {
         let organization = OrganizationId(group.organization_id);
         let events = open::these(&self.app.db, organization, &[group.group_id]).await?;
         let Some(event) = events.first() else { return Ok(()) };
-        let finding = self.diagnoser.explain(vec![event.clone()]).await?.into_iter().flatten().next();
-        let chooser =
-            Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
+        let finding =
+            self.diagnoser.explain(vec![event.clone()]).await?.into_iter().flatten().next();
+        let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let checks = chooser.choose(&Wanted {
             app: &group.app,
             method: group.method.as_deref(),

@@ -163,23 +163,12 @@ async fn the_disk_is_full_for_a_while() {
 
 #[tokio::test]
 async fn the_clock_jumps() {
-    let Some(library) =
-        glob::glob("/usr/lib/*/faketime/libfaketime.so.1").unwrap().flatten().next()
-    else {
-        return skip("libfaketime");
-    };
     let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "1000000");
     let log = setup.folder().join("app.log");
     let clock = setup.folder().join("clock");
     fs::write(&clock, "+0").unwrap();
-    let mut server = setup
-        .env("LD_PRELOAD", library.to_str().unwrap())
-        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("NO_FAKE_STAT", "1")
-        .start()
-        .await;
+    let Some(setup) = setup.with_clock(&clock) else { return skip("libfaketime") };
+    let mut server = setup.start().await;
     let event = json!({ "error_type": "E", "error_message": "m" });
     let mut sent = 0;
     for (lines, shift) in (1..).zip(["+0", "+400d", "-3d", "+0"]) {

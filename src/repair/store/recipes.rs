@@ -31,11 +31,7 @@ impl Recipe {
     }
 }
 
-pub async fn of_cause(
-    db: &Db,
-    organization: OrganizationId,
-    cause: &str,
-) -> Result<Vec<Recipe>> {
+pub async fn of_cause(db: &Db, organization: OrganizationId, cause: &str) -> Result<Vec<Recipe>> {
     db.query(
         "select cause, recipe, worked, failed from recipe
          where organization_id = $1 and cause = $2 order by recipe limit 100",

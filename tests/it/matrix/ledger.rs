@@ -62,6 +62,12 @@ impl Ledger {
         });
     }
 
+    pub(crate) fn wrongly(&self, kind: &'static Kind, what: &str) {
+        self.row(kind, |row| {
+            row.wrong.insert(what.to_owned());
+        });
+    }
+
     /// It should be resolved by now.
     pub(crate) fn missed(&self, kind: &'static Kind) {
         self.row(kind, |row| {

@@ -6,6 +6,7 @@ mod disk;
 mod host;
 mod model;
 mod process;
+mod repairs;
 mod server;
 
 use std::{
@@ -22,6 +23,7 @@ pub(crate) use disk::Disk;
 pub(crate) use host::Host;
 pub(crate) use model::{Model, Script};
 pub(crate) use process::{Running, free_port, listens};
+pub(crate) use repairs::{end_of_run, groups, repair, start_repair};
 pub(crate) use server::{Answer, Role, Server, Setup};
 
 /// How long anything may take before the test gives up. Nothing is asserted about time.

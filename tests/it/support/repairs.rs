@@ -4,10 +4,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::kinds::Kind;
-use crate::support::Server;
+use super::{Server, until};
 
-/// Longest run of the matrix.
+/// Longest run that is waited for.
 const LONGEST: Duration = Duration::from_mins(4);
 
 /// Asks for a repair and waits for its report: `results` of the contract.
@@ -18,18 +17,34 @@ pub(crate) async fn repair(server: &Server, wanted: &Value) -> Value {
     let run = report["run_id"].clone();
     assert!(run.is_i64(), "{answer:?}");
     let started = Instant::now();
-    while answer.status == 202 && !is_finished(&report) {
+    while !report["finished_at"].is_string() {
         assert!(started.elapsed() < LONGEST, "run {run} does not end: {report:#}");
         tokio::time::sleep(Duration::from_millis(100)).await;
         report = server.get(&format!("/api/auto-repair/runs/{run}")).await;
     }
+    assert_ne!(report["status"], "failed", "{report:#}");
     let results = report["results"].clone();
     assert!(results["details"].is_array(), "{report:#}");
     results
 }
 
-fn is_finished(report: &Value) -> bool {
-    report["finished_at"].is_string() || report["run"]["finished_at"].is_string()
+/// Asks for a repair and does not wait; the id of the run.
+pub(crate) async fn start_repair(server: &Server, wanted: &Value) -> i64 {
+    let answer = server.post("/api/auto-repair/start", wanted).await;
+    assert_eq!(answer.status, 202, "{answer:?}");
+    answer.json()["run_id"].as_i64().unwrap()
+}
+
+/// The report of a run, once it has ended. Lux may be away meanwhile.
+pub(crate) async fn end_of_run(server: &Server, run: i64) -> Value {
+    until(&format!("run {run} ends"), async || {
+        let path = format!("/api/auto-repair/runs/{run}");
+        let request = server.request_as(super::Role::Read, reqwest::Method::GET, &path);
+        let answer = super::Answer::try_of(request).await.ok()?;
+        let report = (answer.status == 200).then(|| answer.json())?;
+        report["finished_at"].is_string().then_some(report)
+    })
+    .await
 }
 
 /// All groups, of all pages; `filter` ends with `&`.
@@ -45,15 +60,4 @@ pub(crate) async fn groups(server: &Server, filter: &str) -> Vec<Value> {
             None => return all,
         }
     }
-}
-
-/// The newest events of a kind.
-pub(crate) async fn events(server: &Server, kind: &Kind) -> Vec<Value> {
-    let page = server
-        .request_as(crate::support::Role::Read, reqwest::Method::GET, "/api/diagnostics/errors")
-        .query(&[("limit", "200"), ("app", kind.app), ("endpoint", kind.endpoint())]);
-    let answer = crate::support::Answer::of(page).await;
-    assert_eq!(answer.status, 200, "{answer:?}");
-    let events = answer.json()["errors"].as_array().unwrap().clone();
-    events.into_iter().filter(|event| event["method"] == kind.method).collect()
 }
