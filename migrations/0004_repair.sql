@@ -26,6 +26,7 @@ create table repair_run (
 );
 create index repair_run_recent on repair_run (organization_id, id desc);
 create index repair_run_open on repair_run (organization_id, status) where status in ('queued', 'running');
+create index repair_run_waiting on repair_run (status, id) where status = 'waiting';
 
 -- What a run found to be wrong: one diagnosis and one plan for all groups it explains.
 create table repair_cause (

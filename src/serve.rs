@@ -86,10 +86,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
-    let actions = Actions::start(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
     let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
-    let features = Features { capture, chat, health, probes, actions, repair };
+    let features = Features { actions, capture, chat, health, probes, repair };
     Ok((app, features))
 }
 

@@ -1,5 +1,6 @@
-//! Who is calling and what they may: roles, API tokens.
+//! Who is calling and what they may: roles, API tokens, the audit log.
 
+pub mod audit;
 pub mod token;
 
 use std::{fmt, str::FromStr};

@@ -1,6 +1,6 @@
 //! `[repair]` and `[schedule]`: how a repair is verified, and when what is done unasked.
 
-use std::{fmt, ops::Deref, time::Duration};
+use std::{fmt, ops::Deref, str::FromStr, time::Duration};
 
 use croner::parser::{CronParser, Seconds, Year};
 use serde::{Serialize, Serializer};
@@ -69,30 +69,39 @@ impl Serialize for Cron {
     }
 }
 
-/// A cron expression; "off" and the empty text turn a schedule off.
-pub(super) fn cron(text: &str) -> Result<Option<Cron>, String> {
-    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    if text.is_empty() || text == "off" {
-        return Ok(None);
+impl FromStr for Cron {
+    type Err = String;
+
+    /// Errors say what is wrong and what to write.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let parser =
+            CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
+        let cron = parser.parse(&text).map_err(|error| {
+            let error = error.to_string();
+            format!(
+                "\"{text}\" is no cron expression ({}); write minute, hour, day, month and \
+                 weekday, like \"0 */6 * * *\", or \"off\"",
+                error.trim_end_matches('.')
+            )
+        })?;
+        // Asked from a fixed day on, so that the answer does not depend on today.
+        if cron.find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, true).is_err() {
+            return Err(format!("\"{text}\" never comes: no month has such a day"));
+        }
+        Ok(Self { text, cron })
     }
-    let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-    let cron = parser.parse(&text).map_err(|error| {
-        let error = error.to_string();
-        format!(
-            "\"{text}\" is no cron expression ({}); write minute, hour, day, month and weekday, \
-             like \"0 */6 * * *\", or \"off\"",
-            error.trim_end_matches('.')
-        )
-    })?;
-    // Asked from a fixed day on, so that the answer does not depend on today.
-    let never = cron.find_next_occurrence(&chrono::DateTime::UNIX_EPOCH, true).is_err();
-    if never {
-        return Err(format!("\"{text}\" never comes: there is no such day"));
-    }
-    Ok(Some(Cron { text, cron }))
 }
 
-/// How old is old enough, in whole hours' reach of what `clear` takes.
+/// A cron expression; "off" and the empty text turn a schedule off.
+pub(super) fn cron(text: &str) -> Result<Option<Cron>, String> {
+    match text.trim() {
+        "" | "off" => Ok(None),
+        text => text.parse().map(Some),
+    }
+}
+
+/// An age that `POST /api/auto-repair/clear` takes, too.
 pub(super) fn clear_age(text: &str) -> Result<Duration, String> {
     let age = super::parse::duration(text)?;
     if age < Duration::from_hours(1) || age > Duration::from_hours(8760) {

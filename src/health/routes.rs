@@ -84,5 +84,16 @@ async fn read_health(
         Ok(Ok(summary)) => Some(summary),
         Ok(Err(_)) | Err(_) => None,
     };
-    Ok(Json(json!({ "success": true, "health": snapshot, "error_summary": summary })))
+    let next_runs: Vec<_> = app
+        .jobs
+        .next_runs()
+        .into_iter()
+        .map(|(name, at)| json!({ "name": name, "at": at }))
+        .collect();
+    Ok(Json(json!({
+        "success": true,
+        "health": snapshot,
+        "error_summary": summary,
+        "next_runs": next_runs,
+    })))
 }

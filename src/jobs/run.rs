@@ -278,7 +278,8 @@ fn outcome(ended: Result<Result<Done>, JoinError>, claimed: &Claimed, jobs: &Job
         Err(error) if error.is_panic() => panic_text(error),
         Err(error) => error.to_string(),
     };
-    let error: String = redact::secrets(&error).chars().take(MAX_ERROR).collect();
+    let error = redact::secrets(&error).replace('\0', "\u{fffd}");
+    let error: String = error.chars().take(MAX_ERROR).collect();
     if claimed.attempts >= claimed.max_attempts {
         return End::Failed(error);
     }

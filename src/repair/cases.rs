@@ -23,25 +23,25 @@ const NEAR: TimeDelta = TimeDelta::minutes(2);
 
 /// One cause, and the groups it explains, those with the most events first.
 #[derive(Clone, Debug)]
-pub struct Case {
-    pub app: String,
-    pub finding: Option<Finding>,
-    pub title: String,
-    pub groups: Vec<Open>,
+pub(super) struct Case {
+    pub(super) app: String,
+    pub(super) finding: Option<Finding>,
+    pub(super) title: String,
+    pub(super) groups: Vec<Open>,
 }
 
 impl Case {
-    pub fn cause(&self) -> &str {
+    pub(super) fn cause(&self) -> &str {
         self.finding.as_ref().map_or("unknown", |finding| &finding.cause)
     }
 
-    pub fn confidence(&self) -> &'static str {
+    pub(super) fn confidence(&self) -> &'static str {
         self.finding.as_ref().map_or("unknown", |finding| finding.confidence.as_str())
     }
 }
 
 /// The open groups of a scope, by cause; cases with the most events first.
-pub async fn collect(
+pub(super) async fn collect(
     db: &Db,
     diagnoser: &Diagnoser,
     organization: OrganizationId,

@@ -13,26 +13,26 @@ use super::verdict::Relation;
 
 /// The probes for one group, and what is missing where there is none.
 #[derive(Clone, Debug, Default)]
-pub struct Checks {
-    pub probes: Vec<(Relation, Probe)>,
+pub(super) struct Checks {
+    pub(super) probes: Vec<(Relation, Probe)>,
     /// Sentences that say why there is no other, and what would help.
-    pub missing: Vec<String>,
+    pub(super) missing: Vec<String>,
 }
 
 /// What a group's probes are chosen by.
 #[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    pub app: &'a str,
-    pub method: Option<&'a str>,
+pub(super) struct Wanted<'a> {
+    pub(super) app: &'a str,
+    pub(super) method: Option<&'a str>,
     /// The path.
-    pub endpoint: Option<&'a str>,
+    pub(super) endpoint: Option<&'a str>,
     /// The endpoint as the newest event had it, perhaps with a query.
-    pub requested: Option<&'a str>,
-    pub cause: &'a str,
+    pub(super) requested: Option<&'a str>,
+    pub(super) cause: &'a str,
 }
 
 /// Chooses probes for groups. Reads the operator's probes once.
-pub struct Chooser {
+pub(super) struct Chooser {
     app: App,
     probes: Probes,
     diagnoser: Diagnoser,
@@ -40,7 +40,7 @@ pub struct Chooser {
 }
 
 impl Chooser {
-    pub async fn new(
+    pub(super) async fn new(
         app: &App,
         probes: &Probes,
         diagnoser: &Diagnoser,
@@ -50,7 +50,7 @@ impl Chooser {
         Ok(Self { app: app.clone(), probes: probes.clone(), diagnoser: diagnoser.clone(), known })
     }
 
-    pub fn choose(&self, wanted: &Wanted<'_>) -> Checks {
+    pub(super) fn choose(&self, wanted: &Wanted<'_>) -> Checks {
         let mut checks = Checks::default();
         let app = self.app_of(wanted.app);
         let of_app =

@@ -19,6 +19,7 @@ mod watching;
 
 use std::{collections::BTreeMap, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use crate::{
@@ -110,9 +111,20 @@ impl Repair {
         Ok(run)
     }
 
-    /// Lets a run go on after an operator decided about one of its actions.
-    pub async fn decided(&self, run: i64) -> Result<()> {
-        self.app.jobs.enqueue(job(run)).await.map(drop)
+    /// Lets a run that waits go on after an operator decided about one of its actions.
+    pub async fn decided(&self, organization: OrganizationId, run: i64) -> Result<()> {
+        let waiting = runs::find(&self.app.db, organization, run).await?;
+        if let Some(run) = waiting.filter(|run| run.status == runs::Status::Waiting) {
+            self.resume(run.id, run.finished_at).await?;
+        }
+        Ok(())
+    }
+
+    /// Once for each time a run came to wait, however many notice that it need not.
+    async fn resume(&self, run: i64, waits_since: Option<DateTime<Utc>>) -> Result<()> {
+        let since = waits_since.unwrap_or_default().timestamp_micros();
+        self.app.jobs.enqueue(job(run).dedupe(format!("repair:{run}:{since}"))).await?;
+        Ok(())
     }
 
     /// The scope of a call that names an error, groups, or neither.

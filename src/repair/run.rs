@@ -7,7 +7,8 @@
 //! mend it, the action runs (or waits for approval) and only later results count.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    fmt::Write as _,
     time::{Duration, Instant},
 };
 
@@ -219,14 +220,12 @@ impl Repair {
                 cause,
             });
             for (_, probe) in &checks.probes {
-                let key = probe.key();
-                if !work.results.contains_key(&key) {
-                    let mut known = self
-                        .probes
-                        .history(organization, &key, subject.live_since, HISTORY)
-                        .await?;
+                if let Entry::Vacant(place) = work.results.entry(probe.key()) {
+                    let since = subject.live_since;
+                    let known = self.probes.history(organization, place.key(), since, HISTORY);
+                    let mut known = known.await?;
                     known.reverse();
-                    work.results.insert(key, known);
+                    place.insert(known);
                 }
             }
             work.checks.insert(subject.attempt_id, checks);
@@ -430,7 +429,7 @@ impl Repair {
             });
         }
         let mut awaiting = waiting.map(|action| action.action.clone());
-        if awaiting.is_none() && said.is_none() && self.is_live(work, cause, &groups) {
+        if awaiting.is_none() && said.is_none() && Self::is_live(work, cause, &groups) {
             match self.choose_action(run, work, cause).await? {
                 Some(rendered) if rendered.policy == Policy::Auto => {
                     let proposed =
@@ -472,7 +471,7 @@ impl Repair {
 
     /// Nothing is done about what is not seen to fail: a red check, or where there is none,
     /// a confirmed cause and an error of these minutes.
-    fn is_live(&self, work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
+    fn is_live(work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
         let confirmed = work
             .cause(cause)
             .is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
@@ -654,7 +653,8 @@ fn ended_text(action: &ActionRun, undone: Option<&ActionRun>) -> String {
         },
     };
     if let Some(undone) = undone {
-        text.push_str(&format!("; {} undid it", undone.action));
+        // Writing to a String cannot fail.
+        let _ = write!(text, "; {} undid it", undone.action);
     }
     text
 }

@@ -1,5 +1,6 @@
 //! What goes on between runs: failing requests are tried while their errors are live, so
-//! that a later pass means something; resolutions are watched.
+//! that a later pass means something; resolutions are watched; runs whose proposals were all
+//! decided (or expired) go on.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::{
     checks::{Chooser, Wanted},
     store::{
         attempts::{self, Untried},
-        recipes, watches,
+        recipes, runs, watches,
     },
     verdict::Relation,
 };
@@ -61,6 +62,9 @@ impl Repair {
 
     async fn tick(&self) -> Result<()> {
         self.end_watches().await?;
+        for (run, since) in runs::undecided(&self.app.db).await? {
+            self.resume(run, since).await?;
+        }
         if self.app.config.repair.try_failing {
             self.try_failing().await?;
         }

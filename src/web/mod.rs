@@ -1,6 +1,7 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod audit;
 mod logs;
 
 use std::time::Duration;
@@ -59,7 +60,6 @@ pub struct Features {
     pub chat: Chat,
     pub health: Health,
     pub probes: Probes,
-    pub actions: Actions,
     pub repair: Repair,
 }
 
@@ -73,6 +73,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(repair::router())
         .merge(repair::action::router())
         .merge(logs::router())
+        .merge(audit::router())
         .routes(routes!(read_openapi))
 }
 
@@ -108,7 +109,6 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
         .layer(Extension(features.probes))
-        .layer(Extension(features.actions))
         .layer(Extension(features.repair))
         .layer(layers)
         .with_state(app)

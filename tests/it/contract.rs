@@ -42,9 +42,9 @@ impl Operation {
         let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
         match role {
             Role::Admin => true,
-            Role::Operator => !switches.contains(&self.path.as_str()),
+            Role::Operator => !switches.contains(&self.path.as_str()) && self.path != "/api/audit",
             Role::Ingest => reports,
-            Role::Read => self.method == Method::GET && !reports,
+            Role::Read => self.method == Method::GET && !reports && self.path != "/api/audit",
         }
     }
 

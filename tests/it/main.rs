@@ -18,6 +18,7 @@ mod layers;
 mod matrix;
 mod real_host;
 mod repair_faults;
+mod schedule;
 mod statements;
 mod support;
 mod tail;

@@ -65,6 +65,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.push(service::actions(&config).await);
     checks.push(service::model(&config).await);
     checks.push(host::clock(&config).await);
+    checks.push(service::schedules(&config));
 
     let failed = checks.iter().any(|check| check.outcome == Outcome::Fail);
     let well = !failed && mistakes.is_empty();

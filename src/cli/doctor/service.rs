@@ -7,8 +7,10 @@ use secrecy::ExposeSecret;
 
 use super::Check;
 use crate::{
+    clock,
     config::Config,
     db::Db,
+    jobs::{Scheduled, next_runs},
     outbound::Outbound,
     repair::action::{Catalogue, switch},
 };
@@ -143,6 +145,17 @@ pub(super) async fn model(config: &Config) -> Check {
             ),
         },
     }
+}
+
+/// What is done unasked, and when next.
+pub(super) fn schedules(config: &Config) -> Check {
+    let zone = config.schedule.timezone;
+    let next: Vec<String> = next_runs(&Scheduled::of_config(&config.schedule), clock::now())
+        .into_iter()
+        .map(|(name, at)| format!("{name} at {}", at.with_timezone(&zone).format("%F %H:%M %Z")))
+        .collect();
+    let detail = if next.is_empty() { "none is on".to_owned() } else { next.join(", ") };
+    Check::ok("schedules", detail)
 }
 
 fn one_line(error: &dyn std::fmt::Display) -> String {

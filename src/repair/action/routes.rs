@@ -12,6 +12,7 @@ use crate::{
     clock,
     error::Error,
     http::{Admin, Json, Operator, Path, Problem, Query, Reader, Result, paging},
+    repair::Repair,
 };
 
 pub fn router() -> OpenApiRouter<App> {
@@ -118,13 +119,14 @@ impl Word {
 async fn approve_action(
     Operator { caller }: Operator,
     Extension(actions): Extension<Actions>,
+    Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
     let (organization, by) = (caller.organization, by(&caller));
     let run = actions.approve(organization, id, &word.hash, &by, word.reason.as_deref()).await?;
-    decided(run.run_id);
+    repair.decided(organization, run.run_id).await?;
     Ok(Json(run))
 }
 
@@ -141,20 +143,15 @@ async fn approve_action(
 async fn reject_action(
     Operator { caller }: Operator,
     Extension(actions): Extension<Actions>,
+    Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
     let (organization, by) = (caller.organization, by(&caller));
     let run = actions.reject(organization, id, &word.hash, &by, word.reason.as_deref()).await?;
-    decided(run.run_id);
+    repair.decided(organization, run.run_id).await?;
     Ok(Json(run))
-}
-
-/// The one place that hears of each decision, after it is committed: the repair run that
-/// waits for it goes on from here.
-fn decided(run: i64) {
-    tracing::debug!(run, "an action of the run was decided");
 }
 
 /// Takes an action back by the action that its `undo` names. The answer does not wait for

@@ -224,6 +224,18 @@ pub async fn count(tx: &mut Tx, id: i64) -> Result<()> {
     .map(drop)
 }
 
+/// Runs that wait although nothing of theirs waits for a decision, and since when.
+pub async fn undecided(db: &Db) -> Result<Vec<(i64, Option<DateTime<Utc>>)>> {
+    db.query(
+        "select r.id, r.finished_at from repair_run as r
+         where r.status = 'waiting' and not exists (select 1 from action_run as a
+             where a.run_id = r.id and a.status = 'proposed')
+         order by r.id limit 20",
+    )
+    .all()
+    .await
+}
+
 /// What a run found to be wrong.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]
 pub struct Cause {
