@@ -3,8 +3,7 @@
 use std::{
     fs::{self, File},
     io::Write,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     sync::atomic::Ordering,
 };
 
@@ -13,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     crash::{Reporters, everything_is_there},
-    support::{Answer, Cluster, Database, Server, Setup, run, skip, until, variable},
+    support::{Answer, Cluster, Database, Disk, Server, Setup, run, skip, until},
 };
 
 async fn ready(server: &Server) -> Option<StatusCode> {
@@ -108,44 +107,6 @@ async fn it_starts_only_with_its_database_and_says_so() {
     assert_eq!(ready(&server).await, Some(StatusCode::OK));
 }
 
-/// A small file system of its own.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Mounts half a GiB of memory; `None` where that is not permitted.
-    fn mount(at: &Path) -> Option<Self> {
-        fs::create_dir(at).unwrap();
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=512m,mode=700", "tmpfs"]).arg(at);
-        if run(&mut command).code == Some(0) {
-            return Some(Self(at.to_owned()));
-        }
-        // Only root may; a developer who is not sees this much.
-        if rustix::process::geteuid().is_root() && variable("LUX_TEST_REQUIRE").is_some() {
-            skip("the right to mount a tmpfs");
-        }
-        None
-    }
-
-    fn fill(&self) {
-        let mut file = File::create(self.0.join("filler")).unwrap();
-        let block = vec![0; 64 << 10];
-        while file.write_all(&block).is_ok() {}
-        let block = [0; 512];
-        while file.write_all(&block).is_ok() {}
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).unwrap();
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).output();
-    }
-}
-
 async fn part(server: &Server, name: &str) -> Value {
     server.get("/api/diagnostics/health").await["health"]["parts"][name].clone()
 }
@@ -155,7 +116,7 @@ async fn the_disk_is_full_for_a_while() {
     let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "1000000");
     let log = setup.folder().join("app.log");
     append(&log, 0..100);
-    let Some(disk) = Disk::mount(&setup.folder().join("data")) else { return };
+    let Some(disk) = Disk::mount(&setup.folder().join("data"), "512m") else { return };
     let mut server = setup.start().await;
     lines_become(&server, 100).await;
 
@@ -202,23 +163,12 @@ async fn the_disk_is_full_for_a_while() {
 
 #[tokio::test]
 async fn the_clock_jumps() {
-    let Some(library) =
-        glob::glob("/usr/lib/*/faketime/libfaketime.so.1").unwrap().flatten().next()
-    else {
-        return skip("libfaketime");
-    };
     let setup = Setup::new(&Database::sqlite()).env("LUX_REQUESTS_PER_MINUTE", "1000000");
     let log = setup.folder().join("app.log");
     let clock = setup.folder().join("clock");
     fs::write(&clock, "+0").unwrap();
-    let mut server = setup
-        .env("LD_PRELOAD", library.to_str().unwrap())
-        .env("FAKETIME_TIMESTAMP_FILE", clock.to_str().unwrap())
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1")
-        .env("NO_FAKE_STAT", "1")
-        .start()
-        .await;
+    let Some(setup) = setup.with_clock(&clock) else { return skip("libfaketime") };
+    let mut server = setup.start().await;
     let event = json!({ "error_type": "E", "error_message": "m" });
     let mut sent = 0;
     for (lines, shift) in (1..).zip(["+0", "+400d", "-3d", "+0"]) {

@@ -4,17 +4,18 @@
 use std::{
     fs::{self, File},
     io::{BufRead, BufReader},
-    net::{TcpListener, TcpStream},
-    os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use reqwest::{Client, StatusCode};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{Signal, kill_process};
 use serde_json::{Value, json};
 
-use super::{Answer, Database, PATIENCE, Server, Setup, repository, say, skip, until, variable};
+use super::{
+    Answer, Database, PATIENCE, Running, Server, Setup, free_port, listens, repository, say, skip,
+    until, variable,
+};
 
 /// The logs of the host by the names of their sources.
 const LOGS: [(&str, &str); 5] = [
@@ -34,37 +35,6 @@ pub(crate) struct Host {
     client: Client,
     /// Where the application's database is said to be.
     pub(crate) shop_database: String,
-}
-
-/// A program with all its children.
-struct Running(Child);
-
-impl Running {
-    fn start(command: &mut Command) -> Self {
-        let started = command.process_group(0).stdin(Stdio::null()).spawn();
-        Self(started.unwrap_or_else(|error| panic!("{command:?}: {error}")))
-    }
-
-    fn pid(&self) -> Pid {
-        Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap()
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = kill_process_group(self.pid(), Signal::KILL);
-        let _ = self.0.wait();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-async fn listens(port: u16) {
-    until(&format!("port {port} is open"), async || TcpStream::connect(("127.0.0.1", port)).ok())
-        .await;
 }
 
 impl Host {
@@ -153,7 +123,7 @@ impl Host {
 
     async fn shop_ended(&mut self) {
         let mut gunicorn = self.gunicorn.take().unwrap();
-        until("gunicorn ends", async || gunicorn.0.try_wait().unwrap()).await;
+        gunicorn.ended().await;
     }
 
     /// A customer's visit, through nginx.

@@ -2,8 +2,11 @@
 
 mod cluster;
 mod database;
+mod disk;
 mod host;
 mod model;
+mod process;
+mod repairs;
 mod server;
 
 use std::{
@@ -16,8 +19,11 @@ use serde_json::Value;
 
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
+pub(crate) use disk::Disk;
 pub(crate) use host::Host;
 pub(crate) use model::{Model, Script};
+pub(crate) use process::{Running, free_port, listens};
+pub(crate) use repairs::{end_of_run, groups, repair, start_repair};
 pub(crate) use server::{Answer, Role, Server, Setup};
 
 /// How long anything may take before the test gives up. Nothing is asserted about time.

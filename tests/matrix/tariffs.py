@@ -1,0 +1,3 @@
+"""What a deploy may forget."""
+
+GREETING = "friend"
