@@ -609,7 +609,8 @@ async fn what_a_probe_causes_is_no_occurrence(database: Database) {
     assert_eq!(server.get(&group).await["status"], "regressed");
 }
 
-#[tokio::test]
+// Commands are waited for on this thread, and the canary has to answer them meanwhile.
+#[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_runs_probes() {
     let app = Canary::start(|path| match path {
         "/ill" => answer("500 Oops", "text/plain", "boom"),

@@ -114,7 +114,7 @@ impl Actions {
         // Only what the allow-list makes of it counts, not what was handed in.
         let own = self.catalogue.render(&rendered.action, &rendered.cause, &rendered.params);
         let own = own.map_err(Error::Invalid)?;
-        if let Some(why) = own.blocked.filter(|_| !own.possible) {
+        if let Some(why) = own.blocked.clone().filter(|_| !own.possible) {
             return Err(Error::Conflict(why));
         }
         if own.hash != rendered.hash {
@@ -130,12 +130,12 @@ impl Actions {
             at: now,
             expires_at: self.expiry(now),
             undo_of: None,
-            decided: (rendered.policy == Policy::Auto)
+            decided: (own.policy == Policy::Auto)
                 .then_some(("configuration", "policy = \"auto\"")),
         };
-        let (id, new) = store::propose(&mut tx, rendered, &proposal).await?;
+        let (id, new) = store::propose(&mut tx, &own, &proposal).await?;
         if new {
-            let detail = json!({ "argv": rendered.argv, "hash": proposal.hash(rendered) });
+            let detail = json!({ "argv": own.argv, "hash": proposal.hash(&own) });
             audit(&mut tx, organization, by, "action.propose", id, &detail).await?;
         }
         let stored = store::find(On::Tx(&mut tx), organization, id, now).await?;
