@@ -36,6 +36,15 @@ fi
 [ -e /etc/lux/lux.env ] || install -m 600 lux.env.example /etc/lux/lux.env
 install -m 644 lux.service /etc/systemd/system/lux.service
 
+# Which units Lux may restart or reload: none, until one is named in it.
+if [ -d /etc/polkit-1/rules.d ]; then
+    [ -e /etc/polkit-1/rules.d/50-lux.rules ] ||
+        install -m 644 50-lux.rules /etc/polkit-1/rules.d/50-lux.rules
+else
+    install -m 644 50-lux.rules /etc/lux/50-lux.rules
+    echo "there is no polkit here; its rule waits in /etc/lux/50-lux.rules"
+fi
+
 # A host whose first process is not systemd (a container) still gets the files.
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
@@ -47,6 +56,8 @@ Lux is installed. Next:
   1. name your application and its logs:   $EDITOR /etc/lux/lux.toml
   2. check the set-up:                     runuser -u lux -- lux doctor --config /etc/lux/lux.toml
   3. start it:                             systemctl start lux
-  4. ask:                                  runuser -u lux -- lux chat --config /etc/lux/lux.toml
+  4. to let it restart a unit, name it in: $EDITOR /etc/polkit-1/rules.d/50-lux.rules
+     and in [[actions]] of lux.toml (off until both say so)
+  5. ask:                                  runuser -u lux -- lux chat --config /etc/lux/lux.toml
 The first start prints an admin token into the journal once: journalctl -u lux
 TEXT

@@ -47,3 +47,6 @@ create table audit (
     created_at      timestamptz not null
 );
 create index audit_newest on audit (organization_id, id desc);
+
+-- What is resolved is found by its age, to be cleared.
+create index error_log_resolved on error_log (organization_id, created_at, id) where is_resolved;

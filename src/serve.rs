@@ -30,8 +30,9 @@ use crate::{
     clock,
     config::{Config, LogFormat},
     db::Db,
+    deploys,
     diagnose::{Advisor, Diagnoser},
-    errors::{Capture, Intake},
+    errors::{self, Capture, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
     logs::{self, Live},
@@ -79,6 +80,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
+    errors::clear::register(&app);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());
@@ -167,6 +169,7 @@ pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyho
     let router = web::router(app.clone(), features.clone());
     app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
     app.jobs.start(&app.tasks, app.shutdown.clone());
+    deploys::watch::start(&app);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
     loop {

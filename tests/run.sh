@@ -28,6 +28,11 @@ need systemd journalctl
 need systemd-journal-remote /lib/systemd/systemd-journal-remote
 need faketime '/usr/lib/*/faketime/libfaketime.so.1'
 need util-linux setpriv
+need procps ps
+need polkitd pkcheck
+need dbus-daemon dbus-daemon
+need dbus-bin dbus-send
+need nodejs node
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if ((${#missing[@]})); then

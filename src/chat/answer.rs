@@ -95,6 +95,9 @@ pub(super) fn diagnosis(diagnosis: &Diagnosis, looked_at: &str) -> Answer {
 
 fn finding(answer: &mut Answer, finding: &Finding) {
     answer.line(finding.explanation.trim());
+    if let Some(deploy) = &finding.deploy {
+        answer.line(format!("It was {}.", deploy.text));
+    }
     if !finding.evidence.is_empty() {
         answer.line("\nThe lines that show it:");
     }
@@ -145,6 +148,9 @@ pub(super) fn when(diagnosis: &Diagnosis, now: DateTime<Utc>) -> Answer {
                 );
             }
             _ => text.push_str("the lines carry no time"),
+        }
+        if let Some(deploy) = &finding.deploy {
+            let _ = write!(text, ", {}", deploy.text);
         }
         let _ = write!(text, ", {}", times(finding.count));
         if let (Some(first), Some(last)) = (finding.first_seen, finding.last_seen)

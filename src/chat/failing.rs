@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use super::answer::Endpoint;
-use crate::{app::App, diagnose::each_record, error::Result, logs::template};
+use crate::{
+    app::App, diagnose::each_record, error::Result, logs::template, outbound::visit::AGENT,
+};
 
 /// How many endpoints are told apart; more than this is a scanner's doing.
 const MAX_ENDPOINTS: usize = 5000;
@@ -17,6 +19,9 @@ pub(super) async fn endpoints(app: &App, only: Option<&str>) -> Result<(Vec<Endp
         let mut total = 0;
         each_record(&live, only.as_deref(), &mut |source, record| {
             let Some(access) = record.access() else { return };
+            if access.agent.starts_with(AGENT) {
+                return;
+            }
             total += 1;
             let failed = access.status >= 500;
             let path = template::path(access.path());

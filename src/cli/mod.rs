@@ -11,6 +11,7 @@ pub mod eval;
 mod events;
 mod logs;
 mod repair;
+mod probe;
 mod token;
 
 use std::{
@@ -62,6 +63,8 @@ enum Command {
     /// What the logs said lately; with -f what they say
     Logs(logs::Args),
     Repair(repair::Args),
+    /// Run a probe of the running service, or ask for a URL once
+    Probe(probe::Args),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -129,6 +132,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Errors(args) => runtime()?.block_on(errors::run(args, overrides))?,
         Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
         Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
+        Command::Probe(args) => return runtime()?.block_on(probe::run(args, overrides)),
         Command::Token(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(token::run(command, &config))?;

@@ -103,3 +103,137 @@ fn a_public_address_must_be_meant() {
     from.environment.insert("LUX_ALLOW_PUBLIC".into(), "true".into());
     assert!(Config::load(from).is_ok());
 }
+
+#[test]
+fn mistakes_of_probes_are_all_told() {
+    let file = r#"
+        [[apps]]
+        name = "shop"
+        base_url = "http://127.0.0.1:8000"
+        [[probes]]
+        name = "http"
+        app = "shpo"
+        kind = "http"
+        path = "//evil/x"
+        method = "get"
+        target = "x"
+        headers = { Host = "evil" }
+        timeout = "1h"
+        expect = { regex = "(", status = 99, json = { "a" = 1 } }
+        [[probes]]
+        name = "tcp"
+        kind = "tcp"
+        target = "somewhere"
+        path = "/x"
+        [[probes]]
+        name = "database"
+        kind = "database"
+        url = "postgres://u:hunter22@h/d"
+        url_env = "NOT_SET"
+        query = "delete from orders"
+        [[probes]]
+        name = "key"
+        kind = "api-key"
+        target = "ftp://x"
+        [[probes]]
+        name = "config"
+        kind = "config"
+        [[probes]]
+        name = "unit"
+        kind = "unit"
+        target = "--help"
+        [[probes]]
+        name = "port"
+        kind = "port"
+        target = "many"
+        [[probes]]
+        name = "dns"
+        kind = "dns"
+        target = "http://x"
+        [[probes]]
+        name = "disk"
+        kind = "disk"
+        target = "var"
+        expect = { min_free_percent = 100 }
+        [repair]
+        never_probe = ["logout"]
+        probes_per_second = 0
+    "#;
+    let (_folder, from) = overrides(file, &[]);
+    let mistakes = Config::load(from).unwrap_err();
+    let of = |name: &str| {
+        let key = format!("probes \"{name}\"");
+        mistakes
+            .0
+            .iter()
+            .filter(|it| it.key == key)
+            .map(|it| it.problem.as_str())
+            .collect::<Vec<_>>()
+    };
+    for (name, words) in [
+        (
+            "http",
+            &[
+                "[[apps]]",
+                "begins with //",
+                "GET or POST",
+                "no target",
+                "Host is set",
+                "25s",
+                "valid expression",
+                "100 to 599",
+                "JSON pointer",
+            ][..],
+        ),
+        ("tcp", &["host:port", "path means nothing"]),
+        ("database", &["one of url_file", "holds a password", "begins with select", "NOT_SET"]),
+        ("key", &["base URL", "key_file and key_env"]),
+        ("config", &["target", "variables"]),
+        ("unit", &["shop.service"]),
+        ("port", &["8000"]),
+        ("dns", &["db.local"]),
+        ("disk", &["/var", "1 to 99"]),
+    ] {
+        let told = of(name);
+        for word in words {
+            assert!(told.iter().any(|it| it.contains(word)), "{name}, {word}: {told:#?}");
+        }
+        assert_eq!(told.len(), words.len(), "{name}: {told:#?}");
+    }
+    let text = mistakes.to_string();
+    assert!(text.contains("repair.never_probe") && text.contains("repair.probes_per_second"));
+    assert!(!text.contains("hunter22"), "{text}");
+}
+
+#[test]
+fn good_probes_are_taken() {
+    let file = r#"
+        [[apps]]
+        name = "shop"
+        base_url = "http://127.0.0.1:8000"
+        [[probes]]
+        name = "checkout"
+        app = "shop"
+        kind = "http"
+        method = "POST"
+        path = "/checkout"
+        body = '{"dry_run": true}'
+        expect = { status = 200, contains = "ok", max_ms = 2000 }
+        covers = ["POST /checkout"]
+        [[probes]]
+        name = "database"
+        kind = "database"
+        url_env = "SHOP_DATABASE"
+        tables = ["alembic_version"]
+        [repair]
+        never_probe = ["/logout", "*cron*"]
+        probes_per_second = 5
+    "#;
+    let (_folder, from) = overrides(file, &[("SHOP_DATABASE", "postgres://u:hunter22@h/d")]);
+    let config = Config::load(from).unwrap();
+    assert_eq!(config.probes.len(), 2);
+    assert_eq!(config.repair.never_probe, ["/logout", "*cron*"]);
+    assert_eq!(config.repair.probes_per_second, 5);
+    assert!(config.probe_variables.contains_key("SHOP_DATABASE"));
+    assert!(!format!("{config:?}").contains("hunter22"));
+}

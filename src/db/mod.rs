@@ -23,10 +23,12 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 
 mod failure;
 mod foreign;
+mod visit;
 
 pub use failure::{Failure, failure, is_duplicate};
 pub use foreign::{Foreign, Reading};
 pub use sqlx::{Error, Result};
+pub use visit::{Found, said, visit};
 
 /// How long a request waits for a connection before it is told "unavailable".
 const ACQUIRE: Duration = Duration::from_secs(10);

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::Deployed;
 use crate::logs::Severity;
 
 /// The form of this document; raised only when a reader of the old one would misread it.
@@ -88,6 +89,9 @@ pub struct Finding {
     pub probes: Vec<Probe>,
     /// Where to read more.
     pub docs: Vec<String>,
+    /// What was deployed shortly before its first sign.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deploy: Option<Deployed>,
 }
 
 /// A quotation: `text` stands exactly so in line `line` of `source`.

@@ -9,7 +9,7 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{Advisor, Diagnosis, Finding, Scanned};
+use super::{Advisor, Diagnosis, Finding, Scanned, deployed};
 use crate::{
     app::App,
     auth::OrganizationId,
@@ -27,7 +27,7 @@ const ERRORS_SINCE: TimeDelta = TimeDelta::hours(24);
 const MAX_GROUPS: i64 = 100;
 
 /// How captured errors are cited; the line is the event's id.
-const ERRORS: &str = "error_log";
+pub(super) const ERRORS: &str = "error_log";
 
 /// For how long an answer serves whoever asks the same.
 const FRESH: Duration = Duration::from_secs(1);
@@ -98,9 +98,14 @@ impl Diagnoser {
             scanned.files = sources.count() as u64;
             let mut diagnosis = scan.finish(scanned, notes);
             prove(&mut diagnosis, &live, only.as_deref(), &errors);
-            diagnosis
+            (diagnosis, errors)
         };
-        let diagnosis = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?;
+        let done = tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?;
+        let (mut diagnosis, errors) = done;
+        let named = deployed::name(&mut diagnosis, &self.app, scope.organization, &errors).await;
+        if let Err(error) = named {
+            tracing::warn!(%error, "a diagnosis goes without the deploys");
+        }
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) =
             Some((clock::instant(), scope, diagnosis.clone()));
         Ok(diagnosis)

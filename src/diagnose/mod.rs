@@ -7,6 +7,7 @@
 //! ranked findings.
 
 mod candidate;
+mod deployed;
 mod diagnosis;
 mod family;
 mod fold;
@@ -30,6 +31,7 @@ mod zones;
 
 use std::{path::Path, sync::Arc};
 
+pub use deployed::Deployed;
 pub use diagnosis::{Confidence, Diagnosis, Evidence, Finding, Probe, Scanned, VERSION};
 pub use live::{Diagnoser, Scope, each_record};
 pub use playbook::{Grade, Playbook, Role};

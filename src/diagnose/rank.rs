@@ -371,6 +371,7 @@ fn finding(candidate: &Candidate, view: &View<'_>) -> Finding {
             })
             .collect(),
         docs: playbook.docs.clone(),
+        deploy: None,
     }
 }
 

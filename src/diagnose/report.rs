@@ -77,6 +77,9 @@ fn one(number: usize, finding: &Finding, out: &mut dyn Write) -> io::Result<()> 
         };
         writeln!(out, "   {DIM}{}, {span}{DIM:#}", plural(finding.count, "record"))?;
     }
+    if let Some(deploy) = &finding.deploy {
+        writeln!(out, "   {YELLOW}{}{YELLOW:#}", deploy.text)?;
+    }
     if !finding.evidence.is_empty() {
         writeln!(out, "\n   Evidence")?;
         for quote in finding.evidence.iter().take(SHOWN) {

@@ -1,5 +1,7 @@
 //! A captured error: as a program reports it, and as it is kept.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -7,6 +9,7 @@ use serde_json::Value;
 use crate::{
     error::{Error, Result},
     logs::Severity,
+    outbound::visit::is_marked,
 };
 
 /// Longest `error_type`, in bytes.
@@ -23,6 +26,8 @@ pub const MAX_METHOD: usize = 20;
 pub const MAX_USER: usize = 255;
 /// Longest `app`, in bytes.
 pub const MAX_APP: usize = 100;
+/// Most headers of the request that failed.
+const MAX_HEADERS: usize = 100;
 /// How far a reporting program's clock may be ahead; a later time is set to now.
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// 2000-01-01: earlier times come from clocks that were never set.
@@ -49,6 +54,12 @@ pub struct NewEvent {
     pub created_at: Option<DateTime<Utc>>,
     /// Which monitored application; default: the unnamed one.
     pub app: Option<String>,
+    /// Headers of the request that failed. They are not kept: an event that Lux's own probe
+    /// caused (`X-Lux-Probe`) is told from the others by them. At most 100.
+    #[schema(required = false)]
+    pub request_headers: BTreeMap<String, String>,
+    /// That request's `User-Agent`, where not all headers are sent.
+    pub user_agent: Option<String>,
 }
 
 /// A checked and bounded event, ready to be fingerprinted and stored.
@@ -78,9 +89,16 @@ struct Fields {
     user_id: Option<Value>,
     created_at: Option<Value>,
     app: Option<Value>,
+    request_headers: Option<Value>,
+    user_agent: Option<Value>,
 }
 
 impl NewEvent {
+    /// Whether a probe of Lux caused it: such an event is no occurrence of anything.
+    pub fn is_of_probe(&self) -> bool {
+        is_marked(&self.request_headers, self.user_agent.as_deref())
+    }
+
     /// Reads one JSON object; unknown fields are passed over.
     ///
     /// A refusal is one sentence that names the field.
@@ -107,6 +125,8 @@ impl NewEvent {
             },
             created_at: time(fields.created_at)?,
             app: optional("app", fields.app)?,
+            request_headers: headers(fields.request_headers)?,
+            user_agent: optional("user_agent", fields.user_agent)?,
         })
     }
 
@@ -216,6 +236,27 @@ fn optional(field: &str, value: Option<Value>) -> Result<Option<String>> {
     }
 }
 
+/// Header → value; of several values the first that is text.
+fn headers(value: Option<Value>) -> Result<BTreeMap<String, String>> {
+    let refused = || {
+        Error::invalid(format!(
+            "request_headers is an object of at most {MAX_HEADERS} names with their values"
+        ))
+    };
+    let fields = match value {
+        None | Some(Value::Null) => return Ok(BTreeMap::new()),
+        Some(Value::Object(fields)) if fields.len() <= MAX_HEADERS => fields,
+        Some(_) => return Err(refused()),
+    };
+    let text = |value: Value| match value {
+        Value::String(text) => Some(text),
+        Value::Array(values) => values.iter().find_map(Value::as_str).map(str::to_owned),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    Ok(fields.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
+}
+
 fn severity(value: Option<Value>) -> Result<Option<Severity>> {
     optional("severity", value)?
         .map(|text| {
@@ -311,12 +352,41 @@ mod tests {
             (r#"{"error_type": "T", "error_message": "m", "created_at": 1e300}"#, "created_at"),
             (r#"{"error_type": "T", "error_message": "m", "method": "GET /x"}"#, "method"),
             (r#"{"error_type": "T", "error_message": "m", "user_id": {}}"#, "user_id"),
+            (
+                r#"{"error_type": "T", "error_message": "m", "request_headers": "x"}"#,
+                "request_headers",
+            ),
+            (r#"{"error_type": "T", "error_message": "m", "user_agent": 5}"#, "user_agent"),
             ("[1]", "an event is a JSON object"),
             (r#""text""#, "an event is a JSON object"),
         ] {
             let refused = NewEvent::from_json(json).and_then(|event| event.check(now()));
             let text = refused.expect_err(json).to_string();
             assert!(text.contains(field), "{json}: {text}");
+        }
+    }
+
+    #[test]
+    fn events_of_probes_are_told_by_their_mark() {
+        let event = |more: &str| {
+            let json = format!(r#"{{"error_type": "T", "error_message": "m"{more}}}"#);
+            NewEvent::from_json(&json).unwrap().is_of_probe()
+        };
+        for marked in [
+            r#", "request_headers": {"X-Lux-Probe": "0190"}"#,
+            r#", "request_headers": {"x-lux-probe": ["0190"], "host": "x"}"#,
+            r#", "request_headers": {"User-Agent": "Lux-Probe/0.1.0"}"#,
+            r#", "user_agent": "Lux-Probe/0.1.0""#,
+        ] {
+            assert!(event(marked), "{marked}");
+        }
+        for own in [
+            "",
+            r#", "request_headers": null"#,
+            r#", "request_headers": {"user-agent": "curl/8", "referer": "Lux-Probe/1"}"#,
+            r#", "user_agent": "Mozilla/5.0 (Lux-Probe/1)""#,
+        ] {
+            assert!(!event(own), "{own}");
         }
     }
 

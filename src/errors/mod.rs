@@ -5,6 +5,7 @@
 //! its group's counters in one transaction ([`Capture`]).
 
 pub mod capture;
+pub mod clear;
 pub mod event;
 pub mod fingerprint;
 pub mod intake;

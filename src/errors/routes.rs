@@ -14,6 +14,7 @@ use super::{
     store::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group, Sort, Status},
+        release,
     },
 };
 use crate::{
@@ -42,6 +43,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_error))
         .routes(routes!(list_groups, change_groups))
         .routes(routes!(read_group, change_group))
+        .merge(super::clear::router())
 }
 
 /// What became of reported events.
@@ -51,6 +53,10 @@ struct Reported {
     /// Ids of the accepted events, in the order they were sent.
     ids: Vec<i64>,
     rejected: Vec<Rejected>,
+    /// Places (from 0) of events that Lux's own probes caused. They are accepted, and are
+    /// no occurrences: nothing is stored of them, so they have no id.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    probe: Vec<usize>,
 }
 
 /// An event that was not stored.
@@ -99,8 +105,11 @@ async fn report_errors(
     let mut refused = Vec::new();
     let mut wanted = Vec::with_capacity(events.len());
     let mut places = Vec::with_capacity(events.len());
+    let mut probe = Vec::new();
     for (index, event) in events.iter().enumerate() {
         match NewEvent::from_json(event.get()) {
+            // Else a check would feed what it checks.
+            Ok(event) if event.is_of_probe() => probe.push(index),
             Ok(event) => {
                 wanted.push(event);
                 places.push(index);
@@ -116,7 +125,7 @@ async fn report_errors(
             Err(error) => refused.push((index, error)),
         }
     }
-    if ids.is_empty() {
+    if ids.is_empty() && probe.is_empty() {
         // Where nothing at all could be stored, the caller has to come back.
         let away = refused.iter().position(|(_, error)| matches!(error, Error::Unavailable(_)));
         let only = if many { away } else { Some(0) };
@@ -130,7 +139,7 @@ async fn report_errors(
         .into_iter()
         .map(|(index, error)| Rejected { index, detail: error.to_string() })
         .collect();
-    Ok((status, Json(Reported { accepted: ids.len(), ids, rejected })))
+    Ok((status, Json(Reported { accepted: ids.len() + probe.len(), ids, rejected, probe })))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -244,6 +253,8 @@ struct GroupWithBuckets {
     group: Group,
     /// Events in each of the last 24 hours, the present one last.
     buckets: Vec<i64>,
+    /// The release in which it appeared: the newest deploy of its app when it was first seen.
+    release: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -423,12 +434,14 @@ async fn change_groups(
 async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
     let ids: Vec<i64> = groups.iter().map(|group| group.id).collect();
     let mut buckets = groups::buckets(&app.db, &ids, clock::now()).await?;
+    let mut releases = release::of_groups(&app.db, &ids).await.map_err(Error::from)?;
     Ok(groups
         .into_iter()
         .map(|mut group| {
             strike_group(&mut group);
             let buckets = buckets.remove(&group.id).unwrap_or_default();
-            GroupWithBuckets { group, buckets }
+            let release = releases.remove(&group.id);
+            GroupWithBuckets { group, buckets, release }
         })
         .collect())
 }

@@ -102,7 +102,9 @@ pub enum Failure {
 }
 
 impl Visitor {
-    pub(super) fn new(resolver: Resolver, per_second: u32) -> Result<Self, Error> {
+    /// Requests a second to one origin. Fails only where the system's certificates cannot be
+    /// read.
+    pub fn new(resolver: Resolver, per_second: u32) -> Result<Self, Error> {
         let agent = concat!("Lux-Probe/", env!("CARGO_PKG_VERSION"));
         let client = reqwest::Client::builder()
             .user_agent(agent)

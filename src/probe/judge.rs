@@ -6,8 +6,8 @@ use http::{HeaderMap, Method, StatusCode, header};
 use regex::Regex;
 use url::Url;
 
-use super::{Expect, Failing, Outcome, page};
-use crate::outbound::visit;
+use super::{Expect, Failing, Outcome, kinds::certificate, page};
+use crate::{clock, outbound::visit};
 
 /// An answer, as it is judged.
 pub(super) struct Answer<'a> {
@@ -79,16 +79,11 @@ pub(super) fn judge(
     };
     if judged.0 == Outcome::Pass
         && let Some(days) = expect.certificate_days
-        && let Some(why) = certificate(answer.certificate, days)
+        && let Err(why) = certificate::check(answer.certificate, days, clock::now())
     {
         return fail(why);
     }
     judged
-}
-
-/// Why the certificate is not good for so many days.
-fn certificate(_: Option<&[u8]>, _: u32) -> Option<String> {
-    None
 }
 
 fn configured(answer: &Answer<'_>, expect: &Expect) -> Verdict {
@@ -226,7 +221,7 @@ fn soft_failure(answer: &Answer<'_>, memory: Option<&Memory>) -> Option<Verdict>
             return Some(fail(format!("answered {status} with the same body as when it failed")));
         }
     }
-    if page::asks_for_password(answer.text) && !page::is_login(answer.last.path()) {
+    if page::is_login_form(answer.text) && !page::is_login(answer.first.path()) {
         return Some(unclear(
             "it shows a login form; give Lux a probe with the headers of a signed-in user",
         ));

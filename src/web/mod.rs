@@ -21,6 +21,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     chat::{self, Chat},
+    deploys,
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
@@ -74,6 +75,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(repair::action::router())
         .merge(logs::router())
         .merge(audit::router())
+        .merge(deploys::router())
         .routes(routes!(read_openapi))
 }
 

@@ -2,13 +2,17 @@
 #![expect(clippy::cast_possible_wrap, reason = "counts of a test are small")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod action;
 mod both;
 mod capture;
+mod clear;
 mod cli;
 mod config;
 mod contract;
 mod crash;
 mod database_away;
+mod deploy;
+mod deploys;
 mod diagnose;
 mod errors_http;
 mod errors_intake;
@@ -16,6 +20,8 @@ mod errors_store;
 mod jobs;
 mod layers;
 mod matrix;
+mod probe;
+mod probe_safety;
 mod real_host;
 mod repair_faults;
 mod schedule;

@@ -49,6 +49,7 @@ impl Raw {
             severity: text(self.severity).and_then(|severity| severity.trim().parse().ok()),
             created_at: text(self.created_at).and_then(|at| parse_time(&at)),
             app: text(self.app),
+            ..NewEvent::default()
         }
         .fit(now)
     }

@@ -1,9 +1,11 @@
 //! All SQL of the feature.
 
+pub mod clear;
 pub mod events;
 pub mod groups;
 pub mod intake;
 pub mod open;
+pub mod release;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a

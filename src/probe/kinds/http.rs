@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use super::{Asked, Seen};
@@ -59,7 +59,7 @@ pub(super) async fn run(app: &App, probe: &Probe, mark: &str, memory: Option<&Me
     let visit = Visit {
         target: &target,
         url: url.clone(),
-        headers: fields(headers),
+        headers: fields(headers, body.as_deref()),
         body: body.clone(),
         mark,
         timeout: probe.timeout,
@@ -145,14 +145,21 @@ async fn ask(
     }
 }
 
-fn fields(headers: &std::collections::BTreeMap<String, String>) -> HeaderMap {
+/// The headers of the definition; a body of JSON is called so where nothing else is said.
+fn fields(headers: &std::collections::BTreeMap<String, String>, body: Option<&str>) -> HeaderMap {
     let pairs = headers.iter().filter_map(|(name, value)| {
         Some((
             HeaderName::from_bytes(name.as_bytes()).ok()?,
             HeaderValue::from_bytes(value.as_bytes()).ok()?,
         ))
     });
-    pairs.collect()
+    let mut fields: HeaderMap = pairs.collect();
+    let is_json =
+        body.is_some_and(|body| serde_json::from_str::<serde::de::IgnoredAny>(body).is_ok());
+    if is_json && !fields.contains_key(header::CONTENT_TYPE) {
+        fields.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    fields
 }
 
 fn path_of(path: &str) -> &str {

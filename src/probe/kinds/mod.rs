@@ -1,9 +1,20 @@
 //! One file for each way of looking; this one chooses, and bounds the time.
 
+mod api_key;
+pub(super) mod certificate;
+mod database;
+mod disk;
+mod dns;
+mod environment;
 mod http;
+mod port;
+mod program;
+mod secret;
 mod tcp;
+mod tls;
+mod unit;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use url::Url;
 
@@ -60,10 +71,37 @@ impl Seen {
 /// Runs a probe, whatever comes of it.
 pub(super) async fn run(app: &App, probe: &Probe, mark: &str, memory: Option<&Memory>) -> Seen {
     let started = clock::instant();
+    let (visitor, timeout) = (app.outbound.visitor(), probe.timeout);
+    let systemctl = &app.config.repair.systemctl;
     let mut seen = match &probe.check {
         Check::Http { .. } => http::run(app, probe, mark, memory).await,
-        Check::Tcp { target } => tcp::run(app.outbound.visitor(), target, probe.timeout).await,
-        _ => Seen::new(Outcome::Unclear, probe.check.kind().as_str(), "not there yet"),
+        Check::Tcp { target } => tcp::run(visitor, target, timeout).await,
+        Check::Tls { target, name, ca_file } => {
+            let days = probe.expect.certificate_days;
+            tls::run(visitor, target, name.as_deref(), ca_file.as_deref(), days, timeout).await
+        }
+        Check::Database { url, query, tables } => {
+            database::run(&app.config, url, tables, query.as_deref(), timeout).await
+        }
+        Check::ApiKey { base_url, key } => api_key::run(app, base_url, key, mark, timeout).await,
+        Check::Config { service, variables } => {
+            environment::run(systemctl, service, variables, timeout).await
+        }
+        Check::Disk { path } => disk::run(path, &probe.expect, timeout).await,
+        Check::Unit { unit } => {
+            unit::run(systemctl, unit, probe.expect.state.as_deref(), timeout).await
+        }
+        Check::Port { port, address, process } => {
+            let (port, address, process) = (*port, *address, process.clone());
+            let looked =
+                tokio::task::spawn_blocking(move || port::run(port, address, process.as_deref()));
+            looked.await.unwrap_or_else(|error| {
+                Seen::new(Outcome::Unclear, probe.check.to_string(), error.to_string())
+            })
+        }
+        Check::Dns { name } => {
+            dns::run(visitor.resolver(), name, &probe.expect.addresses, timeout).await
+        }
     };
     if seen.took.is_zero() {
         seen.took = started.elapsed();
@@ -82,9 +120,4 @@ pub(super) async fn run(app: &App, probe: &Probe, mark: &str, memory: Option<&Me
 /// what is always refused is refused.
 pub async fn one_shot(outbound: &Outbound, url: &Url, timeout: Duration) -> Seen {
     http::one_shot(outbound, url, timeout).await
-}
-
-/// The time that is left of a span.
-fn left(started: Instant, of: Duration) -> Duration {
-    of.saturating_sub(started.elapsed())
 }

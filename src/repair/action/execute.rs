@@ -308,7 +308,7 @@ impl Actions {
     }
 
     /// Takes an action back by the action that its `undo` names, once: a second call gives
-    /// what became of the first. Approving an action approves its undo, whose argv is a
+    /// what became of the first, or tries again what could not begin. Approving an action approves its undo, whose argv is a
     /// part of what was approved; cooldown and runs a day hold for it as for any other.
     ///
     /// [`Error::Conflict`] if there is nothing to take back, or it may not run now.
@@ -329,6 +329,9 @@ impl Actions {
         let original = store::find(On::Tx(&mut tx), organization, id, now).await?;
         let original = original.ok_or(Error::NotFound("action"))?;
         if let Some(undo) = store::undo_of(&mut tx, id).await? {
+            // It may have waited for a cooldown or the kill switch, longer than it may.
+            store::ask_again(&mut tx, undo, by, now, self.expiry(now)).await?;
+            tx.commit().await?;
             return Ok(undo);
         }
         if !original.status.was_run() {

@@ -95,7 +95,7 @@ pub struct ActionRun {
     pub signal: Option<i64>,
     /// How it ended, in words.
     pub detail: Option<String>,
-    /// What it printed, at most 64 KiB, without secrets.
+    /// What it printed, at most 64 KiB, without secrets; not in lists.
     pub output: Option<String>,
     /// Bytes that are missing from the output.
     pub output_dropped: i64,
@@ -247,7 +247,8 @@ pub(super) async fn of_run(
     Ok(found.into_iter().map(|run| run.at(now)).collect())
 }
 
-/// The newest first, below the id `before`; those of one status, if it is given.
+/// The newest first, below the id `before`; those of one status, if it is given. Without
+/// what they printed: a page of that could be megabytes.
 pub(super) async fn list(
     db: &Db,
     organization: OrganizationId,
@@ -261,7 +262,8 @@ pub(super) async fn list(
             "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
                  timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
                  expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
-                 finished_at, exit_code, signal, detail, output, output_dropped
+                 finished_at, exit_code, signal, detail, cast(null as text) as output,
+                 output_dropped
              from action_run
              where organization_id = $1 and id < $2
                and (cast($3 as text) is null
@@ -488,6 +490,28 @@ pub(super) async fn undo_of(tx: &mut Tx, id: i64) -> Result<Option<i64>> {
         .optional()
         .await?;
     Ok(found.map(|(id,)| id))
+}
+
+/// Lets an undo that was asked for again run, if it was not begun yet.
+pub(super) async fn ask_again(
+    tx: &mut Tx,
+    id: i64,
+    by: &str,
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    tx.query(
+        "update action_run
+         set status = 'approved', decided_by = $2, decided_at = $3, expires_at = $4, detail = null
+         where id = $1 and status in ('approved', 'expired') and started_at is null",
+    )
+    .bind(id)
+    .bind(by)
+    .bind(now)
+    .bind(expires_at)
+    .run()
+    .await
+    .map(drop)
 }
 
 /// A run that has not ended, as far as the database knows.

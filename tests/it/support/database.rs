@@ -39,6 +39,14 @@ impl Database {
         Self::Postgres(format!("{url}{join}options=-csearch_path%3D{schema}"))
     }
 
+    /// Makes a SQLite file of another program.
+    pub(crate) async fn sqlite_file(path: &str, sql: &str) {
+        let url = format!("sqlite:{path}?mode=rwc");
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        connection.execute(AssertSqlSafe(sql.to_owned())).await.unwrap();
+        connection.close().await.unwrap();
+    }
+
     /// Runs a statement as another program would, beside the server.
     pub(crate) async fn execute(&self, data: &std::path::Path, sql: &str) {
         let sql = AssertSqlSafe(sql.to_owned());
