@@ -7,6 +7,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres,
     SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction, Type,
@@ -125,13 +126,15 @@ impl Db {
 
     /// Begins a write transaction; dropping it without [`Tx::commit`] undoes it.
     pub async fn begin(&self) -> Result<Tx> {
-        Ok(match self {
-            Self::Pg(pool) => Tx::Pg(pool.begin().await?),
-            Self::Lite(pool, turn) => {
+        // Without its type, as in `dispatch!`.
+        let begun: BoxFuture<'_, Result<Tx>> = match self {
+            Self::Pg(pool) => Box::pin(async move { Ok(Tx::Pg(pool.begin().await?)) }),
+            Self::Lite(pool, turn) => Box::pin(async move {
                 let turn = turn.clone().lock_owned().await;
-                Tx::Lite(pool.begin_with("begin immediate").await?, turn)
-            }
-        })
+                Ok(Tx::Lite(pool.begin_with("begin immediate").await?, turn))
+            }),
+        };
+        begun.await
     }
 
     /// One statement on a connection of the pool.
@@ -209,10 +212,15 @@ impl Tx {
     }
 
     pub async fn commit(self) -> Result<()> {
-        match self {
-            Self::Pg(tx) => tx.commit().await,
-            Self::Lite(tx, _turn) => tx.commit().await,
-        }
+        let done: BoxFuture<'_, Result<()>> = match self {
+            Self::Pg(tx) => Box::pin(tx.commit()),
+            Self::Lite(tx, turn) => Box::pin(async move {
+                let done = tx.commit().await;
+                drop(turn);
+                done
+            }),
+        };
+        done.await
     }
 }
 
@@ -259,12 +267,15 @@ macro_rules! dispatch {
         if let Some(error) = error {
             return Err(Error::Encode(error));
         }
-        match on {
-            On::Pg(PgOn::Pool($exec), $args) => $call.await,
-            On::Pg(PgOn::Conn($exec), $args) => $call.await,
-            On::Lite(LiteOn::Pool($exec), $args) => $call.await,
-            On::Lite(LiteOn::Conn($exec), $args) => $call.await,
-        }
+        // Without its type: the compiler looks through the futures of all callers for it,
+        // again and again, which costs minutes.
+        let call: BoxFuture<'_, Result<_>> = match on {
+            On::Pg(PgOn::Pool($exec), $args) => Box::pin($call),
+            On::Pg(PgOn::Conn($exec), $args) => Box::pin($call),
+            On::Lite(LiteOn::Pool($exec), $args) => Box::pin($call),
+            On::Lite(LiteOn::Conn($exec), $args) => Box::pin($call),
+        };
+        call.await
     }};
 }
 
@@ -284,7 +295,7 @@ impl<'c> Query<'c> {
 
     /// Runs the statement; returns the number of rows it changed.
     pub async fn run(self) -> Result<u64> {
-        dispatch!(self, |sql, args, exec| async {
+        dispatch!(self, |sql, args, exec| async move {
             sqlx::query_with(sql, args).execute(exec).await.map(|done| done.rows_affected())
         })
     }

@@ -266,9 +266,7 @@ impl Reader {
             std::cmp::Ordering::Less => false,
             std::cmp::Ordering::Equal if modified == self.modified => return Ok(done),
             std::cmp::Ordering::Equal => self.is_unchanged()?,
-            std::cmp::Ordering::Greater => {
-                self.hash_at(0, self.head_len as u64)? == Some(self.head_hash) || self.head_len == 0
-            }
+            std::cmp::Ordering::Greater => self.begins_as_before()?,
         };
         if !same {
             done.cut = true;
@@ -341,8 +339,13 @@ impl Reader {
 
     fn is_unchanged(&self) -> io::Result<bool> {
         let mark_at = self.position - self.mark.len as u64;
-        Ok(self.hash_at(0, self.head_len as u64)? == Some(self.head_hash)
+        Ok(self.begins_as_before()?
             && self.hash_at(mark_at, self.mark.len as u64)? == Some(hash(self.mark.bytes())))
+    }
+
+    /// A file that was empty begins as before whatever it holds.
+    fn begins_as_before(&self) -> io::Result<bool> {
+        Ok(self.head_len == 0 || self.hash_at(0, self.head_len as u64)? == Some(self.head_hash))
     }
 
     fn extend_head(&mut self) -> io::Result<()> {
@@ -405,4 +408,20 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Pumped, Reader};
+
+    /// Most logs of a fresh host are empty: each must not count as cut at every look.
+    #[test]
+    fn an_empty_file_is_not_taken_for_one_that_was_cut() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut reader = Reader::first(file.path(), 1).unwrap();
+        for _ in 0..2 {
+            let read = reader.pump(&mut Vec::new(), &mut |_| panic!("there is no line")).unwrap();
+            assert_eq!(read, Pumped::default());
+        }
+    }
 }
