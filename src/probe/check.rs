@@ -101,13 +101,17 @@ impl Check {
                 ca_file: probe.ca_file.clone(),
             },
             ProbeKind::Database => Self::Database {
-                url: Secret::one_of(probe.url.as_ref(), probe.url_env.as_ref(), &probe.url_file),
+                url: Secret::one_of(
+                    probe.url.as_ref(),
+                    probe.url_env.as_ref(),
+                    probe.url_file.as_ref(),
+                ),
                 query: probe.query.clone(),
                 tables: probe.tables.clone(),
             },
             ProbeKind::ApiKey => Self::ApiKey {
                 base_url: target.trim_end_matches('/').to_owned(),
-                key: Secret::one_of(None, probe.key_env.as_ref(), &probe.key_file),
+                key: Secret::one_of(None, probe.key_env.as_ref(), probe.key_file.as_ref()),
             },
             ProbeKind::Config => {
                 Self::Config { service: Service::of(target), variables: probe.variables.clone() }
@@ -191,11 +195,11 @@ pub(super) fn is_safe_method(method: &str) -> bool {
 }
 
 impl Secret {
-    fn one_of(text: Option<&String>, variable: Option<&String>, file: &Option<PathBuf>) -> Self {
+    fn one_of(text: Option<&String>, variable: Option<&String>, file: Option<&PathBuf>) -> Self {
         match (text, variable, file) {
             (Some(text), ..) => Self::Text(text.clone()),
             (_, Some(variable), _) => Self::Variable(variable.clone()),
-            (_, _, file) => Self::File(file.clone().unwrap_or_default()),
+            (_, _, file) => Self::File(file.cloned().unwrap_or_default()),
         }
     }
 }

@@ -229,7 +229,7 @@ impl Probes {
         for made in store::made(&self.app.db, organization).await? {
             // A name of the configuration wins over one that was made before it.
             if !all.iter().any(|probe| probe.name == made.definition.name) {
-                all.push(self.from_definition(&made.definition, Origin::Operator)?);
+                all.push(self.typed(&made.definition, Origin::Operator)?);
             }
         }
         Ok(all)
@@ -244,7 +244,7 @@ impl Probes {
             return Ok(Some(probe));
         }
         let made = store::find_made(&self.app.db, organization, name).await?;
-        made.map(|made| self.from_definition(&made.definition, Origin::Operator)).transpose()
+        made.map(|made| self.typed(&made.definition, Origin::Operator)).transpose()
     }
 
     /// The samples of a key, newest first.
@@ -312,11 +312,11 @@ impl Probes {
     fn configured(&self) -> Vec<Probe> {
         let probes = self.app.config.probes.iter();
         // They were checked when the configuration was read.
-        probes.filter_map(|probe| self.from_definition(probe, Origin::Config).ok()).collect()
+        probes.filter_map(|probe| self.typed(probe, Origin::Config).ok()).collect()
     }
 
     /// The typed form of an entry of `[[probes]]`.
-    pub fn from_definition(&self, definition: &config::Probe, origin: Origin) -> Result<Probe> {
+    pub fn typed(&self, definition: &config::Probe, origin: Origin) -> Result<Probe> {
         let app = definition.app.clone().or_else(|| match self.app.config.apps.as_slice() {
             [only] if definition.kind == config::ProbeKind::Http => Some(only.name.clone()),
             _ => None,

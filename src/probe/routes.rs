@@ -123,7 +123,7 @@ async fn make(
     if !mistakes.is_empty() {
         return Err(Error::Invalid(mistakes.join("; ")).into());
     }
-    let probe = probes.from_definition(&definition, Origin::Operator)?;
+    let probe = probes.typed(&definition, Origin::Operator)?;
     may_be_made(&probes, &probe)?;
     if !probe.check.is_safe() && !who.caller.role.may_administer() {
         return Err(Error::Denied(
