@@ -10,8 +10,8 @@ mod errors;
 pub mod eval;
 mod events;
 mod logs;
-mod repair;
 mod probe;
+mod repair;
 mod token;
 
 use std::{

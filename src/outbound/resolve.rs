@@ -73,6 +73,13 @@ impl Resolver {
         self.allowed(name, &found)
     }
 
+    /// What a name resolves to, for a check that connects to none of it.
+    pub async fn look_up(&self, name: &str) -> Result<Vec<IpAddr>, Astray> {
+        (self.lookup)(name.to_owned())
+            .await
+            .map_err(|error| Astray::Unknown(format!("the name {name} does not resolve: {error}")))
+    }
+
     fn allowed(&self, name: &str, found: &[IpAddr]) -> Result<Vec<IpAddr>, Astray> {
         if found.is_empty() {
             return Err(Astray::Unknown(format!("the name {name} has no address")));

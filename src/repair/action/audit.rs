@@ -3,19 +3,18 @@
 use serde_json::Value;
 
 use crate::{
-    auth::OrganizationId,
+    auth::{OrganizationId, audit},
     db::{Result, Tx},
 };
 
-/// Notes a deed in the transaction that does it. The one place that knows where.
+/// Notes a deed in the transaction that does it.
 pub(super) async fn audit(
-    _tx: &mut Tx,
+    tx: &mut Tx,
     organization: OrganizationId,
     who: &str,
     what: &'static str,
     id: i64,
     detail: &Value,
 ) -> Result<()> {
-    tracing::info!(organization = organization.0, who, what, id, %detail, "audit");
-    Ok(())
+    audit::write(tx, organization, who, what, &format!("action {id}"), detail).await
 }
