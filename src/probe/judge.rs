@@ -15,7 +15,6 @@ pub(super) struct Answer<'a> {
     /// What was asked for at first.
     pub(super) first: &'a Url,
     /// What answered after redirects.
-    pub(super) last: &'a Url,
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
     pub(super) text: &'a str,

@@ -51,7 +51,7 @@ impl Operation {
 
     /// Whether each field of its body has a default.
     fn may_be_empty(&self) -> bool {
-        self.path == "/api/auto-repair/clear"
+        ["/api/auto-repair/clear", "/api/auto-repair/start"].contains(&self.path.as_str())
     }
 
     /// A body that would be accepted, if the rest of the request were.
@@ -59,6 +59,9 @@ impl Operation {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
             ("POST", "/api/auto-repair/clear") => json!({ "older_than_hours": 24 }),
+            ("POST", "/api/auto-repair/start") => {
+                json!({ "error_id": 987_654_321, "group_ids": [987_654_321] })
+            }
             ("POST", "/api/deploys") => json!({ "app": "shop", "release": "abc1234" }),
             ("PATCH", "/api/diagnostics/groups") => {
                 json!({ "ids": [987_654_321], "status": "ignored" })

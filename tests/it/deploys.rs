@@ -42,7 +42,7 @@ async fn a_deploy_is_told_once(database: Database) {
     }
     let again = Answer::of(tell()).await;
     assert_eq!((again.status.as_u16(), &again.json()["deploy"]), (200, &deploy));
-    assert_eq!(deploys(&server).await, [deploy.clone()]);
+    assert_eq!(deploys(&server).await, std::slice::from_ref(&deploy));
     // Another time is another deploy; the newest comes first, page by page.
     for (app, release) in [("shop", "abc1234"), ("api", "v2"), ("shop", "v3")] {
         let answer = server.post("/api/deploys", &json!({ "app": app, "release": release })).await;

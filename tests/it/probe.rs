@@ -262,7 +262,7 @@ async fn every_kind_is_green_and_red_against_real_things() {
     let mut expected: Vec<(String, &str, &str)> = Vec::new();
     let mut probe = |kind: &str, outcome: &'static str, told: &'static str, keys: String| {
         let name = format!("{kind}-{}", expected.len());
-        toml.push_str(&format!("[[probes]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\n"));
+        toml += &format!("[[probes]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\n");
         expected.push((name, outcome, told));
     };
     let (pass, fail, unclear) = ("pass", "fail", "unclear");

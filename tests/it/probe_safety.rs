@@ -432,9 +432,9 @@ async fn whatever_the_other_side_does_it_ends() {
     let port = tiresome().await;
     let mut toml = format!("[[apps]]\nname = \"shop\"\nbase_url = \"http://127.0.0.1:{port}\"\n");
     for path in ["hang", "drip", "endless", "headers", "bomb", "ssh"] {
-        toml.push_str(&format!(
+        toml += &format!(
             "[[probes]]\nname = \"{path}\"\nkind = \"http\"\npath = \"/{path}\"\ntimeout = \"2s\"\n"
-        ));
+        );
     }
     let inside = Inside::start(None, &toml).await;
     let run = async |name: &str| {

@@ -47,6 +47,9 @@ pub(super) struct Tracked {
     feed: Option<Feed>,
     /// No configured name leads to it since then.
     pub(super) gone: Option<Instant>,
+    /// The database was told of it: also a log that is still empty is known, so that after
+    /// a crash its rotated files are not taken for history.
+    noted: bool,
     /// The rest of a file that was copied before it was cut; nobody writes to it.
     is_copy: bool,
 }
@@ -245,7 +248,7 @@ impl Files {
         tracked.reader.restart(tag);
         if let Some(reader) = copy {
             let gone = Some(clock::instant());
-            self.tracked.insert(index, Tracked { reader, feed: None, gone, is_copy: true });
+            self.tracked.insert(index, Tracked { is_copy: true, ..Tracked::new(reader, gone) });
             return true;
         }
         false
@@ -325,7 +328,8 @@ impl Files {
                 self.end(&copy.reader);
                 continue;
             }
-            if tracked.reader.position() != before || read.cut {
+            if tracked.reader.position() != before || read.cut || !tracked.noted {
+                tracked.noted = true;
                 turn.moved.push(tracked.reader.checkpoint());
             }
             index += 1;
@@ -400,7 +404,7 @@ impl Files {
 
 impl Tracked {
     pub(super) fn new(reader: Reader, gone: Option<Instant>) -> Self {
-        Self { reader, feed: None, gone, is_copy: false }
+        Self { reader, feed: None, gone, noted: false, is_copy: false }
     }
 
     fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {

@@ -121,7 +121,6 @@ async fn ask(
     let answer = Answer {
         method: &method,
         first: &first,
-        last: &seen.url,
         status: seen.status,
         headers: &seen.headers,
         text: &text,

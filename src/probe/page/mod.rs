@@ -188,12 +188,15 @@ pub(super) fn failure(text: &str, content_type: &str) -> Option<String> {
     if let Some(page) = Page::read(body, &content_type) {
         return of_page(&page);
     }
-    of_text(body).or_else(|| {
-        let lower = straight(body);
-        let trimmed = lower.trim();
-        let curt = trimmed.len() <= SHORT && CURT.is_match(trimmed);
-        curt.then(|| format!("it says \"{}\"", clip(trimmed)))
-    })
+    of_text(body).or_else(|| of_curt(body))
+}
+
+/// A few words that are no page and no JSON.
+fn of_curt(text: &str) -> Option<String> {
+    let lower = straight(text);
+    let trimmed = lower.trim();
+    let curt = trimmed.len() <= SHORT && CURT.is_match(trimmed);
+    curt.then(|| format!("it says \"{}\"", clip(trimmed)))
 }
 
 fn of_page(page: &Page) -> Option<String> {
@@ -205,7 +208,10 @@ fn of_page(page: &Page) -> Option<String> {
     if let Some(heading) = page.headings.iter().find(|heading| is_failing_heading(heading)) {
         return Some(format!("its heading is \"{}\"", clip(heading)));
     }
-    of_text(&page.text)
+    let found = of_text(&page.text);
+    // Frameworks send plain words as HTML, too.
+    let bare = page.title.is_none() && page.headings.is_empty();
+    found.or_else(|| bare.then(|| of_curt(&page.text)).flatten())
 }
 
 fn is_failing_heading(heading: &str) -> bool {

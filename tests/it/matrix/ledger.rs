@@ -38,7 +38,7 @@ impl Ledger {
         let status = detail["status"].as_str().unwrap();
         let why = detail["why"].as_str().unwrap_or_default();
         let because = detail["probes"].as_array().map_or_else(String::new, |probes| {
-            probes.iter().map(|probe| format!("\n        {probe}")).collect()
+            probes.iter().fold(String::new(), |text, probe| text + &format!("\n        {probe}"))
         });
         self.row(kind, |row| {
             row.why = format!("{status}: {why}{because}");
