@@ -2,7 +2,7 @@
 """Measures a repair of many groups from outside, on both databases, and prints a table.
 
     cargo build --release
-    python3 benches/repair.py [--groups 500] [--lux target/release/lux]
+    python3 benches/repair.py [--groups 500] [--probes-per-second 20] [--lux target/release/lux]
 
 The groups have about 20 causes; all settings that matter are the defaults, 3 passes 2 s apart.
 Everything that was broken is mended before the repair, so that each group needs all its passes.
@@ -89,7 +89,7 @@ def event(number):
 def repair(server, connection, limit):
     """The report, and the seconds until it was there."""
     started = time.perf_counter()
-    run = server.ask(connection, "POST", "/api/auto-repair/start", {})["run_id"]
+    run = server.ask(connection, "POST", "/api/auto-repair/start", {"dry_run": False})["run_id"]
     while True:
         report = server.ask(connection, "GET", f"/api/auto-repair/runs/{run}")
         if report["finished_at"]:
@@ -105,6 +105,8 @@ def measure(options, database):
         with open(pathlib.Path(folder) / "lux.toml", "a", encoding="utf-8") as config:
             config.write(f'[[apps]]\nname = "site"\nbase_url = "{site.url}"\n'
                          '[schedule]\nrepair = "off"\n')
+            if options.probes_per_second:
+                config.write(f"[repair]\nprobes_per_second = {options.probes_per_second}\n")
         server.start()
         try:
             connection = server.connect()
@@ -130,6 +132,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--groups", type=int, default=500)
+    parser.add_argument("--probes-per-second", type=int, help="instead of the default")
     parser.add_argument("--lux", default=str(ROOT / "target/release/lux"))
     options = parser.parse_args()
     form = "{:<12} {:<8} {:>6} {:>7} {:>9} {:>9} {:>9}"

@@ -163,7 +163,7 @@ fn details(report: &Value) -> &Vec<Value> {
 
 /// A moment at random, up to so long.
 fn some_of(span: Duration) -> Duration {
-    let random = uuid::Uuid::new_v4().as_u128() % 1000;
+    let random = uuid::Uuid::now_v7().as_u128() % 1000;
     span * u32::try_from(random).unwrap() / 1000
 }
 

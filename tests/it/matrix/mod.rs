@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
 use crate::support::{Answer, Database, Role, Server, groups, on_both, repair, say, until};
-use kinds::{BY_ERROR, BY_GROUP, KINDS, Kind, Mended, Told};
+use kinds::{BY_ERROR, BY_GROUP, Fault, KINDS, Kind, Mended, Told};
 use ledger::Ledger;
 use rig::Rig;
 
@@ -156,10 +156,11 @@ impl Scene {
             ledger.note(kind, self.is_live(kind), detail);
         }
         for kind in self.rig.kinds().filter(|kind| self.is_live(kind)) {
-            for event in events(&self.rig.server, kind).await {
-                if event["resolved"] == true {
-                    ledger.falsely(kind, &format!("its error is shown as resolved: {event}"));
-                }
+            // Older ones may have been resolved truly, before it came back.
+            if let Some(event) = events(&self.rig.server, kind).await.first()
+                && event["resolved"] == true
+            {
+                ledger.falsely(kind, &format!("its error is shown as resolved: {event}"));
             }
         }
     }
@@ -276,7 +277,8 @@ async fn story(scene: &Arc<Scene>, ledger: &Ledger, kinds: &[&'static Kind]) {
     }
 
     // All that one repair must resolve.
-    let mended = of(&[Mended::Resolved]);
+    let mut mended = of(&[Mended::Resolved]);
+    mended.retain(|kind| ![BY_ERROR, BY_GROUP].contains(&kind.name));
     let started = Instant::now();
     scene.mend(&mended).await;
     say(&format!("all is mended: {:.1} s", started.elapsed().as_secs_f64()));
@@ -288,6 +290,15 @@ async fn story(scene: &Arc<Scene>, ledger: &Ledger, kinds: &[&'static Kind]) {
         scene.is_proven(ledger, kind).await;
     }
     scene.round(ledger, "the rest still live", &json!({})).await;
+    // Those that pass now and then are asked again and again.
+    let mut flapping = Vec::new();
+    for kind in kinds.iter().filter(|kind| matches!(kind.fault, Fault::Switch(_))) {
+        flapping.extend(ids_of(scene, kind).await);
+    }
+    for round in 1..=3 {
+        let wanted = json!({ "group_ids": flapping });
+        scene.round(ledger, &format!("those that flap, {round}"), &wanted).await;
+    }
 
     // What only its users can see.
     let rest = of(&[Mended::Either, Mended::Inconclusive]);
