@@ -28,3 +28,7 @@ lint:
 bench *args:
     cargo build --release
     python3 benches/service.py {{ args }}
+
+# the verdict matrix: real faults switched on and off on a real host (minutes)
+matrix:
+    bash tests/run.sh --run-ignored only -E 'test(/^matrix/)'

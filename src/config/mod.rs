@@ -204,7 +204,7 @@ impl Config {
                 try_failing: from.value(&key("repair.try_failing", &[]), "true", flag),
                 probes_per_second: from.value(
                     &key("repair.probes_per_second", &[]),
-                    "20",
+                    "40",
                     at_least_one,
                 ),
                 never_probe: from.value(

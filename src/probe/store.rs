@@ -273,7 +273,7 @@ pub(super) async fn memory(db: &Db, organization: OrganizationId, key: &str) -> 
     let content: Option<(i64,)> = db
         .query(
             "select id from probe_result
-             where organization_id = $1 and probe_key = $2 and has_content
+             where organization_id = $1 and probe_key = $2 and outcome = 'pass' and has_content
              order by finished_at desc, id desc limit 1",
         )
         .bind(organization)

@@ -1,6 +1,7 @@
 //! Probes of every kind against real things, over the API and from the command line.
 
 use std::{
+    fmt::Write as _,
     fs,
     os::unix::fs::PermissionsExt,
     path::Path,
@@ -262,7 +263,7 @@ async fn every_kind_is_green_and_red_against_real_things() {
     let mut expected: Vec<(String, &str, &str)> = Vec::new();
     let mut probe = |kind: &str, outcome: &'static str, told: &'static str, keys: String| {
         let name = format!("{kind}-{}", expected.len());
-        toml += &format!("[[probes]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\n");
+        write!(toml, "[[probes]]\nname = \"{name}\"\nkind = \"{kind}\"\n{keys}\n").unwrap();
         expected.push((name, outcome, told));
     };
     let (pass, fail, unclear) = ("pass", "fail", "unclear");

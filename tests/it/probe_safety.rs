@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -432,9 +433,11 @@ async fn whatever_the_other_side_does_it_ends() {
     let port = tiresome().await;
     let mut toml = format!("[[apps]]\nname = \"shop\"\nbase_url = \"http://127.0.0.1:{port}\"\n");
     for path in ["hang", "drip", "endless", "headers", "bomb", "ssh"] {
-        toml += &format!(
+        write!(
+            toml,
             "[[probes]]\nname = \"{path}\"\nkind = \"http\"\npath = \"/{path}\"\ntimeout = \"2s\"\n"
-        );
+        )
+        .unwrap();
     }
     let inside = Inside::start(None, &toml).await;
     let run = async |name: &str| {

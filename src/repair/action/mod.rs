@@ -130,8 +130,7 @@ impl Actions {
             at: now,
             expires_at: self.expiry(now),
             undo_of: None,
-            decided: (own.policy == Policy::Auto)
-                .then_some(("configuration", "policy = \"auto\"")),
+            decided: (own.policy == Policy::Auto).then_some(("configuration", "policy = \"auto\"")),
         };
         let (id, new) = store::propose(&mut tx, &own, &proposal).await?;
         if new {
