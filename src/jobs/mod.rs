@@ -7,7 +7,7 @@
 //! thirty seconds *of its own monotonic clock* puts the job back. So no lease depends on
 //! a wall clock: it may jump by hours, or differ between hosts, and nothing is taken
 //! from a worker that lives, nor kept by one that is dead. A worker of this host whose
-//! process is gone is noticed at once (see [`owner`]). A worker that was only asleep (a
+//! process is gone is noticed at once (see `owner`). A worker that was only asleep (a
 //! stopped process, a database that was away) finds its fence raised at its next write.
 //!
 //! **Shutdown**: no new claims; `Lease::lost` of the running handlers is cancelled, and

@@ -2,7 +2,7 @@
 //! evidence.
 //!
 //! A probe is data ([`Probe`]): from the configuration, made by an operator, named by a
-//! playbook, or learnt from the request that failed ([`learnt`]). [`Probes::run`] runs it,
+//! playbook, or learnt from the request that failed (`learnt`). [`Probes::run`] runs it,
 //! strikes out secrets and stores what was seen ([`Sample`]).
 
 mod check;

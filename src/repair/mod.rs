@@ -1,8 +1,8 @@
 //! Closing the loop: open errors → causes → plans → allowed actions → checks → verdict
 //! with evidence → watch.
 //!
-//! [`Repair::start`] stores a wish and queues it; the reconciler ([`run`]) carries it on
-//! from the database alone. [`verdict`] decides, by rule; [`watching`] tries failing
+//! [`Repair::start`] stores a wish and queues it; the reconciler (`run`) carries it on
+//! from the database alone. [`verdict`] decides, by rule; `watching` tries failing
 //! requests while errors are live, and sees whether resolutions hold.
 
 pub mod action;
