@@ -38,7 +38,7 @@ use crate::{
     error::{Error, Result},
 };
 
-pub use owner::this_process;
+pub use owner::{is_dead, this_process};
 pub use schedule::{Scheduled, next_runs};
 
 /// How long handlers may go on after the shutdown began.

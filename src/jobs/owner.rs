@@ -18,7 +18,7 @@ pub fn this_process() -> String {
 
 /// Whether an owner is known to have ended. Of one that cannot be seen from here
 /// nothing is known: false.
-pub(super) fn is_dead(owner: &str) -> bool {
+pub fn is_dead(owner: &str) -> bool {
     let parts: Vec<&str> = owner.split('/').collect();
     let [boot, namespace, pid, started] = parts[..] else { return false };
     let Some(here) = Place::here() else { return false };
@@ -29,7 +29,7 @@ pub(super) fn is_dead(owner: &str) -> bool {
     match start(pid) {
         Some(now) => now != started,
         // Hidden from this user (hidepid), or gone: only /proc itself tells the two apart.
-        None => start(std::process::id()).is_some() && rustix_gone(pid),
+        None => start(std::process::id()).is_some() && is_gone(pid),
     }
 }
 
@@ -66,7 +66,7 @@ fn start(pid: u32) -> Option<String> {
 }
 
 /// Whether no process of that id exists, asked of the kernel instead of /proc.
-fn rustix_gone(pid: u32) -> bool {
+fn is_gone(pid: u32) -> bool {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
     pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }

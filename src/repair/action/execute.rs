@@ -18,6 +18,7 @@ use crate::{
     auth::OrganizationId,
     clock, db,
     error::{Error, Result},
+    jobs,
 };
 
 /// How often a running action looks whether it is to stop.
@@ -290,7 +291,7 @@ impl Actions {
         let now = clock::now();
         store::expire(&self.app.db, now).await?;
         for open in store::running(&self.app.db).await? {
-            let gone = open.owner.as_deref().is_none_or(super::owner::is_gone);
+            let gone = open.owner.as_deref().is_none_or(jobs::is_dead);
             let silent = open.heartbeat_at.is_none_or(|at| now - at > LOST);
             if !gone && !silent {
                 continue;

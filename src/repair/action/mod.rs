@@ -6,7 +6,6 @@ mod audit;
 mod child;
 mod execute;
 mod output;
-mod owner;
 mod render;
 mod routes;
 mod store;
@@ -23,6 +22,7 @@ use crate::{
     clock,
     config::Policy,
     error::{Error, Result},
+    jobs,
 };
 use audit::audit;
 use store::{Decision, On, Proposal};
@@ -47,7 +47,7 @@ const SETTLE: Duration = Duration::from_secs(15);
 impl Actions {
     pub fn new(app: App) -> Self {
         let catalogue = Arc::new(Catalogue::new(&app.config));
-        Self { app, catalogue, owner: owner::this_process().into() }
+        Self { app, catalogue, owner: jobs::this_process().into() }
     }
 
     /// Like [`Actions::new`], and settles what is past, now and regularly.
