@@ -29,6 +29,26 @@ pub struct Open {
     pub severity: Severity,
 }
 
+/// The groups of organization `$1` that fit, each with its latest event: that is looked up
+/// in the group's own index, one step a group.
+macro_rules! select_open {
+    ($which:literal) => {
+        concat!(
+            "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
+                 e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint,
+                 e.method, e.severity
+             from (select id, title, status, count, first_seen, last_seen, app,
+                       (select x.id from error_log as x where x.group_id = error_group.id
+                        order by x.created_at desc, x.id desc limit 1) as event_id
+                   from error_group where organization_id = $1 and ",
+            $which,
+            ") as g
+             join error_log as e on e.id = g.event_id
+             order by g.last_seen desc, g.id desc"
+        )
+    };
+}
+
 /// Unresolved and regressed groups seen since `since`, the latest first, at most `limit`
 /// of each status.
 pub async fn latest(
@@ -47,32 +67,18 @@ pub async fn latest(
 /// The open ones among these groups, at most a thousand.
 pub async fn these(db: &Db, organization: OrganizationId, ids: &[i64]) -> db::Result<Vec<Open>> {
     let sql = db.dialect(
-        "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
-             e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint, e.method,
-             e.severity
-         from (select id, title, status, count, first_seen, last_seen, app,
-                   (select x.id from error_log as x where x.group_id = error_group.id
-                    order by x.created_at desc, x.id desc limit 1) as event_id
-               from error_group
-               where organization_id = $1 and status in ('unresolved', 'regressed')
-                 and id in (select cast(value as bigint)
-                            from json_array_elements_text(cast($2 as json))) limit 1000) as g
-         join error_log as e on e.id = g.event_id",
-        "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
-             e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint, e.method,
-             e.severity
-         from (select id, title, status, count, first_seen, last_seen, app,
-                   (select x.id from error_log as x where x.group_id = error_group.id
-                    order by x.created_at desc, x.id desc limit 1) as event_id
-               from error_group
-               where organization_id = $1 and status in ('unresolved', 'regressed')
-                 and id in (select value from json_each($2)) limit 1000) as g
-         join error_log as e on e.id = g.event_id",
+        select_open!(
+            "status in ('unresolved', 'regressed') and id in (select cast(value as bigint)
+                 from json_array_elements_text(cast($2 as json))) limit 1000"
+        ),
+        select_open!(
+            "status in ('unresolved', 'regressed') and id in (select value from json_each($2))
+             limit 1000"
+        ),
     );
     db.query(sql).bind(organization).bind(json_ids(ids)).all().await
 }
 
-/// The latest event is looked up in the group's own index, one step a group.
 async fn of_status(
     db: &Db,
     organization: OrganizationId,
@@ -81,20 +87,10 @@ async fn of_status(
     since: DateTime<Utc>,
     limit: i64,
 ) -> db::Result<Vec<Open>> {
-    db.query(
-        "select g.id as group_id, g.title, g.status, g.count, g.first_seen, g.last_seen, g.app,
-             e.id as event_id, e.error_type, e.error_message, e.error_stack, e.endpoint, e.method,
-             e.severity
-         from (select id, title, status, count, first_seen, last_seen, app,
-                   (select x.id from error_log as x where x.group_id = error_group.id
-                    order by x.created_at desc, x.id desc limit 1) as event_id
-               from error_group
-               where organization_id = $1 and status = $2 and last_seen >= $3
-                 and (app = $4 or $4 is null)
-               order by last_seen desc, id desc limit $5) as g
-         join error_log as e on e.id = g.event_id
-         order by g.last_seen desc, g.id desc",
-    )
+    db.query(select_open!(
+        "status = $2 and last_seen >= $3 and (app = $4 or $4 is null)
+             order by last_seen desc, id desc limit $5"
+    ))
     .bind(organization)
     .bind(status)
     .bind(since)

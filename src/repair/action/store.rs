@@ -204,6 +204,18 @@ pub(super) async fn propose(
     Ok((id, false))
 }
 
+macro_rules! select_actions {
+    ($rest:literal) => {
+        concat!(
+            "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
+                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
+                 expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
+                 finished_at, exit_code, signal, detail, output, output_dropped ",
+            $rest
+        )
+    };
+}
+
 pub(super) async fn find(
     mut on: On<'_>,
     organization: OrganizationId,
@@ -211,13 +223,7 @@ pub(super) async fn find(
     now: DateTime<Utc>,
 ) -> Result<Option<ActionRun>> {
     let found: Option<ActionRun> = on
-        .query(
-            "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
-                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
-                 expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
-                 finished_at, exit_code, signal, detail, output, output_dropped
-             from action_run where organization_id = $1 and id = $2",
-        )
+        .query(select_actions!("from action_run where organization_id = $1 and id = $2"))
         .bind(organization)
         .bind(id)
         .optional()
@@ -233,13 +239,9 @@ pub(super) async fn of_run(
     now: DateTime<Utc>,
 ) -> Result<Vec<ActionRun>> {
     let found: Vec<ActionRun> = db
-        .query(
-            "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
-                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
-                 expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
-                 finished_at, exit_code, signal, detail, output, output_dropped
-             from action_run where organization_id = $1 and run_id = $2 order by id limit 1000",
-        )
+        .query(select_actions!(
+            "from action_run where organization_id = $1 and run_id = $2 order by id limit 1000"
+        ))
         .bind(organization)
         .bind(run)
         .all()
