@@ -5,6 +5,7 @@
 //! from the database alone. [`verdict`] decides, by rule; `watching` tries failing
 //! requests while errors are live, and sees whether resolutions hold.
 
+mod acting;
 pub mod action;
 mod cases;
 mod checks;

@@ -8,7 +8,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
-    fmt::Write as _,
     time::{Duration, Instant},
 };
 
@@ -17,9 +16,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
 use super::{
-    Repair,
-    action::{ActionRun, Rendered, Status as ActionStatus},
-    cases,
+    Repair, cases,
     checks::{Checks, Chooser, Wanted},
     store::{
         attempts::{self, Subject},
@@ -31,8 +28,6 @@ use super::{
 };
 use crate::{
     clock,
-    config::Policy,
-    diagnose::Confidence,
     error::Result,
     errors::store::groups,
     jobs::{Done, Lease},
@@ -54,15 +49,12 @@ const HISTORY: i64 = 200;
 /// How often a run is taken up after breaking off.
 pub(super) const TRIES: u32 = 50;
 
-/// An error without a red check is live if it came so lately.
-const LIVE: TimeDelta = TimeDelta::minutes(10);
-
 /// So often in a day a resolution may break; then people decide.
 const BREAKS: i64 = 3;
 
 /// What a round works on.
-struct Work {
-    causes: Vec<Cause>,
+pub(super) struct Work {
+    pub(super) causes: Vec<Cause>,
     checks: HashMap<i64, Checks>,
     /// By key, oldest first.
     results: HashMap<String, Vec<Sample>>,
@@ -381,158 +373,6 @@ impl Repair {
         Ok(())
     }
 
-    /// For groups of one cause that are not proven to be resolved: does what may be done,
-    /// else gives them their verdict. True if something was done, and they are checked on.
-    async fn act(
-        &self,
-        lease: &Lease,
-        run: &Run,
-        work: &mut Work,
-        cause: i64,
-        groups: Vec<(Subject, Judgement)>,
-    ) -> Result<bool> {
-        let organization = run.organization();
-        let done = self.actions.of_run(organization, run.id).await?;
-        let of_cause: Vec<&ActionRun> = done
-            .iter()
-            .filter(|action| action.cause_id == cause && action.undo_of.is_none())
-            .collect();
-        let mut said = None;
-        if let Some(action) = of_cause.iter().find(|action| action.status == ActionStatus::Approved)
-        {
-            return self.execute(lease, run, work, cause, action.id).await;
-        }
-        let waiting = of_cause.iter().find(|action| action.status == ActionStatus::Proposed);
-        if let Some(action) = of_cause.iter().find(|action| action.status.was_run()) {
-            // Began before a crash: what it did is there, and it never runs twice.
-            let at = work.cause(cause).and_then(|cause| cause.acted_at);
-            if at.is_none()
-                && let Some(ended) = action.finished_at.or(action.started_at)
-            {
-                self.note_action(lease, work, cause, &action.action, ended).await?;
-                return Ok(true);
-            }
-            let undone = match &action.undo {
-                Some(_) if action.status != ActionStatus::Undone && action.undo_of.is_none() => {
-                    Some(self.actions.undo(organization, action.id, "lux").await?)
-                }
-                _ => None,
-            };
-            said = Some(ended_text(action, undone.as_ref()));
-        } else if let Some(action) = of_cause
-            .iter()
-            .find(|action| matches!(action.status, ActionStatus::Rejected | ActionStatus::Expired))
-        {
-            said = Some(match action.status {
-                ActionStatus::Expired => format!("the proposal {} expired", action.action),
-                _ => format!("the proposal {} was rejected", action.action),
-            });
-        }
-        let mut awaiting = waiting.map(|action| action.action.clone());
-        if awaiting.is_none() && said.is_none() && Self::is_live(work, cause, &groups) {
-            match self.choose_action(run, work, cause).await? {
-                Some(rendered) if rendered.policy == Policy::Auto => {
-                    let proposed =
-                        self.actions.propose(organization, run.id, cause, &rendered, "lux").await?;
-                    return self.execute(lease, run, work, cause, proposed.id).await;
-                }
-                Some(rendered) => {
-                    self.actions.propose(organization, run.id, cause, &rendered, "lux").await?;
-                    let told = json!({ "action": rendered.action, "argv": rendered.argv,
-                                       "status": "proposed" });
-                    self.tell(run.id, "action", told).await;
-                    awaiting = Some(rendered.action);
-                }
-                None => {}
-            }
-        }
-        for (subject, judgement) in groups {
-            let (mut verdict, mut why) = match judgement {
-                Judgement::StillFailing { why } => (Verdict::StillFailing, why),
-                Judgement::Inconclusive { why } => (Verdict::Inconclusive, why),
-                Judgement::Open | Judgement::Resolved { .. } => continue,
-            };
-            if let Some(action) = &awaiting {
-                verdict = Verdict::AwaitingApproval;
-                why = format!("{why}. The action {action} waits for an operator's approval");
-            } else if let Some(said) = &said {
-                why = format!("{why}. {said}");
-            }
-            let mut tx = self.app.db.begin().await?;
-            lease.hold(&mut tx).await?;
-            let checks = work.shown(run, &subject);
-            let id = subject.attempt_id;
-            attempts::judge(&mut tx, id, verdict, &why, checks, None, clock::now()).await?;
-            tx.commit().await?;
-            self.tell_verdict(run, &subject, verdict, &why).await;
-        }
-        Ok(false)
-    }
-
-    /// Nothing is done about what is not seen to fail: a red check, or where there is none,
-    /// a confirmed cause and an error of these minutes.
-    fn is_live(work: &Work, cause: i64, groups: &[(Subject, Judgement)]) -> bool {
-        let confirmed = work
-            .cause(cause)
-            .is_some_and(|cause| cause.confidence == Confidence::Confirmed.as_str());
-        groups.iter().any(|(subject, judgement)| match judgement {
-            Judgement::StillFailing { .. } => true,
-            Judgement::Inconclusive { .. } => confirmed && clock::now() - subject.last_seen < LIVE,
-            Judgement::Open | Judgement::Resolved { .. } => false,
-        })
-    }
-
-    async fn choose_action(&self, run: &Run, work: &Work, cause: i64) -> Result<Option<Rendered>> {
-        let Some(cause) = work.cause(cause) else { return Ok(None) };
-        let ranked = self.ranked(run.organization(), &cause.cause, &BTreeMap::new()).await?;
-        let usable = ranked.into_iter().map(|(rendered, _)| rendered);
-        Ok(usable
-            .into_iter()
-            .find(|rendered| rendered.blocked.is_none() && rendered.policy != Policy::Never))
-    }
-
-    /// Runs an action; what was measured before it does not count any more.
-    async fn execute(
-        &self,
-        lease: &Lease,
-        run: &Run,
-        work: &mut Work,
-        cause: i64,
-        action: i64,
-    ) -> Result<bool> {
-        let mut tx = self.app.db.begin().await?;
-        lease.hold(&mut tx).await?;
-        tx.commit().await?;
-        let organization = run.organization();
-        let done = self.actions.execute(organization, action, "lux").await?;
-        let told = json!({ "action": done.action, "argv": done.argv.0, "status": done.status,
-                           "exit_code": done.exit_code });
-        self.tell(run.id, "action", told).await;
-        if done.status.was_run() {
-            self.note_action(lease, work, cause, &done.action, clock::now()).await?;
-        }
-        Ok(true)
-    }
-
-    async fn note_action(
-        &self,
-        lease: &Lease,
-        work: &mut Work,
-        cause: i64,
-        action: &str,
-        at: DateTime<Utc>,
-    ) -> Result<()> {
-        let mut tx = self.app.db.begin().await?;
-        lease.hold(&mut tx).await?;
-        runs::acted(&mut tx, cause, action, at).await?;
-        tx.commit().await?;
-        if let Some(cause) = work.causes.iter_mut().find(|known| known.id == cause) {
-            cause.acted_at = Some(at);
-            cause.action = Some(action.to_owned());
-        }
-        Ok(())
-    }
-
     async fn close(&self, lease: &Lease, run: &Run) -> Result<()> {
         let attempts = attempts::of_run(&self.app.db, run.id).await?;
         let waits =
@@ -560,7 +400,13 @@ impl Repair {
         Ok(())
     }
 
-    async fn tell_verdict(&self, run: &Run, subject: &Subject, verdict: Verdict, why: &str) {
+    pub(super) async fn tell_verdict(
+        &self,
+        run: &Run,
+        subject: &Subject,
+        verdict: Verdict,
+        why: &str,
+    ) {
         let told = json!({ "group_id": subject.group_id, "error_id": subject.error_id,
                            "title": subject.title, "status": verdict, "why": why });
         self.tell(run.id, "verdict", told).await;
@@ -568,7 +414,7 @@ impl Repair {
 }
 
 impl Work {
-    fn cause(&self, id: i64) -> Option<&Cause> {
+    pub(super) fn cause(&self, id: i64) -> Option<&Cause> {
         self.causes.iter().find(|cause| cause.id == id)
     }
 
@@ -593,7 +439,7 @@ impl Work {
     }
 
     /// The results of this run that a group was judged by, as its attempt keeps them.
-    fn shown(&self, run: &Run, subject: &Subject) -> Value {
+    pub(super) fn shown(&self, run: &Run, subject: &Subject) -> Value {
         /// Results that are kept of each probe: the first and the last ones.
         const MOST: usize = 8;
         let Some(checks) = self.checks.get(&subject.attempt_id) else { return json!([]) };
@@ -636,25 +482,4 @@ fn to_json<T: serde::Serialize>(value: &T) -> Result<Value> {
 /// in its second than a probe that seems to follow it.
 fn latest(at: DateTime<Utc>) -> DateTime<Utc> {
     if at.timestamp_subsec_micros() == 0 { at + TimeDelta::microseconds(999_999) } else { at }
-}
-
-fn ended_text(action: &ActionRun, undone: Option<&ActionRun>) -> String {
-    let mut text = match action.status {
-        ActionStatus::Succeeded | ActionStatus::Undone => {
-            format!("{} ran and did not help", action.action)
-        }
-        ActionStatus::TimedOut => format!("{} did not end in time", action.action),
-        ActionStatus::Unknown => {
-            format!("{} was interrupted; what it did is unknown", action.action)
-        }
-        _ => match action.exit_code {
-            Some(code) => format!("{} failed with exit code {code}", action.action),
-            None => format!("{} failed", action.action),
-        },
-    };
-    if let Some(undone) = undone {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "; {} undid it", undone.action);
-    }
-    text
 }

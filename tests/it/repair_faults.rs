@@ -70,11 +70,12 @@ async fn page(State(site): State<Site>, uri: Uri) -> (StatusCode, &'static str) 
 }
 
 /// What is between the beginning of the action and what it does.
-const SETTING_UP: Setting = Setting { action: true, seconds: "0.2" };
+const SETTING_UP: Setting = Setting { policy: Some("auto"), seconds: "0.2" };
 
 #[derive(Clone, Copy)]
 struct Setting {
-    action: bool,
+    /// Of the action that mends; without one there is no action.
+    policy: Option<&'static str>,
     seconds: &'static str,
 }
 
@@ -88,9 +89,9 @@ async fn watching(setup: Setup, setting: Setting) -> (Server, Site) {
         format!("#!/bin/sh\ncd '{}'\necho ran >>ran\nsleep {seconds}\n>fixed\n", folder.display());
     fs::write(&script, text).unwrap();
     fs::set_permissions(&script, Permissions::from_mode(0o755)).unwrap();
-    let action = if setting.action {
+    let action = if let Some(policy) = setting.policy {
         format!(
-            "[[actions]]\nname = \"mend\"\nargv = [\"{}\"]\npolicy = \"auto\"\n\
+            "[[actions]]\nname = \"mend\"\nargv = [\"{}\"]\npolicy = \"{policy}\"\n\
              cooldown = \"0s\"\nmax_per_day = 1000\nfixes = [\"code_bug_key_error\"]\n",
             script.display()
         )
@@ -103,7 +104,7 @@ async fn watching(setup: Setup, setting: Setting) -> (Server, Site) {
          [schedule]\nrepair = \"off\"\n\
          [[sources]]\nname = \"site\"\npath = \"{}\"\n\
          [[apps]]\nname = \"site\"\nbase_url = \"{url}\"\n{action}",
-        setting.action,
+        setting.policy.is_some(),
         folder.join("site.log").display()
     );
     let setup = setup
@@ -313,7 +314,7 @@ async fn the_clock_jumps_in_the_middle() {
     let clock = setup.folder().join("clock");
     fs::write(&clock, "+0").unwrap();
     let Some(setup) = setup.with_clock(&clock) else { return skip("libfaketime") };
-    let by_hand = Setting { action: false, ..SETTING_UP };
+    let by_hand = Setting { policy: None, ..SETTING_UP };
     let (server, site) = watching(setup, by_hand).await;
     for (number, shift) in ["+0", "+400d", "-3d", "+0"].into_iter().enumerate() {
         fs::write(&clock, shift).unwrap();
@@ -349,7 +350,7 @@ async fn the_clock_jumps_in_the_middle() {
 
 on_both!(a_storm_costs_one_diagnosis);
 async fn a_storm_costs_one_diagnosis(database: Database) {
-    let by_hand = Setting { action: false, ..SETTING_UP };
+    let by_hand = Setting { policy: None, ..SETTING_UP };
     let (server, site) = watching(Setup::new(&database), by_hand).await;
     let storm = vec![event("page_aa"); 1000];
     for _ in 0..10 {
@@ -375,4 +376,61 @@ async fn a_storm_costs_one_diagnosis(database: Database) {
     );
     let answer = Answer::of(request).await;
     assert_eq!(answer.json()["errors"], json!([]), "every event of the group is resolved");
+}
+
+/// A run that waits for its action; the action as it is shown.
+async fn proposed(database: &Database) -> (Server, Site, i64, Value) {
+    let setting = Setting { policy: Some("approve"), seconds: "0" };
+    let (server, site) = watching(Setup::new(database), setting).await;
+    report(&server, "front").await;
+    let run = start_repair(&server, &json!({})).await;
+    let report = end_of_run(&server, run).await;
+    assert_eq!(details(&report)[0]["status"], "awaiting_approval", "{report:#}");
+    let waiting = server.get("/api/auto-repair/actions?status=proposed").await;
+    let action = waiting["actions"][0].clone();
+    assert_eq!(action["argv"], json!([server.folder().join("mend")]), "{waiting:#}");
+    assert_eq!(site.actions(), 0);
+    (server, site, run, action)
+}
+
+/// Decides about it; what becomes of the error.
+async fn decided(server: &Server, run: i64, action: &Value, word: &str) -> Value {
+    let path = format!("/api/auto-repair/actions/{}/{word}", action["id"]);
+    let answer = server.post(&path, &json!({ "hash": action["hash"] })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let path = format!("/api/auto-repair/runs/{run}");
+    until("the run went on", async || {
+        let detail = details(&server.get(&path).await)[0].clone();
+        let status = detail["status"].as_str()?;
+        (status != "awaiting_approval").then_some(detail)
+    })
+    .await
+}
+
+on_both!(what_is_approved_runs_once_and_is_verified);
+async fn what_is_approved_runs_once_and_is_verified(database: Database) {
+    let (server, site, run, action) = proposed(&database).await;
+    let detail = decided(&server, run, &action, "approve").await;
+    assert_eq!(detail["status"], "resolved", "{detail:#}");
+    assert_eq!(site.actions(), 1);
+    only_proven(&server, &site).await;
+}
+
+on_both!(what_is_rejected_does_not_run);
+async fn what_is_rejected_does_not_run(database: Database) {
+    let (server, site, run, action) = proposed(&database).await;
+    let detail = decided(&server, run, &action, "reject").await;
+    assert_eq!(detail["status"], "still_failing", "{detail:#}");
+    assert!(detail["why"].as_str().unwrap().contains("rejected"), "{detail:#}");
+    assert_eq!(site.actions(), 0);
+}
+
+on_both!(what_is_stopped_ends_the_run_with_the_reason);
+async fn what_is_stopped_ends_the_run_with_the_reason(database: Database) {
+    let (server, site, run, action) = proposed(&database).await;
+    fs::write(server.data().join("stop-actions"), "").unwrap();
+    let detail = decided(&server, run, &action, "approve").await;
+    assert_eq!(detail["status"], "still_failing", "{detail:#}");
+    assert!(detail["why"].as_str().unwrap().contains("may not run now"), "{detail:#}");
+    assert_eq!(site.actions(), 0);
 }
