@@ -31,4 +31,4 @@ bench *args:
 
 # the verdict matrix: real faults switched on and off on a real host (minutes)
 matrix:
-    bash tests/run.sh --run-ignored only -E 'test(/^matrix/)'
+    bash tests/run.sh --no-capture -E 'test(/^matrix/)'

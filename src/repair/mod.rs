@@ -11,6 +11,7 @@ mod cases;
 mod checks;
 pub mod plan;
 pub mod report;
+pub mod rhythm;
 mod routes;
 mod run;
 mod steps;

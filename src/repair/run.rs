@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use super::{
     Repair, cases,
     checks::{Checks, Chooser, Wanted},
+    rhythm::Rhythm,
     store::{
         attempts::{self, Subject},
         recipes,
@@ -29,7 +30,7 @@ use super::{
 use crate::{
     clock,
     error::Result,
-    errors::store::groups,
+    errors::store::{events, groups},
     jobs::{Done, Lease},
     probe::{Context, Failing, Phase, Probe, Sample},
 };
@@ -45,6 +46,9 @@ const TURN: Duration = Duration::from_millis(500);
 
 /// Results of a probe that are looked back on.
 const HISTORY: i64 = 200;
+
+/// Events of a group that its rhythm is read from.
+const BEATS: i64 = 100;
 
 /// How often a run is taken up after breaking off.
 pub(super) const TRIES: u32 = 50;
@@ -296,14 +300,23 @@ impl Repair {
             .iter()
             .map(|(relation, probe)| work.check(run, subject, *relation, probe))
             .collect();
-        Ok(verdict::judge(&Facts {
+        let facts = Facts {
             checks: &weighed,
             last_event: latest(subject.last_seen),
+            rhythm: &Rhythm::default(),
             acted_at: work.cause(subject.cause_id).and_then(|cause| cause.acted_at),
             missing: &checks.missing,
             passes: self.app.config.repair.passes,
             more,
-        }))
+        };
+        let judgement = verdict::judge(&facts);
+        if !matches!(judgement, Judgement::Resolved { .. }) {
+            return Ok(judgement);
+        }
+        // Looked up only where it decides.
+        let times = events::times(&self.app.db, subject.group_id, subject.live_since, BEATS);
+        let rhythm = Rhythm::new(times.await?);
+        Ok(verdict::judge(&Facts { rhythm: &rhythm, ..facts }))
     }
 
     /// One transaction: evidence, verdict, the group's state, its watch.

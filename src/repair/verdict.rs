@@ -4,11 +4,13 @@
 //! it, and probes of its cause. A check proves something only if it failed while the error
 //! was live, or is the very request that failed and was never seen to pass meanwhile: a
 //! check that could not have failed proves nothing. It must then pass several times in a
-//! row, with no event of the group in between; how often depends on how reliably it failed.
+//! row, with no event of the group in between; how often depends on how reliably it failed,
+//! and how long on its [`Rhythm`].
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::rhythm::Rhythm;
 use crate::probe::Outcome;
 
 /// Passes in a row beyond which probing is no proof any more: what fails so rarely is
@@ -76,6 +78,8 @@ pub struct Facts<'a> {
     pub checks: &'a [Check],
     /// The group's newest event.
     pub last_event: DateTime<Utc>,
+    /// How its events came.
+    pub rhythm: &'a Rhythm,
     /// When the run last did something about the cause.
     pub acted_at: Option<DateTime<Utc>>,
     /// Why there is no (other) check, in sentences with what would help.
@@ -118,6 +122,8 @@ enum Weight {
     Unreliable,
     /// It passes and fails in turns.
     Flapping,
+    /// It passes, but not yet for so long as it must be quiet.
+    Early(TimeDelta),
     Undecided,
 }
 
@@ -230,7 +236,18 @@ impl Check {
         let could_fail = self.reds() > 0
             || (matches!(self.relation, Relation::Own | Relation::Covers)
                 && self.misses(facts.last_event) == 0);
-        if could_fail { Weight::Proves(since) } else { Weight::Blind }
+        if !could_fail {
+            return Weight::Blind;
+        }
+        let quiet = facts.rhythm.quiet(&self.points, acted_at.is_some());
+        if self.quiet_for(after) < quiet { Weight::Early(quiet) } else { Weight::Proves(since) }
+    }
+
+    /// From the last sign that it failed to the newest result.
+    fn quiet_for(&self, after: DateTime<Utc>) -> TimeDelta {
+        let red = self.points.iter().rfind(|point| point.outcome == Outcome::Fail);
+        let sign = red.map_or(after, |red| red.at.max(after));
+        self.points.last().map_or(TimeDelta::zero(), |last| last.at - sign)
     }
 }
 
@@ -242,12 +259,17 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
     if let Some((check, _)) = of(Weight::Red) {
         return Judgement::StillFailing { why: format!("{} fails: {}", check.name, check.said) };
     }
+    let early = weighed.iter().find_map(|(check, weight)| match weight {
+        Weight::Early(quiet) => Some((*check, *quiet)),
+        _ => None,
+    });
     let undecided = of(Weight::Undecided);
     let unstable = of(Weight::Flapping).or(undecided);
-    if undecided.is_some() && facts.more && of(Weight::Flapping).is_none() {
+    let wanting = undecided.is_some() || early.is_some();
+    if wanting && facts.more && of(Weight::Flapping).is_none() {
         return Judgement::Open;
     }
-    if unstable.is_none() {
+    if unstable.is_none() && early.is_none() {
         let proof = weighed.iter().filter_map(|(check, weight)| match weight {
             Weight::Proves(since) => Some((*check, *since)),
             _ => None,
@@ -274,6 +296,16 @@ pub fn judge(facts: &Facts<'_>) -> Judgement {
                 "{} fails and passes in turns ({reds} of {all} times red): it is not stable. Mend \
                  what makes it flap, then try again",
                 check.name
+            ),
+        };
+    }
+    if let Some((check, quiet)) = early {
+        return Judgement::Inconclusive {
+            why: format!(
+                "{} passes, but this error has been quiet before and came back: only when it has \
+                 passed for {} s without an event does that mean something. Try again then",
+                check.name,
+                quiet.num_seconds().max(1)
             ),
         };
     }
@@ -316,7 +348,7 @@ fn lacking(weighed: &[(&Check, Weight)], facts: &Facts<'_>) -> String {
                 check.name
             ),
             Weight::Red => format!("{} fails: {}", check.name, check.said),
-            Weight::Proves(_) | Weight::Undecided | Weight::Flapping => continue,
+            Weight::Proves(_) | Weight::Early(_) | Weight::Undecided | Weight::Flapping => continue,
         };
         reasons.push(reason);
     }
@@ -345,7 +377,7 @@ mod tests {
     use chrono::{DateTime, TimeDelta, Utc};
     use proptest::prelude::*;
 
-    use super::{Check, Facts, Judgement, Point, Relation, judge, watch_for};
+    use super::{Check, Facts, Judgement, Point, Relation, Rhythm, judge, watch_for};
     use crate::probe::Outcome::{self, Fail, Pass, Unclear};
 
     fn at(second: i64) -> DateTime<Utc> {
@@ -371,6 +403,7 @@ mod tests {
         judge(&Facts {
             checks,
             last_event: at(last_event),
+            rhythm: &Rhythm::new(vec![at(last_event)]),
             acted_at: acted_at.map(at),
             missing: &["POST /x changes data: give Lux a probe".to_owned()],
             passes: 3,

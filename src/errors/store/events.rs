@@ -169,6 +169,26 @@ pub async fn of_group(
     .await
 }
 
+/// When a group's newest events came, the newest first.
+pub async fn times(
+    db: &Db,
+    group: i64,
+    since: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<DateTime<Utc>>> {
+    let rows: Vec<(DateTime<Utc>,)> = db
+        .query(
+            "select created_at from error_log where group_id = $1 and created_at >= $2
+             order by created_at desc, id desc limit $3",
+        )
+        .bind(group)
+        .bind(since)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(|(at,)| at).collect())
+}
+
 /// One event of the organization.
 pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Option<Detail>> {
     db.query(

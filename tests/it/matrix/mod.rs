@@ -190,16 +190,12 @@ impl Scene {
     }
 }
 
-/// It is red for one kind: a fault that is green for longer than all checks take
-/// (`flaps_slowly`) is sometimes resolved, and reopened by the watch. `just matrix` runs it.
 #[tokio::test]
-#[ignore = "flaps_slowly is resolved if the run falls into one of its green phases"]
 async fn sqlite() {
     verdicts(Database::sqlite()).await;
 }
 
 #[tokio::test]
-#[ignore = "flaps_slowly is resolved if the run falls into one of its green phases"]
 async fn postgres() {
     if let Some(database) = Database::postgres().await {
         verdicts(database).await;
