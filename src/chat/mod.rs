@@ -2,12 +2,16 @@
 //! the advisor answers what can be answered from data, and says so about the rest.
 
 mod answer;
+mod cite;
 mod failing;
 mod intent;
+mod markdown;
+mod marker;
 mod neighbours;
 mod repair;
 mod routes;
 mod store;
+pub mod tools;
 
 use std::time::Duration;
 

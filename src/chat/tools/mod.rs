@@ -1,0 +1,307 @@
+//! What a model in the chat, or another agent over MCP, may look at and ask for. Each tool
+//! has typed arguments, the caller's own rights, a timeout and a bounded result. What
+//! changes anything is a proposal, unless the caller is known to want it.
+
+mod asking;
+mod reading;
+
+use std::{collections::BTreeMap, fmt::Write, sync::OnceLock, time::Duration};
+
+use schemars::{JsonSchema, generate::SchemaSettings};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::{
+    app::App,
+    auth::{OrganizationId, Role},
+    diagnose::Diagnoser,
+    error::{Error, Result},
+    health::Health,
+    probe::Probes,
+    repair::{Repair, action::Actions},
+};
+
+/// How long one tool may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest text of one item, and of all of one result, in bytes.
+const MOST_TEXT: usize = 2 << 10;
+const MOST_RESULT: usize = 16 << 10;
+
+/// Who uses a tool.
+#[derive(Clone, Debug)]
+pub struct User {
+    pub organization: OrganizationId,
+    pub role: Role,
+    /// As runs and actions remember who asked.
+    pub name: String,
+    /// Only this monitored application.
+    pub app: Option<String>,
+    /// They themselves asked for a repair, in words that nobody else can have written.
+    pub wants_repair: bool,
+}
+
+/// A tool as a model is told of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Spec {
+    pub name: &'static str,
+    pub description: &'static str,
+    /// JSON schema of its arguments.
+    pub parameters: Value,
+    /// It may change something; needs an operator.
+    pub changes: bool,
+}
+
+/// An untrusted text with the place where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Item {
+    /// The name of a log source, or "error_log" for captured errors.
+    pub source: String,
+    /// The line, or the event's id.
+    pub line: u64,
+    /// In Lux's own words and figures: when, how often, which id.
+    pub about: String,
+    pub text: String,
+}
+
+/// What a tool found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Found {
+    /// In Lux's own words and figures: nothing untrusted is in it.
+    pub summary: String,
+    pub items: Vec<Item>,
+    /// What a person may start with one click.
+    pub proposals: Vec<Value>,
+    /// The run that was started.
+    pub run_id: Option<i64>,
+}
+
+impl Found {
+    fn of(summary: impl Into<String>) -> Self {
+        Self { summary: summary.into(), ..Self::default() }
+    }
+
+    /// Cuts what is too long, and says so.
+    fn bounded(mut self) -> Self {
+        let mut room = MOST_RESULT;
+        let all = self.items.len();
+        let mut kept = 0;
+        for item in &mut self.items {
+            cut(&mut item.text, MOST_TEXT);
+            let size = item.text.len() + item.about.len() + item.source.len();
+            if size > room {
+                break;
+            }
+            room -= size;
+            kept += 1;
+        }
+        if kept < all {
+            self.items.truncate(kept);
+            // Writing to a String cannot fail.
+            let _ = write!(
+                self.summary,
+                " Only the first {kept} of {all} are shown: ask for fewer, or more precisely."
+            );
+        }
+        cut(&mut self.summary, MOST_RESULT);
+        self
+    }
+}
+
+fn cut(text: &mut String, most: usize) {
+    if text.len() > most {
+        text.truncate(text.floor_char_boundary(most));
+        text.push_str(" […]");
+    }
+}
+
+/// Runs tools. Cheap to clone.
+#[derive(Clone)]
+pub struct Tools {
+    app: App,
+    actions: Actions,
+    diagnoser: Diagnoser,
+    health: Health,
+    probes: Probes,
+    repair: Repair,
+}
+
+/// (name, whether it may change something, the schema of its arguments)
+type Row = (&'static str, bool, fn() -> Value);
+
+const TABLE: &[Row] = &[
+    ("list_errors", false, schema::<reading::ListErrors>),
+    ("get_error", false, schema::<reading::GetError>),
+    ("search_logs", false, schema::<reading::SearchLogs>),
+    ("read_log_around", false, schema::<reading::ReadLogAround>),
+    ("log_sources", false, schema::<Nothing>),
+    ("health", false, schema::<Nothing>),
+    ("diagnose", false, schema::<reading::Diagnose>),
+    ("list_probes", false, schema::<Nothing>),
+    ("run_probe", false, schema::<asking::RunProbe>),
+    ("repair_runs", false, schema::<asking::RepairRuns>),
+    ("list_actions", false, schema::<asking::ListActions>),
+    ("start_repair", true, schema::<asking::StartRepair>),
+    ("propose_action", true, schema::<asking::ProposeAction>),
+];
+
+/// No arguments.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+/// All tools, those that change something last.
+pub fn specs() -> &'static [Spec] {
+    static SPECS: OnceLock<Vec<Spec>> = OnceLock::new();
+    SPECS.get_or_init(|| {
+        let texts = texts();
+        let spec = |(name, changes, schema): &Row| Spec {
+            name,
+            description: texts.get(*name).copied().unwrap_or_default(),
+            parameters: schema(),
+            changes: *changes,
+        };
+        TABLE.iter().map(spec).collect()
+    })
+}
+
+/// What `prompts/tools.toml` says of each tool. It is part of the program, and a test
+/// reads it.
+fn texts() -> BTreeMap<&'static str, &'static str> {
+    #[derive(Deserialize)]
+    struct Entry {
+        text: String,
+    }
+    let file = include_str!("../../../prompts/tools.toml");
+    let entries: BTreeMap<String, Entry> = toml::from_str(file).unwrap_or_default();
+    // Once per process.
+    let kept = |text: String| &*Box::leak(text.into_boxed_str());
+    entries.into_iter().map(|(name, entry)| (kept(name), kept(entry.text))).collect()
+}
+
+fn schema<T: JsonSchema>() -> Value {
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.meta_schema = None;
+        settings.inline_subschemas = true;
+    });
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    if let Some(object) = schema.as_object_mut() {
+        object.remove("title");
+        object.remove("description");
+        object.entry("properties").or_insert_with(|| json!({}));
+    }
+    schema
+}
+
+impl Tools {
+    pub fn new(
+        app: App,
+        actions: Actions,
+        diagnoser: Diagnoser,
+        health: Health,
+        probes: Probes,
+        repair: Repair,
+    ) -> Self {
+        Self { app, actions, diagnoser, health, probes, repair }
+    }
+
+    /// The tools that a role may use.
+    pub fn for_role(role: Role) -> impl Iterator<Item = &'static Spec> {
+        specs().iter().filter(move |spec| may(role, spec))
+    }
+
+    /// Uses a tool.
+    ///
+    /// [`Error::Invalid`] tells what is wrong with the arguments (or that there is no such
+    /// tool), in words a model can act upon; [`Error::Denied`] that the role is too low.
+    pub async fn call(&self, user: &User, name: &str, arguments: &Value) -> Result<Found> {
+        let Some(spec) = specs().iter().find(|spec| spec.name == name) else {
+            let names: Vec<&str> = Self::for_role(user.role).map(|spec| spec.name).collect();
+            return Err(Error::Invalid(format!(
+                "there is no such tool; there are {}",
+                names.join(", ")
+            )));
+        };
+        if !may(user.role, spec) {
+            return Err(Error::Denied(format!(
+                "{name} needs the role operator or admin; the caller's is {}",
+                user.role
+            )));
+        }
+        metrics::counter!("lux_tool_calls_total", "tool" => spec.name).increment(1);
+        let work = self.run(user, spec.name, arguments);
+        let Ok(done) = tokio::time::timeout(PATIENCE, work).await else {
+            let seconds = PATIENCE.as_secs();
+            return Err(Error::Unavailable(format!("{name} did not end within {seconds} s")));
+        };
+        done.map(Found::bounded)
+    }
+
+    async fn run(&self, user: &User, name: &str, arguments: &Value) -> Result<Found> {
+        match name {
+            "list_errors" => self.list_errors(user, read(arguments)?).await,
+            "get_error" => self.get_error(user, &read(arguments)?).await,
+            "search_logs" => self.search_logs(user, read(arguments)?).await,
+            "read_log_around" => self.read_log_around(user, read(arguments)?).await,
+            "log_sources" => nothing(arguments).and_then(|()| self.log_sources(user)),
+            "health" => {
+                nothing(arguments)?;
+                Ok(self.look_at_health().await)
+            }
+            "diagnose" => self.run_diagnosis(user, read(arguments)?).await,
+            "list_probes" => {
+                nothing(arguments)?;
+                self.list_probes(user).await
+            }
+            "run_probe" => self.run_probe(user, &read(arguments)?).await,
+            "repair_runs" => self.repair_runs(user, &read(arguments)?).await,
+            "list_actions" => self.list_actions(user, &read(arguments)?).await,
+            "start_repair" => self.start_repair(user, read(arguments)?).await,
+            "propose_action" => self.propose_action(user, &read(arguments)?).await,
+            _ => Err(Error::NotFound("tool")),
+        }
+    }
+}
+
+fn may(role: Role, spec: &Spec) -> bool {
+    if spec.changes { role.may_operate() } else { role.may_read() }
+}
+
+/// The arguments; a model may leave them out where none is needed.
+fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T> {
+    let arguments = if arguments.is_null() { json!({}) } else { arguments.clone() };
+    serde_json::from_value(arguments)
+        .map_err(|error| Error::Invalid(format!("the arguments do not fit: {error}")))
+}
+
+fn nothing(arguments: &Value) -> Result<()> {
+    read(arguments).map(|Nothing {}| ())
+}
+
+/// Looking through the window takes the processor, not the network.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{specs, texts};
+
+    #[test]
+    fn every_tool_says_what_it_does() {
+        let texts = texts();
+        assert_eq!(texts.len(), specs().len());
+        for spec in specs() {
+            assert!(spec.description.len() > 20, "{}", spec.name);
+            assert_eq!(spec.parameters["type"], "object", "{}", spec.name);
+            assert_eq!(spec.parameters["additionalProperties"], false, "{}", spec.name);
+        }
+    }
+
+    #[test]
+    fn what_a_model_is_told_of_the_tools() {
+        insta::assert_json_snapshot!(specs());
+    }
+}
