@@ -26,7 +26,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     auth::{OrganizationId, Role, token},
-    chat::Chat,
+    chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
     db::Db,
@@ -93,7 +93,15 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
-    let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
+    let tools = Tools::new(
+        app.clone(),
+        actions.clone(),
+        diagnoser.clone(),
+        health.clone(),
+        probes.clone(),
+        repair.clone(),
+    );
+    let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone(), tools);
     let features = Features { actions, capture, chat, health, probes, repair };
     Ok((app, features))
 }

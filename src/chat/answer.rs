@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnose::{Confidence, Diagnosis, Finding},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A line that an answer rests on; `[1]` in the text is the first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Citation {
     pub number: usize,
     pub source: String,
@@ -318,6 +318,14 @@ pub(super) fn needs_model() -> Answer {
         "No model is connected: the built-in advisor answers questions about faults only."
             .to_owned(),
     );
+    answer
+}
+
+/// For a question that only a model could have answered, when it did not.
+pub(super) fn without_model(why: String) -> Answer {
+    let mut answer = help();
+    answer.text = format!("The model did not answer that. {}", answer.text);
+    answer.notice = Some(why);
     answer
 }
 

@@ -4,8 +4,10 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::answer::Citation;
+use crate::llm::Desk;
 
 /// Texts that one answer may rest on; later ones have no number.
 const MOST: usize = 400;
@@ -17,9 +19,17 @@ const LONGEST: usize = 2 << 10;
 const SHORTEST: usize = 12;
 
 /// What was looked at for an answer.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sources {
-    items: Vec<Citation>,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sources {
+    items: Vec<Source>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Source {
+    #[serde(flatten)]
+    citation: Citation,
+    /// The text as a model has seen it: what it quotes is looked up here.
+    seen: String,
 }
 
 /// An answer whose quotations were looked up.
@@ -36,26 +46,40 @@ pub(super) struct Checked {
 impl Sources {
     /// Gives a text its number, the one it has if it is known. `None` when there are too
     /// many.
-    pub(super) fn number(&mut self, source: &str, line: u64, text: &str) -> Option<usize> {
-        let text = &text[..text.floor_char_boundary(LONGEST)];
-        let known = self
-            .items
-            .iter()
-            .find(|item| item.source == source && item.line == line && item.text == text);
+    pub(super) fn number(
+        &mut self,
+        source: &str,
+        line: u64,
+        text: &str,
+        seen: &str,
+    ) -> Option<usize> {
+        let text = head(text);
+        let known = self.items.iter().find(|Source { citation, .. }| {
+            citation.source == source && citation.line == line && citation.text == text
+        });
         if let Some(known) = known {
-            return Some(known.number);
+            return Some(known.citation.number);
         }
         if self.items.len() >= MOST {
             return None;
         }
         let number = self.items.len() + 1;
-        self.items.push(Citation {
-            number,
-            source: source.to_owned(),
-            line,
-            text: text.to_owned(),
+        let (source, text) = (source.to_owned(), text.to_owned());
+        self.items.push(Source {
+            citation: Citation { number, source, line, text },
+            seen: head(seen).to_owned(),
         });
         Some(number)
+    }
+
+    /// The same with the texts as they were sent.
+    pub(super) fn sent(&self, desk: &mut Desk) -> Self {
+        let items = self.items.iter().map(|item| {
+            let text = desk.plain(&item.citation.text).as_str().to_owned();
+            let citation = Citation { text: text.clone(), ..item.citation.clone() };
+            Source { citation, seen: text }
+        });
+        Self { items: items.collect() }
     }
 
     /// Looks up what an answer cites and quotes.
@@ -75,13 +99,8 @@ impl Sources {
                 self.check_line(line, &mut checked, &mut used);
             }
         }
-        checked.citations = self
-            .items
-            .iter()
-            .zip(&used)
-            .filter(|(_, used)| **used)
-            .map(|(item, _)| item.clone())
-            .collect();
+        let used = self.items.iter().zip(&used).filter(|(_, used)| **used);
+        checked.citations = used.map(|(item, _)| item.citation.clone()).collect();
         checked
     }
 
@@ -111,14 +130,15 @@ impl Sources {
             if bare.chars().count() < SHORTEST {
                 continue;
             }
-            let holds = |item: &&Citation| normalised(&item.text).contains(&bare);
+            let holds = |item: &&Source| normalised(&item.seen).contains(&bare);
             let mut in_cited = cited.iter().filter_map(|number| self.items.get(number - 1));
             if in_cited.any(|item| holds(&item)) {
                 continue;
             }
             if let Some(item) = self.items.iter().find(holds) {
-                used[item.number - 1] = true;
-                edits.push((end, end, format!(" [{}]", item.number)));
+                let number = item.citation.number;
+                used[number - 1] = true;
+                edits.push((end, end, format!(" [{number}]")));
             } else {
                 checked.unproven.push(bare);
                 edits.push((end, end, " (unproven)".to_owned()));
@@ -150,6 +170,10 @@ fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a valid pattern")
 }
 
+fn head(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LONGEST)]
+}
+
 /// Blanks count once, and what was left out at the ends does not.
 fn normalised(text: &str) -> String {
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -161,18 +185,27 @@ fn normalised(text: &str) -> String {
 mod tests {
     use super::Sources;
 
+    fn add(sources: &mut Sources, source: &str, line: u64, text: &str) -> Option<usize> {
+        sources.number(source, line, text, text)
+    }
+
     fn sources() -> Sources {
         let mut sources = Sources::default();
-        sources.number("nginx-error", 7, "connect() failed (111: Connection refused)  to upstream");
-        sources.number("app", 12, "KeyError: 'sku' in checkout");
+        add(
+            &mut sources,
+            "nginx-error",
+            7,
+            "connect() failed (111: Connection refused)  to upstream",
+        );
+        add(&mut sources, "app", 12, "KeyError: 'sku' in checkout");
         sources
     }
 
     #[test]
     fn the_same_text_has_one_number() {
         let mut sources = sources();
-        assert_eq!(sources.number("app", 12, "KeyError: 'sku' in checkout"), Some(2));
-        assert_eq!(sources.number("app", 13, "KeyError: 'sku' in checkout"), Some(3));
+        assert_eq!(add(&mut sources, "app", 12, "KeyError: 'sku' in checkout"), Some(2));
+        assert_eq!(add(&mut sources, "app", 13, "KeyError: 'sku' in checkout"), Some(3));
     }
 
     #[test]

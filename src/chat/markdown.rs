@@ -6,6 +6,8 @@ use std::{collections::HashSet, sync::LazyLock};
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
+use crate::llm;
+
 /// Nesting and markup are bounded by the text: longer answers are cut.
 const LONGEST: usize = 64 << 10;
 
@@ -46,7 +48,7 @@ static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
 
 /// The answer as HTML.
 pub(super) fn to_html(text: &str) -> String {
-    let text = visible(&text[..text.floor_char_boundary(LONGEST)]);
+    let text = llm::visible(&text[..text.floor_char_boundary(LONGEST)]);
     let mut hosts: Vec<Option<String>> = Vec::new();
     let events = Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);
     let harmless = events.flat_map(|event| match event {
@@ -70,21 +72,6 @@ pub(super) fn to_html(text: &str) -> String {
 fn host(url: &str) -> Option<String> {
     let url = url::Url::parse(url).ok()?;
     Some(url.host_str().map_or_else(|| format!("{}:", url.scheme()), str::to_owned))
-}
-
-/// The text without what cannot be seen: control and direction characters, zero-width
-/// ones, tags. They hide words from a reader.
-pub(super) fn visible(text: &str) -> String {
-    text.chars().filter(|c| matches!(c, '\n' | '\t') || !is_hidden(*c)).collect()
-}
-
-fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
 }
 
 #[cfg(test)]

@@ -4,22 +4,30 @@
 mod answer;
 mod cite;
 mod failing;
+mod going;
+mod history;
 mod intent;
+mod made;
 mod markdown;
 mod marker;
 mod neighbours;
 mod repair;
 mod routes;
 mod store;
+mod talk;
 pub mod tools;
+pub mod transcript;
 
-use std::time::Duration;
+use std::{future, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
+use futures_util::StreamExt;
 use serde_json::{Value, json};
+use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     app::App,
+    auth::Role,
     clock,
     diagnose::{Diagnoser, Diagnosis, Scope},
     error::{Error, Result},
@@ -28,11 +36,17 @@ use crate::{
         open::{self, Open},
     },
     health::Health,
+    http::Problem,
     repair::{Repair, store::runs::Run},
 };
 
 use answer::Answer;
+use going::{Answers, Going};
 use intent::Intent;
+use made::{ADVISOR, MODEL, Made};
+use talk::{Silence, Talk};
+use tools::{Tools, User};
+
 pub use routes::{Action, Reply, router};
 pub use store::Owner;
 
@@ -40,6 +54,8 @@ pub use store::Owner;
 #[derive(Clone, Debug)]
 pub struct Question {
     pub owner: Owner,
+    /// What the tools of a model may do for them.
+    pub role: Role,
     pub session: Option<i64>,
     /// Only this monitored application.
     pub app: Option<String>,
@@ -55,6 +71,25 @@ pub struct Chat {
     diagnoser: Diagnoser,
     health: Health,
     repair: Repair,
+    tools: Tools,
+    answers: Answers,
+}
+
+/// A stored question that is being answered.
+struct Asking {
+    question: Question,
+    intent: Intent,
+    run: Option<i64>,
+    /// The id of the question's message.
+    asked: i64,
+    until: Instant,
+}
+
+fn doing(intent: Intent) -> &'static str {
+    match intent {
+        Intent::Repair => "repairing",
+        _ => "reading logs and errors",
+    }
 }
 
 /// What a message leads to, as far as its words alone tell.
@@ -62,8 +97,14 @@ pub struct Chat {
 pub struct Understood(Intent);
 
 impl Chat {
-    pub fn new(app: App, diagnoser: Diagnoser, health: Health, repair: Repair) -> Self {
-        Self { app, diagnoser, health, repair }
+    pub fn new(
+        app: App,
+        diagnoser: Diagnoser,
+        health: Health,
+        repair: Repair,
+        tools: Tools,
+    ) -> Self {
+        Self { app, diagnoser, health, repair, tools, answers: Answers::default() }
     }
 
     /// Reads the wish from the operator's message alone.
@@ -102,64 +143,201 @@ impl Chat {
         Ok(())
     }
 
-    /// Answers, and stores question and answer. `run` is what [`Chat::begin`] gave; its end
-    /// is waited for at most `patience`.
-    pub async fn answer(
+    /// Begins an answer: stores the question, and leaves the rest to a task of its own that
+    /// tells its steps. `run` is what [`Chat::begin`] gave; the answer comes within
+    /// `patience`.
+    async fn ask(
         &self,
         question: Question,
         Understood(intent): Understood,
         run: Option<i64>,
         patience: Duration,
-    ) -> Result<Reply> {
-        let asked_at = clock::now();
-        let mut repair_results = None;
-        let (answer, diagnosis) = match run {
-            Some(run) => {
-                let told = repair::tell(&self.repair, &question.owner, run, patience).await?;
-                repair_results = told.results;
-                (told.answer, None)
+    ) -> Result<(Arc<Going>, JoinHandle<std::result::Result<Reply, Problem>>)> {
+        let db = &self.app.db;
+        let session = store::open(db, &question.owner, question.session, &question.message).await?;
+        let (going, guard) = self.answers.begin(session)?;
+        let asked = store::ask(db, session, &question.message).await?;
+        going
+            .tell("status", json!({ "text": doing(intent), "run_id": run, "session_id": session }));
+        let (chat, told) = (self.clone(), Arc::clone(&going));
+        let work = async move {
+            let _guard = guard;
+            let asking = Asking { question, intent, run, asked, until: Instant::now() + patience };
+            match chat.answer(&told, asking).await {
+                Ok(reply) => {
+                    told.tell("done", serde_json::to_value(&reply).unwrap_or_default());
+                    Ok(reply)
+                }
+                Err(error) => {
+                    let problem = Problem::from(error);
+                    if let Some(reason) = &problem.internal {
+                        tracing::error!(reason, "an answer failed");
+                    }
+                    told.tell("problem", serde_json::to_value(&problem).unwrap_or_default());
+                    Err(problem)
+                }
             }
-            None => self.work_out(&question, intent).await?,
         };
+        Ok((going, self.app.tasks.spawn(work)))
+    }
+
+    async fn answer(&self, going: &Arc<Going>, asking: Asking) -> Result<Reply> {
+        let Asking { question, intent, run, .. } = &asking;
+        let (mut made, diagnosis) = match run {
+            Some(run) => (self.repaired(going, &question.owner, *run, asking.until).await?, None),
+            None if self.app.llm.is_on() && *intent != Intent::Help => {
+                self.by_model(going, &asking).await?
+            }
+            None => {
+                let (answer, diagnosis) = self.work_out(question, *intent).await?;
+                (Made::by_advisor(answer), diagnosis)
+            }
+        };
+        if made.engine == ADVISOR {
+            // The advisor answers in one go, so the words are told a paragraph at a time.
+            for text in made.answer.text.split_inclusive("\n\n") {
+                going.tell("delta", json!({ "text": text }));
+            }
+        }
+        for proposal in self.proposals(question, diagnosis.as_ref()).await? {
+            made.propose(proposal);
+        }
+        self.keep(going.session, asking, made, diagnosis).await
+    }
+
+    /// Stores an answer.
+    async fn keep(
+        &self,
+        session: i64,
+        Asking { question, intent, run, .. }: Asking,
+        made: Made,
+        diagnosis: Option<Diagnosis>,
+    ) -> Result<Reply> {
         let diagnosed = question.diagnose || intent == Intent::Diagnose;
         let action = if diagnosed { Action::Diagnose } else { Action::Message };
-        let proposals = self.proposals(&question, diagnosis.as_ref()).await?;
         let has_logs = match &diagnosis {
             Some(diagnosis) => diagnosis.scanned.lines > 0,
-            None => intent == Intent::FailingEndpoints,
+            None => intent == Intent::FailingEndpoints || !made.answer.citations.is_empty(),
         };
         let diagnosis =
             diagnosis.map(serde_json::to_value).transpose().map_err(anyhow::Error::from)?;
+        let run = run.or(made.run_id);
         let detail = json!({
-            "engine": "advisor",
-            "notice": answer.notice,
+            "engine": made.engine,
+            "model": made.model,
+            "usage": made.usage,
+            "notice": made.answer.notice,
             "app": question.app,
-            "citations": answer.citations,
+            "citations": made.answer.citations,
+            "unproven": made.unproven,
             "diagnosis": diagnosis,
             "run_id": run,
-            "repair_results": repair_results,
-            "proposals": proposals,
+            "repair_results": made.repair_results,
+            "proposals": made.proposals,
         });
         let db = &self.app.db;
-        let session = store::open(db, &question.owner, question.session, &question.message).await?;
-        let message =
-            store::append(db, session, &question.message, &answer.text, detail, asked_at).await?;
-        metrics::counter!("lux_chat_answers_total", "engine" => "advisor").increment(1);
+        let keeps = !self.app.config.model.keep_texts.is_zero();
+        let transcript = made.transcript.as_ref().filter(|_| keeps);
+        let message = store::answer(db, session, &made.answer.text, detail, transcript).await?;
+        if transcript.is_some() {
+            let keep = TimeDelta::from_std(self.app.config.model.keep_texts);
+            store::forget_transcripts(db, clock::now() - keep.unwrap_or(TimeDelta::days(365)))
+                .await?;
+        }
+        metrics::counter!("lux_chat_answers_total", "engine" => made.engine).increment(1);
         Ok(Reply {
-            response: answer.text,
+            html: markdown::to_html(&made.answer.text),
+            response: made.answer.text,
             action,
             has_logs,
             auto_repair_triggered: run.is_some(),
-            repair_results,
+            repair_results: made.repair_results,
             success: true,
             session_id: session,
             message_id: message,
             diagnosis,
-            proposals,
-            citations: answer.citations,
-            engine: "advisor",
-            notice: answer.notice,
+            proposals: made.proposals,
+            citations: made.answer.citations,
+            unproven: made.unproven,
+            engine: made.engine,
+            model: made.model,
+            usage: made.usage,
+            notice: made.answer.notice,
         })
+    }
+
+    /// Follows a run to its end, or until the time is up, and tells its steps.
+    async fn repaired(
+        &self,
+        going: &Arc<Going>,
+        owner: &Owner,
+        run: i64,
+        until: Instant,
+    ) -> Result<Made> {
+        let steps = crate::repair::steps(self.app.clone(), run, 0).for_each(|step| {
+            let data = json!({ "seq": step.seq, "kind": step.kind, "data": step.data });
+            going.tell("repair", data);
+            future::ready(())
+        });
+        let told = repair::tell(&self.repair, owner, run, until - Instant::now());
+        tokio::pin!(steps, told);
+        let told = tokio::select! {
+            told = &mut told => told?,
+            () = &mut steps => told.await?,
+        };
+        Ok(Made { repair_results: told.results, ..Made::by_advisor(told.answer) })
+    }
+
+    /// Asks the model; what the advisor finds goes with the question, and is the answer if
+    /// the model gives none.
+    async fn by_model(
+        &self,
+        going: &Arc<Going>,
+        asking: &Asking,
+    ) -> Result<(Made, Option<Diagnosis>)> {
+        let Asking { question, intent, asked, until, .. } = asking;
+        let advised = match intent {
+            Intent::Other => None,
+            _ => Some(self.work_out(question, *intent).await?),
+        };
+        let user = User {
+            organization: question.owner.organization,
+            role: question.role,
+            name: question.owner.name.clone(),
+            app: question.app.clone(),
+            wants_repair: false,
+        };
+        let history = history::of(&self.app, &user, going.session, *asked).await?;
+        let opening = talk::Opening {
+            question: &question.message,
+            found: advised
+                .as_ref()
+                .map(|(answer, diagnosis)| made::found(answer, diagnosis.as_ref())),
+            history: &history.messages,
+            summary: history.summary.as_deref(),
+            why: format!("message {asked} of session {}", going.session),
+            until: *until,
+        };
+        let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going));
+        let (advised, diagnosis) = advised.unzip();
+        let made = match talk.answer(opening).await {
+            Ok(spoken) => Made::by_model(spoken, question.app.clone()),
+            Err(Silence::Stopped(text)) => Made {
+                engine: MODEL,
+                answer: Answer { notice: Some("Stopped.".to_owned()), ..Answer::of(text) },
+                ..Made::default()
+            },
+            Err(Silence::Trouble(trouble)) => {
+                metrics::counter!("lux_chat_fallbacks_total", "why" => trouble.class())
+                    .increment(1);
+                let why = format!("Answered without the model: {trouble}");
+                Made::by_advisor(match advised {
+                    Some(answer) => Answer { notice: Some(why), ..answer },
+                    None => answer::without_model(why),
+                })
+            }
+        };
+        Ok((made, diagnosis.flatten()))
     }
 
     async fn work_out(
@@ -215,13 +393,7 @@ impl Chat {
         {
             return Ok(Vec::new());
         }
-        Ok(vec![json!({
-            "kind": "repair",
-            "title": "Run repair",
-            "method": "POST",
-            "path": "/api/auto-repair/start",
-            "body": { "app": question.app },
-        })])
+        Ok(vec![made::repair_button(question.app.clone())])
     }
 
     async fn diagnose(&self, question: &Question) -> Result<Diagnosis> {

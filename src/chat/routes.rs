@@ -1,6 +1,6 @@
 //! The chat over HTTP: one answer as JSON, or the same as it comes as events.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Extension,
@@ -10,23 +10,24 @@ use axum::{
         sse::{Event, KeepAlive, Sse},
     },
 };
-use futures_util::{StreamExt, stream};
+use futures_util::StreamExt;
 use http::{HeaderMap, StatusCode, header};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Chat, Question, Understood,
+    Chat, Question,
     answer::Citation,
+    going::Going,
     store::{self, Message, Owner, Session},
+    talk::{self, Usage},
 };
 use crate::{
     app::App,
     auth::Caller,
     error::Error,
     http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
-    repair,
 };
 
 pub fn router() -> OpenApiRouter<App> {
@@ -34,6 +35,8 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(send_message))
         .routes(routes!(list_sessions))
         .routes(routes!(read_session, rename_session, remove_session))
+        .routes(routes!(follow_answer))
+        .routes(routes!(stop_answer))
 }
 
 /// The longest message, in bytes.
@@ -80,8 +83,16 @@ pub struct Reply {
     /// Actions that a person may start.
     pub proposals: Vec<Value>,
     pub citations: Vec<Citation>,
-    /// "advisor": the built-in one.
+    /// Quotations of the model that were not found in what was read.
+    pub unproven: Vec<String>,
+    /// The answer as HTML that loads nothing.
+    pub html: String,
+    /// "advisor": the built-in one; or "model".
     pub engine: &'static str,
+    /// The model's name, as its server gives it.
+    pub model: Option<String>,
+    /// What the model took.
+    pub usage: Option<Usage>,
     /// What is missing from the answer, and why.
     pub notice: Option<String>,
 }
@@ -91,7 +102,8 @@ fn owner(caller: &Caller) -> Owner {
 }
 
 /// Asks a question. With `Accept: text/event-stream` the answer comes as events:
-/// `status`, `repair` (the steps of a run), `delta`, `done` (the whole reply), or `problem`.
+/// `status`, `tool` (started and finished), `repair` (the steps of a run), `delta`, `done`
+/// (the whole reply), or `problem`. A lost connection does not stop it.
 #[utoipa::path(
     post,
     path = "/chatbot/send",
@@ -108,6 +120,7 @@ async fn send_message(
     let diagnose = new.diagnose || new.action == Some(Action::Diagnose);
     let question = Question {
         owner: owner(&caller),
+        role: caller.role,
         session: new.session_id,
         app: new.app,
         message: checked(new.message, diagnose)?,
@@ -122,11 +135,15 @@ async fn send_message(
     let what = chat.understand(&question);
     let run = chat.begin(&question, what).await?.map(|run| run.id);
     if wants_events {
-        return Ok(events(app, chat, question, what, run));
+        let patience = if run.is_some() { RUN } else { talk::PATIENCE };
+        let (going, _) = chat.ask(question, what, run, patience).await?;
+        return Ok(events(going, 0));
     }
     // The answer has to leave before the server's own limit.
     let patience = app.config.http.request_timeout.saturating_sub(Duration::from_secs(2));
-    Ok(Json(chat.answer(question, what, run, patience).await?).into_response())
+    let (_, answer) = chat.ask(question, what, run, patience).await?;
+    let reply = answer.await.map_err(|error| Error::Internal(error.into()))??;
+    Ok(Json(reply).into_response())
 }
 
 fn checked(message: String, diagnose: bool) -> Result<String> {
@@ -146,48 +163,61 @@ fn checked(message: String, diagnose: bool) -> Result<String> {
 /// The longest that a stream waits for a run.
 const RUN: Duration = Duration::from_mins(10);
 
-/// The steps of a run as they happen, then the answer. The advisor answers in one go, so
-/// the words are sent a paragraph at a time.
-fn events(
-    app: App,
-    chat: Chat,
-    question: Question,
-    what: Understood,
-    run: Option<i64>,
-) -> Response {
-    let doing = if run.is_some() { "repairing" } else { "reading logs and errors" };
-    let working = stream::iter([event("status", &json!({ "text": doing, "run_id": run }))]);
-    let steps = run.map(|run| repair::steps(app, run, 0)).into_iter();
-    let steps = stream::iter(steps).flatten().map(|step| {
-        event("repair", &json!({ "seq": step.seq, "kind": step.kind, "data": step.data }))
+/// The steps of an answer from one on, as they come; each has its number as `id`.
+fn events(going: Arc<Going>, after: usize) -> Response {
+    let steps = going.follow(after).map(|(number, step)| {
+        let event = Event::default().id(number.to_string()).event(step.name);
+        Ok::<_, Infallible>(event.data(step.data.to_string()))
     });
-    let answered = stream::once(async move {
-        match chat.answer(question, what, run, RUN).await {
-            Ok(reply) => {
-                let mut parts: Vec<_> = reply
-                    .response
-                    .split_inclusive("\n\n")
-                    .map(|text| event("delta", &json!({ "text": text })))
-                    .collect();
-                parts.push(event("done", &serde_json::to_value(&reply).unwrap_or_default()));
-                stream::iter(parts)
-            }
-            Err(error) => {
-                let problem = Problem::from(error);
-                if let Some(reason) = &problem.internal {
-                    tracing::error!(reason, "an answer failed");
-                }
-                let document = serde_json::to_value(&problem).unwrap_or_default();
-                stream::iter(vec![event("problem", &document)])
-            }
-        }
-    });
-    let all = working.chain(steps).chain(answered.flatten()).map(Ok::<_, Infallible>);
-    Sse::new(all).keep_alive(KeepAlive::default()).into_response()
+    Sse::new(steps).keep_alive(KeepAlive::default()).into_response()
 }
 
-fn event(name: &str, data: &Value) -> Event {
-    Event::default().event(name).data(data.to_string())
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct After {
+    /// The number of the last step that arrived; `Last-Event-ID` says the same.
+    after: Option<usize>,
+}
+
+/// The answer that is being given in a session, from a step on: for who lost the
+/// connection. Also for a minute after its end.
+#[utoipa::path(
+    get,
+    path = "/api/chat/sessions/{id}/events",
+    params(After),
+    responses((status = 200, description = "text/event-stream"), (status = 404, body = Problem))
+)]
+async fn follow_answer(
+    State(app): State<App>,
+    Reader { caller }: Reader,
+    Extension(chat): Extension<Chat>,
+    Path(id): Path<i64>,
+    Query(after): Query<After>,
+    headers: HeaderMap,
+) -> Result<Response> {
+    store::find(&app.db, &owner(&caller), id).await?.ok_or(Error::NotFound("session"))?;
+    let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
+    let going = chat.answers.of(id).ok_or(Error::NotFound("answer under way"))?;
+    Ok(events(going, after.after.or(told).unwrap_or(0)))
+}
+
+/// Stops the answer that is being given; what was said by then is kept.
+#[utoipa::path(
+    post,
+    path = "/api/chat/sessions/{id}/stop",
+    responses((status = 204), (status = 404, body = Problem))
+)]
+async fn stop_answer(
+    State(app): State<App>,
+    Operator { caller }: Operator,
+    Extension(chat): Extension<Chat>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    store::find(&app.db, &owner(&caller), id).await?.ok_or(Error::NotFound("session"))?;
+    if !chat.answers.stop(id) {
+        return Err(Error::NotFound("answer under way").into());
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
+use super::transcript::Transcript;
 use crate::{
     auth::OrganizationId,
     clock,
@@ -143,29 +144,93 @@ pub(super) async fn last_diagnosis(db: &Db, session: i64) -> Result<Option<Value
     Ok(detail.map(|(Json(detail),)| detail))
 }
 
-/// Adds the question and its answer, and counts them, in one transaction; returns the
-/// answer's id.
-pub(super) async fn append(
-    db: &Db,
-    session: i64,
-    question: &str,
-    answer: &str,
-    detail: Value,
-    asked_at: DateTime<Utc>,
-) -> Result<i64> {
+/// Adds a question; returns its id.
+pub(super) async fn ask(db: &Db, session: i64, question: &str) -> Result<i64> {
     let mut tx = db.begin().await?;
-    add(&mut tx, session, "user", question, None, asked_at).await?;
-    let id = add(&mut tx, session, "assistant", answer, Some(detail), clock::now()).await?;
-    tx.query(
-        "update chat_session set message_count = message_count + 2, last_message_at = $2
-         where id = $1",
-    )
-    .bind(session)
-    .bind(clock::now())
-    .run()
-    .await?;
+    let id = add(&mut tx, session, "user", question, None, clock::now()).await?;
     tx.commit().await?;
     Ok(id)
+}
+
+/// Adds an answer, with how a model came to it; returns its id.
+pub(super) async fn answer(
+    db: &Db,
+    session: i64,
+    answer: &str,
+    detail: Value,
+    transcript: Option<&Transcript>,
+) -> Result<i64> {
+    let mut tx = db.begin().await?;
+    let now = clock::now();
+    let id = add(&mut tx, session, "assistant", answer, Some(detail), now).await?;
+    if let Some(transcript) = transcript {
+        let body = serde_json::to_value(transcript).map_err(anyhow::Error::from)?;
+        tx.query("insert into chat_transcript (message_id, created_at, body) values ($1, $2, $3)")
+            .bind(id)
+            .bind(now)
+            .bind(body)
+            .run()
+            .await?;
+    }
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// How an answer came about, if a model gave it and it is kept.
+pub(super) async fn transcript(
+    db: &Db,
+    organization: OrganizationId,
+    message: i64,
+) -> Result<Option<Transcript>> {
+    let body: Option<(Json<Transcript>,)> = db
+        .query(
+            "select t.body from chat_transcript as t
+             join chat_message as m on m.id = t.message_id
+             join chat_session as s on s.id = m.session_id
+             where t.message_id = $1 and s.organization_id = $2",
+        )
+        .bind(message)
+        .bind(organization)
+        .optional()
+        .await?;
+    Ok(body.map(|(Json(body),)| body))
+}
+
+/// Transcripts that one statement forgets.
+const FORGOTTEN: i64 = 200;
+
+/// Forgets some transcripts from before a time.
+pub(super) async fn forget_transcripts(db: &Db, before: DateTime<Utc>) -> Result<u64> {
+    Ok(db
+        .query(
+            "delete from chat_transcript where message_id in
+                 (select message_id from chat_transcript where created_at < $1
+                  order by created_at, message_id limit $2)",
+        )
+        .bind(before)
+        .bind(FORGOTTEN)
+        .run()
+        .await?)
+}
+
+/// What a session said up to a message, in short.
+pub(super) async fn summary(db: &Db, session: i64) -> Result<Option<(String, i64)>> {
+    let known: Option<(Option<String>, Option<i64>)> = db
+        .query("select summary, summary_until from chat_session where id = $1")
+        .bind(session)
+        .optional()
+        .await?;
+    Ok(known.and_then(|(summary, until)| summary.zip(until)))
+}
+
+pub(super) async fn summarise(db: &Db, session: i64, summary: &str, until: i64) -> Result<()> {
+    db.query("update chat_session set summary = $2, summary_until = $3 where id = $1")
+        .bind(session)
+        .bind(summary)
+        .bind(until)
+        .run()
+        .await?;
+    Ok(())
 }
 
 async fn add(
@@ -176,6 +241,14 @@ async fn add(
     detail: Option<Value>,
     at: DateTime<Utc>,
 ) -> Result<i64> {
+    tx.query(
+        "update chat_session set message_count = message_count + 1, last_message_at = $2
+         where id = $1",
+    )
+    .bind(session)
+    .bind(at)
+    .run()
+    .await?;
     Ok(tx
         .query(
             "insert into chat_message (session_id, role, content, detail, created_at)
@@ -214,6 +287,13 @@ pub(super) async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Resu
 pub(super) async fn remove(db: &Db, owner: &Owner, id: i64) -> Result<()> {
     find(db, owner, id).await?.ok_or(Error::NotFound("session"))?;
     let mut tx = db.begin().await?;
+    tx.query(
+        "delete from chat_transcript where message_id in
+             (select id from chat_message where session_id = $1)",
+    )
+    .bind(id)
+    .run()
+    .await?;
     tx.query("delete from chat_message where session_id = $1").bind(id).run().await?;
     tx.query("delete from chat_session where id = $1").bind(id).run().await?;
     tx.commit().await?;

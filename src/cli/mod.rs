@@ -12,6 +12,7 @@ mod events;
 mod logs;
 mod probe;
 mod repair;
+mod replay;
 mod token;
 
 use std::{
@@ -72,6 +73,7 @@ enum Command {
     Doctor(doctor::Args),
     Diagnose(diagnose::Args),
     Eval(eval::Args),
+    Replay(replay::Args),
     /// Bring the database's tables up to date and end
     Migrate,
     /// Print the OpenAPI description of the API
@@ -140,6 +142,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => return runtime()?.block_on(doctor::run(args, overrides)),
         Command::Diagnose(args) => return Ok(diagnose::run(args)?),
         Command::Eval(args) => return Ok(eval::run(args)?),
+        Command::Replay(args) => return runtime()?.block_on(replay::run(args, overrides)),
         Command::Migrate => {
             let config = Config::load(overrides)?;
             serve::make_private_folder(&config.data_dir)?;

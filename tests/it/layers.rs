@@ -29,7 +29,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "repair", &["diagnose", "errors", "probe", "notify"]),
     (3, "marketing", &["contacts"]),
     (3, "customers", &[]),
-    (3, "chat", &["health", "repair", "diagnose", "errors", "marketing", "contacts"]),
+    (3, "chat", &["health", "repair", "diagnose", "errors", "probe", "marketing", "contacts"]),
     (4, "web", &[]),
     (5, "cli", &["serve"]),
     (5, "serve", &[]),

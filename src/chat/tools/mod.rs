@@ -5,10 +5,13 @@
 mod asking;
 mod reading;
 
+pub(super) use asking::repair_button;
+pub(super) use reading::found_by_advisor;
+
 use std::{collections::BTreeMap, fmt::Write, sync::OnceLock, time::Duration};
 
 use schemars::{JsonSchema, generate::SchemaSettings};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
@@ -145,6 +148,48 @@ const TABLE: &[Row] = &[
     ("propose_action", true, schema::<asking::ProposeAction>),
 ];
 
+/// A call, typed.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "name", content = "arguments", rename_all = "snake_case")]
+enum Use {
+    ListErrors(reading::ListErrors),
+    GetError(reading::GetError),
+    SearchLogs(reading::SearchLogs),
+    ReadLogAround(reading::ReadLogAround),
+    LogSources(Nothing),
+    Health(Nothing),
+    Diagnose(reading::Diagnose),
+    ListProbes(Nothing),
+    RunProbe(asking::RunProbe),
+    RepairRuns(asking::RepairRuns),
+    ListActions(asking::ListActions),
+    StartRepair(asking::StartRepair),
+    ProposeAction(asking::ProposeAction),
+}
+
+impl Use {
+    /// A model may leave the arguments out where none is needed.
+    fn read(name: &str, arguments: &Value) -> Result<Self> {
+        let arguments = if arguments.is_null() { &json!({}) } else { arguments };
+        serde_json::from_value(json!({ "name": name, "arguments": arguments }))
+            .map_err(|error| Error::Invalid(format!("the arguments do not fit: {error}")))
+    }
+}
+
+/// Whether a tool of this name would take these arguments; else why not.
+pub(super) fn fits(name: &str, arguments: &str) -> Result<()> {
+    Use::read(name, &parse(arguments)?).map(drop)
+}
+
+/// Arguments as a model wrote them.
+pub(super) fn parse(arguments: &str) -> Result<Value> {
+    match arguments.trim() {
+        "" => Ok(Value::Null),
+        text => serde_json::from_str(text)
+            .map_err(|error| Error::Invalid(format!("the arguments are no valid JSON: {error}"))),
+    }
+}
+
 /// No arguments.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -238,44 +283,26 @@ impl Tools {
     }
 
     async fn run(&self, user: &User, name: &str, arguments: &Value) -> Result<Found> {
-        match name {
-            "list_errors" => self.list_errors(user, read(arguments)?).await,
-            "get_error" => self.get_error(user, &read(arguments)?).await,
-            "search_logs" => self.search_logs(user, read(arguments)?).await,
-            "read_log_around" => self.read_log_around(user, read(arguments)?).await,
-            "log_sources" => nothing(arguments).and_then(|()| self.log_sources(user)),
-            "health" => {
-                nothing(arguments)?;
-                Ok(self.look_at_health().await)
-            }
-            "diagnose" => self.run_diagnosis(user, read(arguments)?).await,
-            "list_probes" => {
-                nothing(arguments)?;
-                self.list_probes(user).await
-            }
-            "run_probe" => self.run_probe(user, &read(arguments)?).await,
-            "repair_runs" => self.repair_runs(user, &read(arguments)?).await,
-            "list_actions" => self.list_actions(user, &read(arguments)?).await,
-            "start_repair" => self.start_repair(user, read(arguments)?).await,
-            "propose_action" => self.propose_action(user, &read(arguments)?).await,
-            _ => Err(Error::NotFound("tool")),
+        match Use::read(name, arguments)? {
+            Use::ListErrors(wanted) => self.list_errors(user, wanted).await,
+            Use::GetError(wanted) => self.get_error(user, &wanted).await,
+            Use::SearchLogs(wanted) => self.search_logs(user, wanted).await,
+            Use::ReadLogAround(wanted) => self.read_log_around(user, wanted).await,
+            Use::LogSources(Nothing {}) => self.log_sources(user),
+            Use::Health(Nothing {}) => Ok(self.look_at_health().await),
+            Use::Diagnose(wanted) => self.run_diagnosis(user, wanted).await,
+            Use::ListProbes(Nothing {}) => self.list_probes(user).await,
+            Use::RunProbe(wanted) => self.run_probe(user, &wanted).await,
+            Use::RepairRuns(wanted) => self.repair_runs(user, &wanted).await,
+            Use::ListActions(wanted) => self.list_actions(user, &wanted).await,
+            Use::StartRepair(wanted) => self.start_repair(user, wanted).await,
+            Use::ProposeAction(wanted) => self.propose_action(user, &wanted).await,
         }
     }
 }
 
 fn may(role: Role, spec: &Spec) -> bool {
     if spec.changes { role.may_operate() } else { role.may_read() }
-}
-
-/// The arguments; a model may leave them out where none is needed.
-fn read<T: DeserializeOwned>(arguments: &Value) -> Result<T> {
-    let arguments = if arguments.is_null() { json!({}) } else { arguments.clone() };
-    serde_json::from_value(arguments)
-        .map_err(|error| Error::Invalid(format!("the arguments do not fit: {error}")))
-}
-
-fn nothing(arguments: &Value) -> Result<()> {
-    read(arguments).map(|Nothing {}| ())
 }
 
 /// Looking through the window takes the processor, not the network.

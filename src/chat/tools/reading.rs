@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::{Found, Item, Tools, User, blocking};
 use crate::{
-    diagnose::{Confidence, Scope},
+    diagnose::{Confidence, Diagnosis, Scope},
     error::{Error, Result},
     errors::store::{
         events,
@@ -211,50 +211,7 @@ impl Tools {
     pub(super) async fn run_diagnosis(&self, user: &User, wanted: Diagnose) -> Result<Found> {
         let app = user.app.clone().or(wanted.app);
         let scope = Scope { organization: user.organization, app };
-        let diagnosis = self.diagnoser.diagnose(scope).await?;
-        let mut summary = format!(
-            "The advisor read {} lines of {} sources: {}.",
-            diagnosis.scanned.lines,
-            diagnosis.scanned.files,
-            if diagnosis.healthy { "nothing is wrong" } else { "something is wrong" }
-        );
-        let mut items = Vec::new();
-        for (index, finding) in diagnosis.findings.iter().take(FINDINGS).enumerate() {
-            let sure = match finding.confidence {
-                Confidence::Confirmed => "confirmed",
-                Confidence::Likely => "likely",
-                Confidence::Inconclusive => "not proven",
-            };
-            // Writing to a String cannot fail.
-            let _ = write!(
-                summary,
-                "\n{}. {} ({}, {sure}): {} times, {} lines of evidence below. What to do: {}",
-                index + 1,
-                finding.title,
-                finding.cause,
-                finding.count,
-                finding.evidence.len(),
-                finding.fix.join("; ")
-            );
-            // The explanation holds values from the logs.
-            let about = format!("the advisor's explanation of {}", finding.cause);
-            let first = finding.evidence.first();
-            if let Some(first) = first {
-                items.push(Item {
-                    source: first.source.clone(),
-                    line: first.line,
-                    about,
-                    text: finding.explanation.clone(),
-                });
-            }
-            items.extend(finding.evidence.iter().map(|evidence| Item {
-                source: evidence.source.clone(),
-                line: evidence.line,
-                about: format!("evidence of {}", finding.cause),
-                text: evidence.text.clone(),
-            }));
-        }
-        Ok(Found { summary, items, ..Found::default() })
+        Ok(found_by_advisor(&self.diagnoser.diagnose(scope).await?))
     }
 
     /// The sources that are meant; those of the user's application if they look at one.
@@ -268,6 +225,53 @@ impl Tools {
         }
         Ok(if wanted.is_empty() { mine } else { wanted })
     }
+}
+
+/// A diagnosis as a model is told of it.
+pub(in crate::chat) fn found_by_advisor(diagnosis: &Diagnosis) -> Found {
+    let mut summary = format!(
+        "The advisor read {} lines of {} sources: {}.",
+        diagnosis.scanned.lines,
+        diagnosis.scanned.files,
+        if diagnosis.healthy { "nothing is wrong" } else { "something is wrong" }
+    );
+    let mut items = Vec::new();
+    for (index, finding) in diagnosis.findings.iter().take(FINDINGS).enumerate() {
+        let sure = match finding.confidence {
+            Confidence::Confirmed => "confirmed",
+            Confidence::Likely => "likely",
+            Confidence::Inconclusive => "not proven",
+        };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            summary,
+            "\n{}. {} ({}, {sure}): {} times, {} lines of evidence below. What to do: {}",
+            index + 1,
+            finding.title,
+            finding.cause,
+            finding.count,
+            finding.evidence.len(),
+            finding.fix.join("; ")
+        );
+        // The explanation holds values from the logs.
+        let about = format!("the advisor's explanation of {}", finding.cause);
+        let first = finding.evidence.first();
+        if let Some(first) = first {
+            items.push(Item {
+                source: first.source.clone(),
+                line: first.line,
+                about,
+                text: finding.explanation.clone(),
+            });
+        }
+        items.extend(finding.evidence.iter().map(|evidence| Item {
+            source: evidence.source.clone(),
+            line: evidence.line,
+            about: format!("evidence of {}", finding.cause),
+            text: evidence.text.clone(),
+        }));
+    }
+    Found { summary, items, ..Found::default() }
 }
 
 /// The name that an enum has in JSON.
