@@ -11,7 +11,6 @@ use crate::{
     chat::transcript::Transcript,
     config::{Config, Overrides},
     llm::Llm,
-    outbound::Outbound,
     serve,
 };
 
@@ -31,7 +30,7 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<ExitCode> {
     let config = Config::load(overrides)?;
     let db = serve::open_database(&config).await?;
-    let llm = Llm::new(db.clone(), &Outbound::new()?, &config)?;
+    let llm = Llm::new(db.clone(), &config)?;
     let found = Transcript::load(&db, OrganizationId::FIRST, args.id).await?;
     let transcript = found.with_context(|| {
         format!(

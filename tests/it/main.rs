@@ -5,6 +5,7 @@
 mod action;
 mod both;
 mod capture;
+mod chat_model;
 mod clear;
 mod cli;
 mod config;
