@@ -35,7 +35,8 @@ async fn log(server: &Server, lines: &[&str]) {
 
 async fn report(server: &Server) -> i64 {
     let event = json!({ "error_type": "KeyError", "error_message": "'sku'", "endpoint": "/basket",
-                        "method": "GET", "error_stack": "File \"/srv/shop/basket.py\", line 7, in price" });
+                        "method": "GET", "error_stack": "Traceback (most recent call last):\n  File \"/srv/shop/basket.py\", \
+                         line 7, in price\n    return PRICES['sku']\nKeyError: 'sku'\n" });
     assert_eq!(server.post("/api/errors", &event).await.status, 201);
     until("it has a group", async || {
         groups(server, "").await.first().map(|one| one["id"].as_i64().unwrap())
@@ -193,12 +194,22 @@ async fn whatever_ails_the_model_there_is_an_answer(database: Database) {
         let notice = answer["notice"].as_str().unwrap();
         assert!(notice.starts_with("Answered without the model: "), "{shown}: {notice}");
         assert!(notice.contains(line) && !notice.contains('\n'), "{shown}: {notice}");
+        // It is asked again as soon as it is well.
+        model.always(Reply::text("I am well."));
+        let answer = ask(&server, "How are you, my friend").await;
+        assert_eq!(answer["response"], "I am well.", "{shown}: {answer:#}");
     }
-    // A question that only a model could answer is not met with silence either. (By now it
-    // has failed so often that it is left alone.)
+    for _ in 0..5 {
+        model.always(Reply::status(500));
+        ask(&server, "what is wrong?").await;
+    }
+    let asked = model.asked().len();
+    // A question that only a model could answer is not met with silence either. By now it
+    // has failed so often that it is left alone.
     let answer = ask(&server, "write a poem about baskets").await;
     assert_eq!(answer["engine"], "advisor");
     assert!(answer["response"].as_str().unwrap().contains("did not answer"), "{answer:#}");
+    assert_eq!(model.asked().len(), asked);
 }
 
 on_both!(nothing_that_is_read_has_an_effect);
@@ -269,16 +280,17 @@ async fn an_answer_can_be_stopped_and_followed_again(database: Database) {
     let first = events(streamed(&server, "Tell me more"), |event| event.name == "delta").await;
     let session = first[0].data["session_id"].clone();
     let path = format!("/api/chat/sessions/{session}");
-    let again = server.post("/chatbot/send", &json!({ "message": "and?", "session_id": session }));
-    assert!(again.await.problem(409).contains("stop"), "one answer at a time in a session");
+    let more = json!({ "message": "and?", "session_id": session });
+    let again = server.post("/chatbot/send", &more).await;
+    assert!(again.problem(409).contains("stop"), "one answer at a time in a session");
     // Another session is not held up by it.
     model.push(Reply::text("Of course."));
     assert_eq!(ask(&server, "Are you there, friend of mine").await["response"], "Of course.");
     let last = first.last().unwrap().id;
     let follow =
         server.request_as(Role::Operator, Method::GET, &format!("{path}/events?after={last}"));
-    let (rest, stopped) =
-        tokio::join!(events(follow, |_| false), server.post(&format!("{path}/stop"), &json!({})));
+    let (stop, nothing) = (format!("{path}/stop"), json!({}));
+    let (rest, stopped) = tokio::join!(events(follow, |_| false), server.post(&stop, &nothing));
     assert_eq!(stopped.status, 204, "{stopped:?}");
     assert_eq!(rest.first().unwrap().id, last + 1);
     let reply = &rest.last().unwrap().data;
@@ -286,8 +298,8 @@ async fn an_answer_can_be_stopped_and_followed_again(database: Database) {
     let response = reply["response"].as_str().unwrap();
     assert!(response.starts_with("one") && !response.contains("four"), "{response}");
     let shown = text_of(&first) + &text_of(&rest);
-    assert_eq!(shown.trim(), response);
-    assert_eq!(server.post(&format!("{path}/stop"), &json!({})).await.status, 404);
+    assert_eq!(shown.trim(), response.trim());
+    assert_eq!(server.post(&stop, &nothing).await.status, 404);
     // And the session goes on.
     model.push(Reply::text("Gladly."));
     assert_eq!(ask_in(&server, &session, "Go on with that tale").await["response"], "Gladly.");
