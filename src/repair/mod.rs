@@ -27,7 +27,7 @@ use crate::{
     app::App,
     auth::OrganizationId,
     clock,
-    diagnose::Diagnoser,
+    diagnose::{Captured, Diagnoser},
     error::{Error, Result},
     jobs::{Done, Jobs, Lease, NewJob},
     probe::Probes,
@@ -218,8 +218,7 @@ impl Repair {
                 }
             }
             let probes: Vec<_> = probes.values().take(20).collect();
-            let known = BTreeMap::new();
-            let ranked = self.ranked(organization, case.cause(), &known).await?;
+            let ranked = self.ranked(organization, case.cause(), &case.captured()).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
         }
         Ok(plans)
@@ -230,7 +229,7 @@ impl Repair {
         &self,
         organization: OrganizationId,
         cause: &str,
-        known: &BTreeMap<String, String>,
+        known: &Captured,
     ) -> Result<Vec<(Rendered, Option<String>)>> {
         let records = recipes::of_cause(&self.app.db, organization, cause).await?;
         let actions = self.actions.for_cause(organization, cause, known).await?;

@@ -24,6 +24,7 @@ mod probe;
 mod probe_safety;
 mod real_host;
 mod repair_faults;
+mod repair_loop;
 mod schedule;
 mod statements;
 mod support;
