@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Captured, Confidence, tally::Hit};
+use super::{Captured, Confidence, family::Family, tally::Hit};
 use crate::redact;
 
 /// Values that are kept of one name; as many may be only some of all.
@@ -51,6 +51,10 @@ impl Candidate {
             if let Some(value) = value {
                 self.capture(name, value);
             }
+        }
+        // systemd's own word about a unit, not just what a unit's program logged.
+        if let (Family::Systemd, Some(unit)) = (hit.family, &hit.unit) {
+            self.capture("failed_unit", unit);
         }
         if let Some((method, path)) = &hit.request {
             self.request(method, path);

@@ -27,6 +27,7 @@ use crate::{
     redact,
 };
 
+pub use crate::db::Server;
 pub use check::{Check, Secret, Service};
 pub use config::Expect;
 pub use kinds::{Seen, one_shot};
@@ -295,6 +296,14 @@ impl Probes {
         endpoint: &str,
     ) -> Result<Probe, Refused> {
         learnt::learn(&self.app.config, app, method, endpoint)
+    }
+
+    /// Where the database of a probe is, if its URL can be read and says so.
+    pub fn server(&self, probe: &Probe) -> Option<Server> {
+        match &probe.check {
+            Check::Database { url, .. } => kinds::server(&self.app.config, url),
+            _ => None,
+        }
     }
 
     /// Deletes results from before a time, in small parts; how many there were.

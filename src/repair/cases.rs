@@ -28,6 +28,8 @@ pub(super) struct Case {
     pub(super) finding: Option<Finding>,
     pub(super) title: String,
     pub(super) groups: Vec<Open>,
+    /// What each of the groups says by itself.
+    pub(super) own: Vec<Option<Finding>>,
 }
 
 impl Case {
@@ -74,7 +76,7 @@ pub(super) async fn collect(
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (group, own) in groups.into_iter().zip(own) {
         let logs = by_app.get(&group.app).map_or(&[][..], Vec::as_slice);
-        let finding = attribute(&group, own, logs);
+        let finding = attribute(&group, own.clone(), logs);
         let captured = finding.as_ref().map(|finding| finding.captured.clone());
         let title = finding.as_ref().map_or(&group.title, |finding| &finding.title).clone();
         // Errors that nothing explains are one case each.
@@ -84,12 +86,14 @@ pub(super) async fn collect(
         };
         let index = *known.entry((group.app.clone(), name)).or_insert(cases.len());
         if index == cases.len() {
-            cases.push(Case { app: group.app.clone(), finding, title, groups: Vec::new() });
+            let (groups, own) = (Vec::new(), Vec::new());
+            cases.push(Case { app: group.app.clone(), finding, title, groups, own });
         }
         if let (Some(known), Some(captured)) = (&mut cases[index].finding, captured) {
             join(&mut known.captured, captured);
         }
         cases[index].groups.push(group);
+        cases[index].own.push(own);
     }
     Ok(cases)
 }

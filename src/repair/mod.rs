@@ -9,6 +9,7 @@ mod acting;
 pub mod action;
 mod cases;
 mod checks;
+mod fit;
 pub mod plan;
 pub mod report;
 mod routes;
@@ -203,22 +204,29 @@ impl Repair {
             checks::Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut plans = Vec::with_capacity(cases.len());
         for case in cases {
-            let mut probes: BTreeMap<String, crate::probe::Probe> = BTreeMap::new();
-            for group in &case.groups {
+            let mut probes: BTreeMap<String, (crate::probe::Probe, Option<String>)> =
+                BTreeMap::new();
+            let captured = case.captured();
+            for (group, own) in case.groups.iter().zip(&case.own) {
                 let path = group.endpoint.as_deref().and_then(|text| text.split('?').next());
-                let checks = chooser.choose(&checks::Wanted {
+                let wanted = checks::Wanted {
                     app: &group.app,
                     method: group.method.as_deref(),
                     endpoint: path,
                     requested: group.endpoint.as_deref(),
                     cause: case.cause(),
-                });
+                    own: own.as_ref(),
+                    captured: &captured,
+                };
+                let mut checks = chooser.choose(&wanted).await;
                 for (_, probe) in checks.probes {
-                    probes.entry(probe.key()).or_insert(probe);
+                    let key = probe.key();
+                    let shared = checks.tied.remove(&key);
+                    probes.entry(key).or_insert((probe, shared));
                 }
             }
-            let probes: Vec<_> = probes.values().take(20).collect();
-            let ranked = self.ranked(organization, case.cause(), &case.captured()).await?;
+            let probes: Vec<_> = probes.into_values().take(20).collect();
+            let ranked = self.ranked(organization, case.cause(), &captured).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
         }
         Ok(plans)

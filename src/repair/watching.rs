@@ -120,13 +120,17 @@ impl Repair {
         let finding =
             self.diagnoser.explain(vec![event.clone()]).await?.into_iter().flatten().next();
         let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
-        let checks = chooser.choose(&Wanted {
+        let captured = finding.as_ref().map(|own| own.captured.clone()).unwrap_or_default();
+        let wanted = Wanted {
             app: &group.app,
             method: group.method.as_deref(),
             endpoint: group.endpoint.as_deref(),
             requested: event.endpoint.as_deref(),
             cause: finding.as_ref().map_or("unknown", |finding| &finding.cause),
-        });
+            own: finding.as_ref(),
+            captured: &captured,
+        };
+        let checks = chooser.choose(&wanted).await;
         let failing = Failing {
             error_type: event.error_type.clone(),
             message: event.error_message.clone(),
