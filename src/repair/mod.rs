@@ -10,6 +10,7 @@ pub mod action;
 mod cases;
 mod checks;
 mod fit;
+mod forget;
 pub mod plan;
 pub mod report;
 mod routes;
@@ -36,6 +37,7 @@ use crate::{
 
 use action::{Actions, Rendered};
 use cases::Case;
+pub use forget::FORGET;
 use plan::Plan;
 use report::Report;
 pub use routes::router;
@@ -72,6 +74,11 @@ impl Repair {
         repair.app.jobs.handle(JOB, 2, move |lease: Lease| {
             let repair = handler.clone();
             async move { repair.carry_on(lease).await }
+        });
+        let handler = repair.clone();
+        repair.app.jobs.handle(FORGET, 1, move |lease: Lease| {
+            let repair = handler.clone();
+            async move { repair.forget(&lease).await }
         });
         repair.watch();
         repair
