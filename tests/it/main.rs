@@ -22,6 +22,7 @@ mod layers;
 mod matrix;
 mod probe;
 mod probe_safety;
+mod probe_traffic;
 mod real_host;
 mod repair_faults;
 mod repair_loop;
