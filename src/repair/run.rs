@@ -387,8 +387,12 @@ impl Repair {
         let status = if waits { Status::Waiting } else { Status::Done };
         let mut tx = self.app.db.begin().await?;
         lease.hold(&mut tx).await?;
-        // What an action that ran and did not help is worth.
-        for cause in runs::causes(&self.app.db, run.id).await? {
+        // What an action that ran and did not help is worth; once, when all is said about it.
+        let causes = match status {
+            Status::Done => runs::causes(&self.app.db, run.id).await?,
+            _ => Vec::new(),
+        };
+        for cause in causes {
             let of_cause = attempts.iter().filter(|attempt| attempt.cause_id == cause.id);
             let failed = of_cause.clone().any(|a| a.verdict == Some(Verdict::StillFailing));
             let helped = of_cause.clone().any(|a| a.verdict == Some(Verdict::Resolved));

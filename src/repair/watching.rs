@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -76,6 +76,9 @@ impl Repair {
         let over = watches::over(&self.app.db, clock::now(), MOST_WATCHES).await?;
         let ended = broken.iter().map(|watch| (watch, false));
         for (watch, held) in ended.chain(over.iter().map(|watch| (watch, true))) {
+            if !held {
+                self.unmark(watch).await?;
+            }
             let mut tx = self.app.db.begin().await?;
             if watches::end(&mut tx, watch, held).await? {
                 let (organization, cause) = (watch.organization_id, &watch.cause);
@@ -88,6 +91,17 @@ impl Repair {
                     "a resolution was watched to its end"
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// A resolution that broke under watch was none: the events that were marked by it are
+    /// open again, before the watch ends, so that a crash in between changes nothing.
+    async fn unmark(&self, watch: &watches::Watch) -> Result<()> {
+        let mut after = (DateTime::UNIX_EPOCH, 0);
+        let (group, attempt) = (watch.group_id, watch.attempt_id);
+        while let Some(last) = attempts::unmark_events(&self.app.db, group, attempt, after).await? {
+            after = last;
         }
         Ok(())
     }

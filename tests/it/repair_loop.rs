@@ -6,12 +6,16 @@ use std::{
     os::unix::fs::PermissionsExt,
 };
 
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
-use crate::support::{Database, Server, Setup, Site, free_port, groups, on_both, repair};
+use crate::support::{
+    Database, Server, Setup, Site, end_of_run, free_port, groups, on_both, repair, start_repair,
+    until,
+};
 
 /// Lux beside the site, with an action of these keys that notes its arguments and mends it.
-async fn mending(database: &Database, keys: &str) -> (Server, Site) {
+async fn mending(database: &Database, policy: &str, keys: &str) -> (Server, Site) {
     let setup = Setup::new(database);
     let folder = setup.folder().to_owned();
     let (site, url) = Site::start(folder.clone()).await;
@@ -24,7 +28,7 @@ async fn mending(database: &Database, keys: &str) -> (Server, Site) {
          try_failing = false\n[schedule]\nrepair = \"off\"\n\
          [[sources]]\nname = \"site\"\npath = \"{log}\"\n\
          [[apps]]\nname = \"site\"\nbase_url = \"{url}\"\n\
-         [[actions]]\nname = \"mend\"\nargv = [\"{script}\", \"{{what}}\"]\npolicy = \"auto\"\n\
+         [[actions]]\nname = \"mend\"\nargv = [\"{script}\", \"{{what}}\"]\npolicy = \"{policy}\"\n\
          cooldown = \"0s\"\nmax_per_day = 100\n{keys}\n",
         log = folder.join("site.log").display(),
         script = script.display(),
@@ -66,7 +70,7 @@ on_both!(what_the_diagnosis_names_fills_an_action);
 async fn what_the_diagnosis_names_fills_an_action(database: Database) {
     let keys = "fixes = [\"missing_python_module\"]\n\
                 params = { what = { one_of = [\"shopkit\", \"paykit\"], from = \"module\" } }";
-    let (server, site) = mending(&database, keys).await;
+    let (server, site) = mending(&database, "auto", keys).await;
     report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
     let plan = preview(&server).await;
     let actions = steps(&plan, "action");
@@ -82,7 +86,7 @@ on_both!(of_two_that_are_named_none_is_chosen);
 async fn of_two_that_are_named_none_is_chosen(database: Database) {
     let keys = "fixes = [\"missing_python_module\"]\n\
                 params = { what = { one_of = [\"shopkit\", \"paykit\"], from = \"module\" } }";
-    let (server, site) = mending(&database, keys).await;
+    let (server, site) = mending(&database, "auto", keys).await;
     report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
     report(&server, "ModuleNotFoundError", "No module named 'paykit'", "/pay").await;
     let plan = preview(&server).await;
@@ -113,7 +117,7 @@ async fn hostile_text_fills_nothing(database: Database) {
     // The key is captured as it was written, quotes and all.
     let keys = "fixes = [\"code_bug_key_error\"]\n\
                 params = { what = { matches = \"^'[a-z]{7}'$\", from = \"key\" } }";
-    let (server, site) = mending(&database, keys).await;
+    let (server, site) = mending(&database, "auto", keys).await;
     for (letter, value) in ('a'..).zip(HOSTILE) {
         report(&server, "KeyError", value, &format!("/hostile_{letter}")).await;
     }
@@ -129,7 +133,7 @@ on_both!(one_hostile_line_does_not_hide_what_is_allowed);
 async fn one_hostile_line_does_not_hide_what_is_allowed(database: Database) {
     let keys = "fixes = [\"code_bug_key_error\"]\n\
                 params = { what = { matches = \"^'[a-z]{7}'$\", from = \"key\" } }";
-    let (server, _) = mending(&database, keys).await;
+    let (server, _) = mending(&database, "auto", keys).await;
     report(&server, "KeyError", "'shopkit'", "/cart").await;
     report(&server, "KeyError", "'shopkit'; reboot", "/pay").await;
     let results = repair(&server, &json!({})).await;
@@ -247,4 +251,234 @@ async fn who_says_what_a_probe_is_for_is_taken_at_their_word(database: Database)
     let checks = steps(&plan, "probe");
     assert_eq!(checks.len(), 1, "{plan:#}");
     assert_eq!((&checks[0]["name"], &checks[0]["shared"]), (&json!("for it"), &Value::Null));
+}
+
+/// An action for an error that names a module, which has the policy "approve".
+const ASKED: &str = "fixes = [\"missing_python_module\"]\n\
+                     params = { what = { one_of = [\"shopkit\", \"paykit\"], from = \"module\" } }";
+
+/// Decides about the only action that waits; the report of its run once that is done.
+async fn decide(server: &Server, word: &str) -> Value {
+    let waiting = server.get("/api/auto-repair/actions?status=proposed").await;
+    let action = &waiting["actions"][0];
+    let path = format!("/api/auto-repair/actions/{}/{word}", action["id"]);
+    let answer = server.post(&path, &json!({ "hash": action["hash"] })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let path = format!("/api/auto-repair/runs/{}", action["run_id"]);
+    until("the run is done", async || {
+        let report = server.get(&path).await;
+        (report["status"] == "done").then_some(report)
+    })
+    .await
+}
+
+async fn sql(server: &Server, statement: &str) {
+    server.database().execute(&server.data(), statement).await;
+}
+
+async fn number(server: &Server, from: &str) -> usize {
+    let counted = format!("select cast(count(*) as text) from {from}");
+    server.database().column(&server.data(), &counted).await[0].parse().unwrap()
+}
+
+on_both!(an_action_that_did_not_help_is_counted_once);
+async fn an_action_that_did_not_help_is_counted_once(database: Database) {
+    let keys = "fixes = [\"code_bug_key_error\"]\nparams = { what = { one_of = [\"x\"] } }\n\
+                [[actions]]\nname = \"idle\"\nargv = [\"true\"]\npolicy = \"auto\"\n\
+                fixes = [\"missing_python_module\"]\n";
+    let (server, site) = mending(&database, "approve", keys).await;
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    report(&server, "KeyError", "'total'", "/pay").await;
+    let run = start_repair(&server, &json!({})).await;
+    let first = end_of_run(&server, run).await;
+    assert_eq!(first["status"], "waiting", "{first:#}");
+    let second = decide(&server, "reject").await;
+    assert_eq!(second["results"]["resolved"], 0, "{second:#}");
+    let recipes = server.get("/api/auto-repair/recipes").await;
+    let known = json!([{ "cause": "missing_python_module", "recipe": "idle",
+                         "worked": 0, "failed": 1 }]);
+    assert_eq!(recipes["recipes"], known, "{second:#}");
+    assert!(!site.is_fixed());
+}
+
+/// What the list of errors says of each event, oldest first: whether it is resolved.
+async fn resolved(server: &Server) -> Vec<bool> {
+    let errors = server.get("/api/diagnostics/errors?limit=200").await;
+    let errors = errors["errors"].as_array().unwrap();
+    errors.iter().rev().map(|error| error["resolved"] == true).collect()
+}
+
+on_both!(what_broke_under_watch_was_not_resolved);
+async fn what_broke_under_watch_was_not_resolved(database: Database) {
+    let (server, site) = mending(&database, "auto", ASKED).await;
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    let health = server.get("/api/diagnostics/health").await;
+    assert_eq!(health["endpoints"], json!([]), "{health:#}");
+    let results = repair(&server, &json!({})).await;
+    assert_eq!(results["resolved"], 1, "{results:#}");
+    assert_eq!(resolved(&server).await, [true, true]);
+    assert_eq!(number(&server, "error_log where is_resolved").await, 2);
+    let watches = server.get("/api/auto-repair/watches").await;
+    let watch = &watches["watches"][0];
+    let health = server.get("/api/diagnostics/health").await;
+    let told = json!([{ "name": "GET /cart", "app": "site", "group_id": watch["group_id"],
+                        "outcome": "pass", "since": watch["started_at"],
+                        "next_look": watch["ends_at"] }]);
+    assert_eq!(health["endpoints"], told, "{health:#}");
+
+    site.spoil();
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    let group = groups(&server, "").await.remove(0);
+    assert_eq!(group["status"], "regressed", "{group:#}");
+    until("nothing is said to be resolved", async || {
+        (resolved(&server).await == [false; 3]).then_some(())
+    })
+    .await;
+    until("the attempt did not hold", async || {
+        let path = format!("/api/diagnostics/groups/{}/attempts", group["id"]);
+        let attempts = server.get(&path).await;
+        (attempts["attempts"][0]["held"] == false).then_some(())
+    })
+    .await;
+    let rows = "error_log where is_resolved or resolution_notes is not null or evidence_id is \
+                not null";
+    assert_eq!(number(&server, rows).await, 0);
+    // The proof of then is still known.
+    assert_eq!(number(&server, "evidence").await, 1);
+    let health = server.get("/api/diagnostics/health").await;
+    assert_eq!(health["endpoints"], json!([]), "{health:#}");
+}
+
+on_both!(a_resolution_that_held_stays_one);
+async fn a_resolution_that_held_stays_one(database: Database) {
+    let (server, site) = mending(&database, "auto", ASKED).await;
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    repair(&server, &json!({})).await;
+    sql(&server, &format!("update watch set ends_at = '{}'", ago(1))).await;
+    until("it held", async || {
+        (number(&server, "watch where status = 'held'").await == 1).then_some(())
+    })
+    .await;
+    site.spoil();
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    assert_eq!(groups(&server, "").await[0]["status"], "regressed");
+    // The first was over; this is another one.
+    let again = repair(&server, &json!({})).await;
+    assert_eq!(again["resolved"], 1, "{again:#}");
+    assert_eq!(resolved(&server).await, [true, true]);
+    site.spoil();
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    until("only what held is resolved", async || {
+        (resolved(&server).await == [true, false, false]).then_some(())
+    })
+    .await;
+}
+
+/// So many days ago, as both databases read it.
+fn ago(days: i64) -> String {
+    let at: DateTime<Utc> = lux::clock::now() - TimeDelta::days(days);
+    at.format("%Y-%m-%dT%H:%M:%S+00:00").to_string()
+}
+
+/// Makes all that was done so far so many days old.
+async fn age(server: &Server, days: i64) {
+    let at = ago(days);
+    for statement in [
+        "repair_run set created_at = $, started_at = $, finished_at = $",
+        "repair_attempt set started_at = $, finished_at = $",
+        "probe_result set started_at = $, finished_at = $",
+        "action_run set proposed_at = $",
+        "action_run set decided_at = $ where decided_at is not null",
+        "action_run set started_at = $, finished_at = $ where started_at is not null",
+    ] {
+        sql(server, &format!("update {}", statement.replace('$', &format!("'{at}'")))).await;
+    }
+}
+
+/// Has the job done that follows the nightly clearing.
+async fn forget(server: &Server, name: &str) {
+    let at = ago(0);
+    sql(
+        server,
+        &format!(
+            "insert into job (kind, payload, dedupe, run_at, max_attempts, created_at)
+             values ('clear', '{{\"schedule\": true}}', 'clear@{name}', '{at}', 5, '{at}')"
+        ),
+    )
+    .await;
+    until("it is cleared and forgotten", async || {
+        let done = number(server, "job where kind = 'forget' and status = 'done'").await;
+        let all = number(server, "job where kind = 'clear'").await;
+        (done == all).then_some(())
+    })
+    .await;
+}
+
+/// The ids of the runs that are known, and of those that have results of probes.
+async fn runs(server: &Server) -> (Vec<String>, Vec<String>) {
+    let column = async |sql: &str| server.database().column(&server.data(), sql).await;
+    (
+        column("select cast(id as text) from repair_run order by id").await,
+        column("select distinct cast(attempt_id as text) as run from probe_result order by run")
+            .await,
+    )
+}
+
+on_both!(what_is_old_goes_but_not_what_a_resolution_rests_on);
+async fn what_is_old_goes_but_not_what_a_resolution_rests_on(database: Database) {
+    let (server, site) = mending(&database, "approve", ASKED).await;
+    // 1: a resolution that stands. 2: nothing came of it. 3: waits for an approval.
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/cart").await;
+    let run = start_repair(&server, &json!({})).await;
+    end_of_run(&server, run).await;
+    let cart = decide(&server, "approve").await;
+    assert_eq!(cart["results"]["resolved"], 1, "{cart:#}");
+    let cart = cart["results"]["details"][0]["group_id"].clone();
+    site.spoil();
+    report(&server, "KeyError", "'total'", "/pay").await;
+    repair(&server, &json!({})).await;
+    report(&server, "ModuleNotFoundError", "No module named 'shopkit'", "/buy").await;
+    let run = start_repair(&server, &json!({})).await;
+    assert_eq!(end_of_run(&server, run).await["status"], "waiting");
+    let (all, probed) = runs(&server).await;
+    assert_eq!((all.len(), &all), (3, &probed));
+    let evidence = number(&server, "evidence").await;
+    let step = |run: &str| format!("repair_event where run_id = {run}");
+    assert!(number(&server, &step(&all[1])).await > 0);
+
+    // Younger than what is kept.
+    age(&server, 89).await;
+    forget(&server, "young").await;
+    assert_eq!(runs(&server).await, (all.clone(), all.clone()));
+    age(&server, 91).await;
+    forget(&server, "old").await;
+    let kept = vec![all[0].clone(), all[2].clone()];
+    assert_eq!(runs(&server).await, (kept.clone(), kept));
+    for table in ["repair_event", "repair_attempt", "repair_cause"] {
+        let rows = format!("{table} where run_id = {}", all[1]);
+        assert_eq!(number(&server, &rows).await, 0, "{table}");
+    }
+    assert_eq!(number(&server, "action_run").await, 2);
+    assert_eq!(number(&server, "evidence").await, evidence);
+    let group = server.get(&format!("/api/diagnostics/groups/{cart}/attempts")).await;
+    assert_eq!(group["attempts"][0]["status"], "resolved", "{group:#}");
+
+    // What waited is decided, and the resolution is withdrawn.
+    decide(&server, "reject").await;
+    let open = json!({ "status": "unresolved" });
+    server.patch(&format!("/api/diagnostics/groups/{cart}"), &open).await;
+    age(&server, 91).await;
+    forget(&server, "watched").await;
+    assert_eq!(runs(&server).await.0, [all[0].clone()], "its watch goes on");
+    sql(&server, &format!("update watch set ends_at = '{}'", ago(91))).await;
+    until("the watch is over", async || {
+        (number(&server, "watch where status = 'watching'").await == 0).then_some(())
+    })
+    .await;
+    forget(&server, "all").await;
+    assert_eq!(runs(&server).await, (Vec::new(), Vec::new()));
+    // From its start the cooldown is counted.
+    assert_eq!(number(&server, "action_run").await, 1);
+    assert_eq!(number(&server, "evidence").await, evidence);
 }
