@@ -39,7 +39,7 @@ use crate::{
     logs::{self, Live},
     outbound::Outbound,
     probe::Probes,
-    repair::{Repair, action::Actions},
+    repair::{FORGET, Repair, action::Actions},
     web::{self, Features},
 };
 
@@ -84,7 +84,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
-    errors::clear::register(&app);
+    errors::clear::register(&app, &[FORGET]);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());

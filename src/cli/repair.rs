@@ -175,7 +175,7 @@ async fn list(client: &Client, as_json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_preview(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
+pub(super) fn print_preview(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
     let causes = report["causes"].as_array().map_or(&[][..], Vec::as_slice);
     if causes.is_empty() {
         return writeln!(out, "There is no open error to repair.");
@@ -205,7 +205,11 @@ fn print_preview(out: &mut impl Write, report: &Value) -> std::io::Result<()> {
                         blocked.unwrap_or_default()
                     )
                 }
-                "probe" => format!("check: {}", text(&step["request"])),
+                "probe" => {
+                    let shared = step["shared"].as_str();
+                    let why = shared.map(|shared| format!(" (the error names {shared})"));
+                    format!("check: {}{}", text(&step["request"]), why.unwrap_or_default())
+                }
                 _ => text(&step["text"]).to_owned(),
             };
             writeln!(out, "  - {line}")?;

@@ -211,6 +211,7 @@ impl Config {
                     "30m",
                     parse::approval_time,
                 ),
+                keep: from.value(&key("repair.keep", &[]), "90d", repair::keep),
             },
             schedule: Schedule {
                 repair: from.value(&key("schedule.repair", &[]), "0 */6 * * *", repair::cron),

@@ -25,6 +25,9 @@ pub struct Repair {
     pub actions: bool,
     /// How long a proposal waits for its approval, and an approval for its run.
     pub approval_expires: Duration,
+    /// How long runs, actions and results of probes are kept; what a standing resolution
+    /// rests on stays for as long as it stands.
+    pub keep: Duration,
 }
 
 /// Asking for these by GET changes something in real applications.
@@ -99,6 +102,15 @@ pub(super) fn cron(text: &str) -> Result<Option<Cron>, String> {
         "" | "off" => Ok(None),
         text => text.parse().map(Some),
     }
+}
+
+/// How long the past is kept: longer than any cooldown, which is counted from it.
+pub(super) fn keep(text: &str) -> Result<Duration, String> {
+    let keep = super::parse::duration(text)?;
+    if keep < Duration::from_hours(8 * 24) || keep > Duration::from_hours(3660 * 24) {
+        return Err(format!("\"{text}\" is not between 8d and 3660d (ten years)"));
+    }
+    Ok(keep)
 }
 
 /// An age that `POST /api/auto-repair/clear` takes, too.

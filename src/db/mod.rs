@@ -29,7 +29,7 @@ mod visit;
 pub use failure::{Failure, failure, is_duplicate};
 pub use foreign::{Foreign, Reading};
 pub use sqlx::{Error, Result};
-pub use visit::{Found, said, visit};
+pub use visit::{Found, Server, said, server_of, visit};
 
 /// How long a request waits for a connection before it is told "unavailable".
 const ACQUIRE: Duration = Duration::from_secs(10);

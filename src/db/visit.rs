@@ -18,6 +18,28 @@ pub struct Found {
     pub row: Option<bool>,
 }
 
+/// Where a PostgreSQL database is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    pub host: String,
+    pub port: u16,
+    pub database: String,
+}
+
+/// Where the database of a URL is; `None` for a file, a socket, or what is no URL.
+pub fn server_of(url: &str) -> Option<Server> {
+    let options = (url.starts_with("postgres:") || url.starts_with("postgresql:"))
+        .then(|| PgConnectOptions::from_str(url).ok())??;
+    let host = options.get_host();
+    let by_socket = options.get_socket().is_some() || host.starts_with('/');
+    let database = options.get_database().unwrap_or_else(|| options.get_username());
+    (!by_socket).then(|| Server {
+        host: host.to_owned(),
+        port: options.get_port(),
+        database: database.to_owned(),
+    })
+}
+
 /// Connects, reads a `1`, looks for `tables` and runs `query`, which must be a statement
 /// that reads: the server itself is told to refuse writing. The caller bounds the time.
 ///

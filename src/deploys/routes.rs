@@ -25,6 +25,9 @@ const MAX_NOTE: usize = 1000;
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 const MAX_AGE: TimeDelta = TimeDelta::days(366);
 
+/// Without `at`, the newest release told again within this time is the same deploy.
+const AGAIN: TimeDelta = TimeDelta::minutes(10);
+
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_deploys, mark_deploy))
 }
@@ -36,7 +39,7 @@ struct Mark {
     app: String,
     /// A commit id, a version: what people will recognise.
     release: String,
-    /// When it went live; default: now.
+    /// When it went live; default: now, or within ten minutes when it was told first.
     at: Option<DateTime<Utc>>,
     note: Option<String>,
 }
@@ -48,7 +51,7 @@ struct Marked {
 }
 
 /// Tells Lux that a release went live. The same again (application, release and `at`)
-/// changes nothing.
+/// changes nothing; without `at`, neither does the newest release within ten minutes.
 #[utoipa::path(
     post, path = "/api/deploys", request_body = Mark,
     responses(
@@ -81,6 +84,12 @@ async fn mark_deploy(
     let (organization, made_by) = (who.caller.organization, who.caller.name.as_str());
     let new = NewDeploy { app: name, release, at, note, source: "api", made_by };
     let mut tx = app.db.begin().await.map_err(Error::from)?;
+    if mark.at.is_none() {
+        let told = store::just_told(&mut tx, organization, name, release, now - AGAIN).await;
+        if let Some(deploy) = told.map_err(Error::from)? {
+            return Ok((StatusCode::OK, Json(Marked { success: true, deploy })));
+        }
+    }
     let added = store::add(&mut tx, organization, &new, now).await.map_err(Error::from)?;
     let deploy = store::find(&mut tx, organization, name, release, at).await;
     let deploy = deploy.map_err(Error::from)?.ok_or_else(|| {

@@ -75,6 +75,29 @@ pub async fn add(
     Ok(added == 1)
 }
 
+/// The newest deploy of an application, if it is of this release and went live since then:
+/// who tells of a release twice means one deploy. Others who tell at the same time wait
+/// until the end of the transaction.
+pub async fn just_told(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    app: &str,
+    release: &str,
+    since: DateTime<Utc>,
+) -> Result<Option<Deploy>> {
+    tx.query("update organization set name = name where id = $1").bind(organization).run().await?;
+    let newest: Option<Deploy> = tx
+        .query(
+            "select id, app, release, at, note, source, made_by from deploy
+             where organization_id = $1 and app = $2 order by at desc, id desc limit 1",
+        )
+        .bind(organization)
+        .bind(app)
+        .optional()
+        .await?;
+    Ok(newest.filter(|deploy| deploy.release == release && deploy.at >= since))
+}
+
 /// The deploy of that application, release and time.
 pub async fn find(
     tx: &mut Tx,

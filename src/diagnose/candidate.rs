@@ -4,7 +4,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Confidence, tally::Hit};
+use super::{Captured, Confidence, family::Family, tally::Hit};
+use crate::redact;
+
+/// Values that are kept of one name; as many may be only some of all.
+pub(super) const MOST_VALUES: usize = 4;
+
+/// The longest captured value that is of use, in bytes.
+const LONGEST: usize = 256;
 
 /// A cause that may become a finding.
 #[derive(Clone, Debug)]
@@ -45,6 +52,10 @@ impl Candidate {
                 self.capture(name, value);
             }
         }
+        // systemd's own word about a unit, not just what a unit's program logged.
+        if let (Family::Systemd, Some(unit)) = (hit.family, &hit.unit) {
+            self.capture("failed_unit", unit);
+        }
         if let Some((method, path)) = &hit.request {
             self.request(method, path);
         }
@@ -59,7 +70,7 @@ impl Candidate {
 
     pub(crate) fn capture(&mut self, name: &str, value: &str) {
         let values = self.captures.entry(name.to_owned()).or_default();
-        if values.len() < 4 && !values.iter().any(|other| other == value) {
+        if values.len() < MOST_VALUES && !values.iter().any(|other| other == value) {
             values.push(value.to_owned());
         }
     }
@@ -74,6 +85,20 @@ impl Candidate {
             self.requests.push(request);
         }
     }
+}
+
+/// What may be handed on: values of which all are known, that fit somewhere and hold no
+/// secret.
+pub(crate) fn handed_on(captures: &BTreeMap<String, Vec<String>>) -> Captured {
+    let fits = |value: &String| value.len() <= LONGEST && redact::secrets(value) == **value;
+    captures
+        .iter()
+        .filter(|(_, values)| values.len() < MOST_VALUES)
+        .map(|(name, values)| {
+            (name.clone(), values.iter().filter(|it| fits(it)).cloned().collect())
+        })
+        .filter(|(_, values): &(String, Vec<String>)| !values.is_empty())
+        .collect()
 }
 
 /// Replaces `{name|default}` by what was captured.

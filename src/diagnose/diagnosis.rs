@@ -1,5 +1,7 @@
 //! What the advisor says: the JSON that `lux diagnose --json` prints and the API returns.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +69,9 @@ impl Confidence {
     }
 }
 
+/// Values by the names that playbooks give them.
+pub type Captured = BTreeMap<String, Vec<String>>;
+
 /// One cause.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Finding {
@@ -89,6 +94,11 @@ pub struct Finding {
     pub probes: Vec<Probe>,
     /// Where to read more.
     pub docs: Vec<String>,
+    /// What its records name: "unit" → `["shop.service"]`, "file", "address", "variable" and
+    /// the other named groups of its playbook. Untrusted text, without secrets; what has more
+    /// than three values is left out, as nobody could say which is meant.
+    #[serde(default, skip_serializing_if = "Captured::is_empty")]
+    pub captured: Captured,
     /// What was deployed shortly before its first sign.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deploy: Option<Deployed>,
@@ -130,6 +140,7 @@ impl Diagnosis {
             });
             if finding.evidence.is_empty() {
                 finding.confidence = Confidence::Inconclusive;
+                finding.captured.clear();
             }
         }
         if dropped > 0 {

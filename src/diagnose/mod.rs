@@ -32,7 +32,7 @@ mod zones;
 use std::{path::Path, sync::Arc};
 
 pub use deployed::Deployed;
-pub use diagnosis::{Confidence, Diagnosis, Evidence, Finding, Probe, Scanned, VERSION};
+pub use diagnosis::{Captured, Confidence, Diagnosis, Evidence, Finding, Probe, Scanned, VERSION};
 pub use live::{Diagnoser, Scope, each_record};
 pub use playbook::{Grade, Playbook, Role};
 pub use report::report;

@@ -82,7 +82,11 @@ pub struct Playbook {
     /// Found by a rule in the code (traffic, upstreams), not (only) by signals.
     #[serde(default)]
     pub by_rule: bool,
-    /// The kinds of an operator's probes that can tell whether the cause is gone.
+    /// The kinds of an operator's probes that can tell whether the cause is gone. Such a
+    /// probe is tied to an error of this cause if the error's own text names what it looks at
+    /// (captured as `address`, `host` and `port`, `file`, `variable`, `database`); of http,
+    /// if it is the same request. Not named: what can be green while the cause stays, such as
+    /// an api-key probe, which tries Lux's copy of the key.
     #[serde(default)]
     pub verified_by: Vec<ProbeKind>,
     #[serde(default)]

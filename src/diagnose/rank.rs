@@ -7,7 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
     Confidence, Diagnosis, Evidence, Finding, Inner, Probe, Role, Scan, Scanned,
-    candidate::{Candidate, fill},
+    candidate::{Candidate, fill, handed_on},
     family::Family,
     fold,
     playbook::{Grade, Key},
@@ -311,7 +311,9 @@ fn merge_same(candidates: &mut Vec<Candidate>) {
             own.requests.extend(candidate.requests);
             own.requests.truncate(3);
             for (name, values) in candidate.captures {
-                own.captures.entry(name).or_insert(values);
+                for value in values {
+                    own.capture(&name, &value);
+                }
             }
         } else {
             merged.push(candidate);
@@ -371,6 +373,7 @@ fn finding(candidate: &Candidate, view: &View<'_>) -> Finding {
             })
             .collect(),
         docs: playbook.docs.clone(),
+        captured: handed_on(&candidate.captures),
         deploy: None,
     }
 }

@@ -42,12 +42,22 @@ pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(clear_resolved))
 }
 
-/// Lets jobs clear; to be called before they are started.
-pub fn register(app: &App) {
+/// Lets jobs clear; to be called before they are started. After the schedule's clearing a
+/// job of each kind of `then` is made: other parts have old things to remove as well.
+pub fn register(app: &App, then: &'static [&'static str]) {
     let own = app.clone();
     app.jobs.handle(KIND, 1, move |lease| {
         let app = own.clone();
-        async move { work(&app, &lease).await }
+        async move {
+            let done = work(&app, &lease).await?;
+            if lease.payload["organization"].is_null() {
+                for kind in then {
+                    let next = NewJob::new(kind, json!({}));
+                    app.jobs.enqueue(next.dedupe(format!("{kind}:{}", lease.job))).await?;
+                }
+            }
+            Ok(done)
+        }
     });
 }
 

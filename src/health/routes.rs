@@ -13,10 +13,14 @@ use crate::{
     clock,
     errors::store::groups,
     http::{Json, Problem, Reader, Result, limit::Peer},
+    repair::store::watches,
 };
 
 /// How long the counts of errors may take before the answer goes without them.
 const SUMMARY: Duration = Duration::from_secs(2);
+
+/// Endpoints under watch that are told; `GET /api/auto-repair/watches` tells more.
+const MOST_ENDPOINTS: i64 = 50;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -66,7 +70,9 @@ async fn read_metrics(
     Ok(app.metrics.render())
 }
 
-/// The parts Lux depends on, each with its state, since when, and what to do.
+/// The parts Lux depends on, each with its state, since when, and what to do; beside them the
+/// endpoints whose resolution is under watch (at most 50, those that are decided first) and
+/// what runs next by schedule.
 #[utoipa::path(
     get,
     path = "/api/diagnostics/health",
@@ -84,6 +90,11 @@ async fn read_health(
         Ok(Ok(summary)) => Some(summary),
         Ok(Err(_)) | Err(_) => None,
     };
+    let endpoints = watches::endpoints(&app.db, caller.organization, MOST_ENDPOINTS);
+    let endpoints = match tokio::time::timeout(SUMMARY, endpoints).await {
+        Ok(Ok(endpoints)) => Some(endpoints),
+        Ok(Err(_)) | Err(_) => None,
+    };
     let next_runs: Vec<_> = app
         .jobs
         .next_runs()
@@ -94,6 +105,7 @@ async fn read_health(
         "success": true,
         "health": snapshot,
         "error_summary": summary,
+        "endpoints": endpoints,
         "next_runs": next_runs,
     })))
 }

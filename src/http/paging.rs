@@ -19,6 +19,16 @@ pub fn cursor<T: Serialize>(position: &T) -> Result<String> {
     Ok(URL_SAFE_NO_PAD.encode(json))
 }
 
+/// The cursor after a page that is full: there may be more behind it.
+pub fn after<I, T: Serialize>(
+    page: &[I],
+    limit: i64,
+    position: impl FnOnce(&I) -> T,
+) -> Result<Option<String>> {
+    let is_full = i64::try_from(page.len()).is_ok_and(|items| items >= limit);
+    page.last().filter(|_| is_full).map(|last| cursor(&position(last))).transpose()
+}
+
 /// Unwraps what [`cursor`] made.
 pub fn position<T: DeserializeOwned>(cursor: &str) -> Result<T> {
     URL_SAFE_NO_PAD

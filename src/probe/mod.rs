@@ -16,7 +16,7 @@ pub mod store;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     redact,
 };
 
+pub use crate::db::Server;
 pub use check::{Check, Secret, Service};
 pub use config::Expect;
 pub use kinds::{Seen, one_shot};
@@ -35,12 +36,6 @@ pub use routes::router;
 
 /// Bytes of a body that are kept, after striking out secrets.
 pub const MAX_EXCERPT: usize = 2048;
-/// How long results are kept.
-const KEPT: TimeDelta = TimeDelta::days(30);
-/// Results that one statement deletes.
-const PRUNED: i64 = 5000;
-/// How often old results are looked for.
-const PRUNE: Duration = Duration::from_hours(1);
 
 /// A check that can be repeated.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,20 +162,8 @@ pub struct Probes {
 }
 
 impl Probes {
-    /// Also starts forgetting results that are older than 30 days.
     pub fn new(app: App) -> Self {
-        let probes = Self { app };
-        probes.app.tasks.spawn(probes.clone().forget_old());
-        probes
-    }
-
-    async fn forget_old(self) {
-        let mut timer = tokio::time::interval(PRUNE);
-        while self.app.shutdown.run_until_cancelled(timer.tick()).await.is_some() {
-            if let Err(error) = self.prune(clock::now() - KEPT).await {
-                tracing::warn!(%error, "old results of probes could not be deleted");
-            }
-        }
+        Self { app }
     }
 
     /// Runs a probe and stores what it saw. A check that fails is a [`Sample`], too; an
@@ -297,15 +280,11 @@ impl Probes {
         learnt::learn(&self.app.config, app, method, endpoint)
     }
 
-    /// Deletes results from before a time, in small parts; how many there were.
-    pub async fn prune(&self, before: DateTime<Utc>) -> Result<u64> {
-        let mut deleted = 0;
-        loop {
-            let part = store::prune(&self.app.db, before, PRUNED).await?;
-            deleted += part;
-            if part < u64::try_from(PRUNED).unwrap_or(u64::MAX) {
-                return Ok(deleted);
-            }
+    /// Where the database of a probe is, if its URL can be read and says so.
+    pub fn server(&self, probe: &Probe) -> Option<Server> {
+        match &probe.check {
+            Check::Database { url, .. } => kinds::server(&self.app.config, url),
+            _ => None,
         }
     }
 

@@ -313,16 +313,3 @@ pub async fn failed(
     .all()
     .await
 }
-
-/// Deletes at most `limit` samples from before a time.
-pub async fn prune(db: &Db, before: DateTime<Utc>, limit: i64) -> Result<u64> {
-    db.query(
-        "delete from probe_result where id in
-             (select id from probe_result where finished_at < $1
-              order by finished_at, id limit $2)",
-    )
-    .bind(before)
-    .bind(limit)
-    .run()
-    .await
-}

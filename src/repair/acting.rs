@@ -1,7 +1,7 @@
 //! What a run does about a cause that is seen to be live: an action of the allow-list, at
 //! most one, once; its undo where it did not help; else the verdict.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::fmt::Write as _;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -142,7 +142,7 @@ impl Repair {
 
     async fn choose_action(&self, run: &Run, work: &Work, cause: i64) -> Result<Option<Rendered>> {
         let Some(cause) = work.cause(cause) else { return Ok(None) };
-        let ranked = self.ranked(run.organization(), &cause.cause, &BTreeMap::new()).await?;
+        let ranked = self.ranked(run.organization(), &cause.cause, &cause.captured()).await?;
         Ok(ranked
             .into_iter()
             .map(|(rendered, _)| rendered)

@@ -8,7 +8,7 @@ use crate::{
     auth::OrganizationId,
     clock,
     db::Db,
-    diagnose::{Confidence, Diagnoser, Finding, Scope as Where},
+    diagnose::{Captured, Confidence, Diagnoser, Finding, Scope as Where},
     error::Result,
     errors::store::open::{self, Open},
 };
@@ -28,11 +28,17 @@ pub(super) struct Case {
     pub(super) finding: Option<Finding>,
     pub(super) title: String,
     pub(super) groups: Vec<Open>,
+    /// What each of the groups says by itself.
+    pub(super) own: Vec<Option<Finding>>,
 }
 
 impl Case {
     pub(super) fn cause(&self) -> &str {
         self.finding.as_ref().map_or("unknown", |finding| &finding.cause)
+    }
+
+    pub(super) fn captured(&self) -> Captured {
+        self.finding.as_ref().map(|finding| finding.captured.clone()).unwrap_or_default()
     }
 
     pub(super) fn confidence(&self) -> &'static str {
@@ -70,7 +76,8 @@ pub(super) async fn collect(
     let mut known: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (group, own) in groups.into_iter().zip(own) {
         let logs = by_app.get(&group.app).map_or(&[][..], Vec::as_slice);
-        let finding = attribute(&group, own, logs);
+        let finding = attribute(&group, own.clone(), logs);
+        let captured = finding.as_ref().map(|finding| finding.captured.clone());
         let title = finding.as_ref().map_or(&group.title, |finding| &finding.title).clone();
         // Errors that nothing explains are one case each.
         let name = match &finding {
@@ -79,11 +86,31 @@ pub(super) async fn collect(
         };
         let index = *known.entry((group.app.clone(), name)).or_insert(cases.len());
         if index == cases.len() {
-            cases.push(Case { app: group.app.clone(), finding, title, groups: Vec::new() });
+            let (groups, own) = (Vec::new(), Vec::new());
+            cases.push(Case { app: group.app.clone(), finding, title, groups, own });
+        }
+        if let (Some(known), Some(captured)) = (&mut cases[index].finding, captured) {
+            join(&mut known.captured, captured);
         }
         cases[index].groups.push(group);
+        cases[index].own.push(own);
     }
     Ok(cases)
+}
+
+/// What the errors of one cause name, together: where they do not agree, all of it, so that
+/// nobody takes what one of them names for what all of them mean.
+fn join(known: &mut Captured, more: Captured) {
+    /// Values of a name from which on nobody chooses between them anyway.
+    const MANY: usize = 8;
+    for (name, values) in more {
+        let known = known.entry(name).or_default();
+        for value in values {
+            if known.len() < MANY && !known.contains(&value) {
+                known.push(value);
+            }
+        }
+    }
 }
 
 /// The finding that explains a group: what its own text says (told with what the logs
@@ -91,7 +118,14 @@ pub(super) async fn collect(
 fn attribute(group: &Open, own: Option<Finding>, logs: &[Finding]) -> Option<Finding> {
     if let Some(own) = own.filter(|own| own.confidence > Confidence::Inconclusive) {
         let same = logs.iter().find(|finding| finding.cause == own.cause);
-        return Some(same.cloned().unwrap_or(own));
+        return Some(same.map_or_else(
+            || own.clone(),
+            |same| {
+                let mut same = same.clone();
+                join(&mut same.captured, own.captured.clone());
+                same
+            },
+        ));
     }
     let mut at_that_time = logs.iter().filter(|finding| {
         finding.confidence == Confidence::Confirmed && overlaps(finding, group.last_seen)

@@ -1,20 +1,33 @@
 //! Which probes can tell whether a group is resolved.
 
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
 use crate::{
     app::App,
     auth::OrganizationId,
-    config::ProbeKind,
-    diagnose::Diagnoser,
+    diagnose::{Captured, Confidence, Diagnoser, Finding},
     error::Result,
-    probe::{Probe, Probes},
+    errors::store::open,
+    probe::{Probe, Probes, Server},
 };
 
-use super::verdict::Relation;
+use super::{
+    fit::{self, Named},
+    verdict::Relation,
+};
+
+/// How long a file system may take to say which one it is.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The probes for one group, and what is missing where there is none.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Checks {
     pub(super) probes: Vec<(Relation, Probe)>,
+    /// By the key of a probe that nobody tied to the cause: what it shares with the error.
+    pub(super) tied: BTreeMap<String, String>,
     /// Sentences that say why there is no other, and what would help.
     pub(super) missing: Vec<String>,
 }
@@ -29,6 +42,10 @@ pub(super) struct Wanted<'a> {
     /// The endpoint as the newest event had it, perhaps with a query.
     pub(super) requested: Option<&'a str>,
     pub(super) cause: &'a str,
+    /// What the error says by itself; see [`fit`].
+    pub(super) own: Option<&'a Finding>,
+    /// What the diagnosis of the cause names.
+    pub(super) captured: &'a Captured,
 }
 
 /// Chooses probes for groups. Reads the operator's probes once.
@@ -37,6 +54,8 @@ pub(super) struct Chooser {
     probes: Probes,
     diagnoser: Diagnoser,
     known: Vec<Probe>,
+    /// Of the known database probes, by key.
+    databases: BTreeMap<String, Server>,
 }
 
 impl Chooser {
@@ -47,10 +66,28 @@ impl Chooser {
         organization: OrganizationId,
     ) -> Result<Self> {
         let known = probes.all(organization).await?;
-        Ok(Self { app: app.clone(), probes: probes.clone(), diagnoser: diagnoser.clone(), known })
+        let databases =
+            known.iter().filter_map(|it| Some((it.key(), probes.server(it)?))).collect();
+        let (app, probes, diagnoser) = (app.clone(), probes.clone(), diagnoser.clone());
+        Ok(Self { app, probes, diagnoser, known, databases })
     }
 
-    pub(super) fn choose(&self, wanted: &Wanted<'_>) -> Checks {
+    /// What errors say by themselves, by group: a probe is tied by nothing else.
+    pub(super) async fn own(
+        &self,
+        organization: OrganizationId,
+        groups: &[i64],
+    ) -> Result<HashMap<i64, Finding>> {
+        if groups.is_empty() || !self.known.iter().any(is_free) {
+            return Ok(HashMap::new());
+        }
+        let errors = open::these(&self.app.db, organization, groups).await?;
+        let ids: Vec<i64> = errors.iter().map(|error| error.group_id).collect();
+        let own = self.diagnoser.explain(errors).await?;
+        Ok(ids.into_iter().zip(own).filter_map(|(id, own)| Some((id, own?))).collect())
+    }
+
+    pub(super) async fn choose(&self, wanted: &Wanted<'_>) -> Checks {
         let mut checks = Checks::default();
         let app = self.app_of(wanted.app);
         let of_app =
@@ -85,19 +122,48 @@ impl Chooser {
                     .into(),
             );
         }
-        let kinds = self.diagnoser.verified_by(wanted.cause);
-        let of_cause = self.known.iter().filter(of_app).filter(|probe| {
-            let kind: ProbeKind = probe.check.kind();
-            probe.causes.iter().any(|cause| cause == wanted.cause)
-                || (probe.causes.is_empty() && probe.covers.is_empty() && kinds.contains(&kind))
-        });
-        for probe in of_cause {
+        for probe in self.known.iter().filter(of_app) {
             let key = probe.key();
-            if !checks.probes.iter().any(|(_, other)| other.key() == key) {
+            if checks.probes.iter().any(|(_, other)| other.key() == key) {
+                continue;
+            }
+            if probe.causes.iter().any(|cause| cause == wanted.cause) {
                 checks.probes.push((Relation::Cause, probe.clone()));
+            } else if let Some(shared) = self.shared(wanted, app, probe).await {
+                checks.probes.push((Relation::Cause, probe.clone()));
+                checks.tied.insert(key, shared);
             }
         }
         checks
+    }
+
+    /// What ties a probe to the cause of an error that says so by itself.
+    async fn shared(
+        &self,
+        wanted: &Wanted<'_>,
+        app: Option<&str>,
+        probe: &Probe,
+    ) -> Option<String> {
+        let own = wanted.own.filter(|own| own.cause == wanted.cause)?;
+        let kinds = self.diagnoser.verified_by(wanted.cause);
+        if own.confidence == Confidence::Inconclusive
+            || !is_free(probe)
+            || !kinds.contains(&probe.check.kind())
+        {
+            return None;
+        }
+        let app = app.map(str::to_owned);
+        let request = wanted.method.zip(wanted.endpoint);
+        let request = request.map(|(method, path)| (method.to_owned(), path.to_owned()));
+        let (own, logs) = (own.captured.clone(), wanted.captured.clone());
+        let (probe, server) = (probe.clone(), self.databases.get(&probe.key()).cloned());
+        // A file system that is away hangs whoever asks for it.
+        let asked = tokio::task::spawn_blocking(move || {
+            let request = request.as_ref().map(|(method, path)| (&**method, &**path));
+            let named = Named { app: app.as_deref(), request, own: &own, logs: &logs };
+            fit::shared(&named, &probe, server.as_ref())
+        });
+        tokio::time::timeout(PATIENCE, asked).await.ok()?.ok()?
     }
 
     /// An error that names no application belongs to the only one there is.
@@ -109,6 +175,11 @@ impl Chooser {
             _ => None,
         }
     }
+}
+
+/// Whether nobody has said what a probe is for; who has is taken at their word.
+fn is_free(probe: &Probe) -> bool {
+    probe.causes.is_empty() && probe.covers.is_empty()
 }
 
 /// Whether "POST /checkout" (or "/checkout", any method; or "POST /orders/*") means it.

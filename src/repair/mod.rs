@@ -9,6 +9,8 @@ mod acting;
 pub mod action;
 mod cases;
 mod checks;
+mod fit;
+mod forget;
 pub mod plan;
 pub mod report;
 pub mod rhythm;
@@ -28,7 +30,7 @@ use crate::{
     app::App,
     auth::OrganizationId,
     clock,
-    diagnose::Diagnoser,
+    diagnose::{Captured, Diagnoser},
     error::{Error, Result},
     jobs::{Done, Jobs, Lease, NewJob},
     probe::Probes,
@@ -36,6 +38,7 @@ use crate::{
 
 use action::{Actions, Rendered};
 use cases::Case;
+pub use forget::FORGET;
 use plan::Plan;
 use report::Report;
 pub use routes::router;
@@ -72,6 +75,11 @@ impl Repair {
         repair.app.jobs.handle(JOB, 2, move |lease: Lease| {
             let repair = handler.clone();
             async move { repair.carry_on(lease).await }
+        });
+        let handler = repair.clone();
+        repair.app.jobs.handle(FORGET, 1, move |lease: Lease| {
+            let repair = handler.clone();
+            async move { repair.forget(&lease).await }
         });
         repair.watch();
         repair
@@ -204,23 +212,29 @@ impl Repair {
             checks::Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut plans = Vec::with_capacity(cases.len());
         for case in cases {
-            let mut probes: BTreeMap<String, crate::probe::Probe> = BTreeMap::new();
-            for group in &case.groups {
+            let mut probes: BTreeMap<String, (crate::probe::Probe, Option<String>)> =
+                BTreeMap::new();
+            let captured = case.captured();
+            for (group, own) in case.groups.iter().zip(&case.own) {
                 let path = group.endpoint.as_deref().and_then(|text| text.split('?').next());
-                let checks = chooser.choose(&checks::Wanted {
+                let wanted = checks::Wanted {
                     app: &group.app,
                     method: group.method.as_deref(),
                     endpoint: path,
                     requested: group.endpoint.as_deref(),
                     cause: case.cause(),
-                });
+                    own: own.as_ref(),
+                    captured: &captured,
+                };
+                let mut checks = chooser.choose(&wanted).await;
                 for (_, probe) in checks.probes {
-                    probes.entry(probe.key()).or_insert(probe);
+                    let key = probe.key();
+                    let shared = checks.tied.remove(&key);
+                    probes.entry(key).or_insert((probe, shared));
                 }
             }
-            let probes: Vec<_> = probes.values().take(20).collect();
-            let known = BTreeMap::new();
-            let ranked = self.ranked(organization, case.cause(), &known).await?;
+            let probes: Vec<_> = probes.into_values().take(20).collect();
+            let ranked = self.ranked(organization, case.cause(), &captured).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
         }
         Ok(plans)
@@ -231,7 +245,7 @@ impl Repair {
         &self,
         organization: OrganizationId,
         cause: &str,
-        known: &BTreeMap<String, String>,
+        known: &Captured,
     ) -> Result<Vec<(Rendered, Option<String>)>> {
         let records = recipes::of_cause(&self.app.db, organization, cause).await?;
         let actions = self.actions.for_cause(organization, cause, known).await?;

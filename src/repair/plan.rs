@@ -43,7 +43,14 @@ pub enum Step {
         blocked: Option<String>,
     },
     /// A check that tells whether it helped.
-    Probe { name: String, request: String },
+    Probe {
+        name: String,
+        request: String,
+        /// What it shares with the error, if that (and no setting) ties it to the cause:
+        /// "localhost port 5432".
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shared: Option<String>,
+    },
 }
 
 /// The plan for a cause: what its playbook says, the actions that may mend it (the best
@@ -52,7 +59,7 @@ pub fn plan(
     finding: Option<&Finding>,
     title: &str,
     actions: &[(Rendered, Option<String>)],
-    probes: &[&Probe],
+    probes: &[(Probe, Option<String>)],
 ) -> Plan {
     let mut steps = Vec::new();
     for (action, record) in actions {
@@ -76,12 +83,11 @@ pub fn plan(
                 .into(),
         }),
     }
-    steps.extend(
-        probes.iter().map(|probe| Step::Probe {
-            name: probe.name.clone(),
-            request: probe.check.to_string(),
-        }),
-    );
+    steps.extend(probes.iter().map(|(probe, shared)| Step::Probe {
+        name: probe.name.clone(),
+        request: probe.check.to_string(),
+        shared: shared.clone(),
+    }));
     Plan {
         cause: finding.map_or("unknown", |finding| &finding.cause).to_owned(),
         title: title.to_owned(),

@@ -296,7 +296,10 @@ fn step_text(step: &Step) -> String {
             }
             text
         }
-        Step::Probe { request, .. } => format!("Lux checks with {request}"),
+        Step::Probe { request, shared: None, .. } => format!("Lux checks with {request}"),
+        Step::Probe { request, shared: Some(shared), .. } => {
+            format!("Lux checks with {request}, as the error names {}", flat(shared))
+        }
     }
 }
 

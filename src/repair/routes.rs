@@ -156,8 +156,7 @@ async fn list_runs(
     let before = page.cursor.as_deref().map(paging::position).transpose()?.unwrap_or(i64::MAX);
     let runs =
         runs::list(&app.db, caller.organization, before, limit).await.map_err(Error::from)?;
-    let full = i64::try_from(runs.len()).unwrap_or(0) == limit;
-    let next = runs.last().filter(|_| full).map(|run| paging::cursor(&run.id)).transpose()?;
+    let next = paging::after(&runs, limit, |run| run.id)?;
     Ok(Json(Runs { runs, next }))
 }
 

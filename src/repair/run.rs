@@ -206,15 +206,22 @@ impl Repair {
         let causes = runs::causes(&self.app.db, run.id).await?;
         let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut work = Work { causes, checks: HashMap::new(), results: HashMap::new() };
-        for subject in self.open_subjects(run).await? {
-            let cause = work.cause(subject.cause_id).map_or("unknown", |cause| &cause.cause);
-            let checks = chooser.choose(&Wanted {
+        let open = self.open_subjects(run).await?;
+        let groups: Vec<i64> = open.iter().map(|subject| subject.group_id).collect();
+        let own = chooser.own(organization, &groups).await?;
+        for subject in open {
+            let cause = work.cause(subject.cause_id);
+            let captured = cause.map(Cause::captured).unwrap_or_default();
+            let wanted = Wanted {
                 app: &subject.app,
                 method: subject.method.as_deref(),
                 endpoint: subject.endpoint.as_deref(),
                 requested: subject.requested.as_deref(),
-                cause,
-            });
+                cause: cause.map_or("unknown", |cause| &cause.cause),
+                own: own.get(&subject.group_id),
+                captured: &captured,
+            };
+            let checks = chooser.choose(&wanted).await;
             for (_, probe) in &checks.probes {
                 if let Entry::Vacant(place) = work.results.entry(probe.key()) {
                     let since = subject.live_since;
@@ -393,8 +400,12 @@ impl Repair {
         let status = if waits { Status::Waiting } else { Status::Done };
         let mut tx = self.app.db.begin().await?;
         lease.hold(&mut tx).await?;
-        // What an action that ran and did not help is worth.
-        for cause in runs::causes(&self.app.db, run.id).await? {
+        // What an action that ran and did not help is worth; once, when all is said about it.
+        let causes = match status {
+            Status::Done => runs::causes(&self.app.db, run.id).await?,
+            _ => Vec::new(),
+        };
+        for cause in causes {
             let of_cause = attempts.iter().filter(|attempt| attempt.cause_id == cause.id);
             let failed = of_cause.clone().any(|a| a.verdict == Some(Verdict::StillFailing));
             let helped = of_cause.clone().any(|a| a.verdict == Some(Verdict::Resolved));

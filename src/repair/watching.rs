@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta};
 use futures_util::{StreamExt, stream};
 
 use super::{
@@ -76,6 +76,9 @@ impl Repair {
         let over = watches::over(&self.app.db, clock::now(), MOST_WATCHES).await?;
         let ended = broken.iter().map(|watch| (watch, false));
         for (watch, held) in ended.chain(over.iter().map(|watch| (watch, true))) {
+            if !held {
+                self.unmark(watch).await?;
+            }
             let mut tx = self.app.db.begin().await?;
             if watches::end(&mut tx, watch, held).await? {
                 let (organization, cause) = (watch.organization_id, &watch.cause);
@@ -88,6 +91,17 @@ impl Repair {
                     "a resolution was watched to its end"
                 );
             }
+        }
+        Ok(())
+    }
+
+    /// A resolution that broke under watch was none: the events that were marked by it are
+    /// open again, before the watch ends, so that a crash in between changes nothing.
+    async fn unmark(&self, watch: &watches::Watch) -> Result<()> {
+        let mut after = (DateTime::UNIX_EPOCH, 0);
+        let (group, attempt) = (watch.group_id, watch.attempt_id);
+        while let Some(last) = attempts::unmark_events(&self.app.db, group, attempt, after).await? {
+            after = last;
         }
         Ok(())
     }
@@ -120,13 +134,17 @@ impl Repair {
         let finding =
             self.diagnoser.explain(vec![event.clone()]).await?.into_iter().flatten().next();
         let chooser = Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
-        let checks = chooser.choose(&Wanted {
+        let captured = finding.as_ref().map(|own| own.captured.clone()).unwrap_or_default();
+        let wanted = Wanted {
             app: &group.app,
             method: group.method.as_deref(),
             endpoint: group.endpoint.as_deref(),
             requested: event.endpoint.as_deref(),
             cause: finding.as_ref().map_or("unknown", |finding| &finding.cause),
-        });
+            own: finding.as_ref(),
+            captured: &captured,
+        };
+        let checks = chooser.choose(&wanted).await;
         let failing = Failing {
             error_type: event.error_type.clone(),
             message: event.error_message.clone(),

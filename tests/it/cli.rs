@@ -216,7 +216,7 @@ async fn commands_find_the_running_server() {
 }
 
 #[test]
-fn the_demo_reaches_its_diagnoses() {
+fn the_demo_diagnoses_mends_and_proves() {
     let folder = folder();
     let mut command = Command::new("timeout");
     command.args(["120", env!("CARGO_BIN_EXE_lux"), "demo", "--once", "--pace", "5000"]);
@@ -225,5 +225,24 @@ fn the_demo_reaches_its_diagnoses() {
     assert_eq!(said.code, Some(0), "{said:?}");
     assert!(said.out.contains("[1] "), "no line is cited: {}", said.out);
     assert!(said.out.contains("What to do"), "no fix is told: {}", said.out);
+    // The loop, in this order.
+    let mut rest = said.out.as_str();
+    for step in [
+        "run (approve): /usr/bin/touch ",
+        "check: connect to 127.0.0.1:",
+        "check: GET /checkout",
+        "awaiting approval: ",
+        "/checkout fails: answered 500",
+        "lux repair --approve ",
+        ": 1 of 1 error resolved",
+        "before GET /checkout: fails (answered 500",
+        "after GET /checkout: passes (answered 200",
+        "Resolved, with evidence ",
+        "Lux watches until ",
+        "none of their requests fails",
+    ] {
+        let at = rest.find(step).unwrap_or_else(|| panic!("no {step:?} in {}", said.out));
+        rest = &rest[at..];
+    }
     assert_eq!(folder.path().read_dir().unwrap().count(), 0, "the demo left something behind");
 }

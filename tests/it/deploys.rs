@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{Answer, Database, Role, Server, Setup, on_both, until};
 
 on_both!(a_deploy_is_told_once);
+on_both!(who_tells_twice_means_one_deploy);
 on_both!(nonsense_is_refused);
 on_both!(groups_and_diagnoses_know_the_deploy);
 on_both!(changed_files_are_deploys);
@@ -60,6 +61,35 @@ async fn a_deploy_is_told_once(database: Database) {
     let audit = server.get("/api/audit").await;
     assert_eq!(audit["entries"].as_array().unwrap().len(), 4);
     assert_eq!(audit["entries"][3]["action"], "deploy.mark");
+}
+
+async fn who_tells_twice_means_one_deploy(database: Database) {
+    let server = Server::plain(&database).await;
+    let mark = |release: &str| json!({ "app": "shop", "release": release });
+    let tell = async |release: &str| {
+        let answer = server.post("/api/deploys", &mark(release)).await;
+        (answer.status.as_u16(), answer.json()["deploy"]["id"].clone())
+    };
+    let (status, first) = tell("a").await;
+    assert_eq!(status, 201);
+    assert_eq!(tell("a").await, (200, first.clone()));
+    // Back to what it was: that is a deploy, though its name is known.
+    assert_eq!(tell("b").await.0, 201);
+    let (status, back) = tell("a").await;
+    assert!(status == 201 && back != first, "{back}");
+    // Many at the same time.
+    let (one, two, three, four) = tokio::join!(tell("c"), tell("c"), tell("c"), tell("c"));
+    let told = [one, two, three, four];
+    assert_eq!(told.iter().filter(|(status, _)| *status == 201).count(), 1, "{told:?}");
+    assert!(told.iter().all(|(_, id)| *id == told[0].1), "{told:?}");
+    // An hour later it is another one.
+    let hour_ago = minutes_ago(60);
+    let earlier = format!("update deploy set at = '{hour_ago}' where release = 'c'");
+    server.database().execute(&server.data(), &earlier).await;
+    let others = "delete from deploy where release <> 'c'";
+    server.database().execute(&server.data(), others).await;
+    assert_eq!(tell("c").await.0, 201);
+    assert_eq!(deploys(&server).await.len(), 2);
 }
 
 async fn nonsense_is_refused(database: Database) {

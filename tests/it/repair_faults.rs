@@ -5,69 +5,16 @@ use std::{
     collections::BTreeSet,
     fs::{self, Permissions},
     os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use axum::{Router, extract::State, http::StatusCode, http::Uri};
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, Cluster, Database, Role, Server, Setup, end_of_run, groups, on_both, repair, say, skip,
-    start_repair, until,
+    Answer, Cluster, Database, Role, Server, Setup, Site, end_of_run, groups, on_both, repair, say,
+    skip, start_repair, until,
 };
-
-/// An application whose pages all fail until the file `fixed` is there.
-#[derive(Clone)]
-struct Site {
-    folder: PathBuf,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Site {
-    /// Starts it; its address.
-    async fn start(folder: PathBuf) -> (Self, String) {
-        let site = Self { folder, asked: Arc::default() };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(page).with_state(site.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        (site, url)
-    }
-
-    fn is_fixed(&self) -> bool {
-        self.folder.join("fixed").exists()
-    }
-
-    fn fix(&self) {
-        fs::write(self.folder.join("fixed"), "").unwrap();
-    }
-
-    fn spoil(&self) {
-        // It may be spoilt already.
-        let _ = fs::remove_file(self.folder.join("fixed"));
-    }
-
-    /// How often the action began.
-    fn actions(&self) -> usize {
-        fs::read_to_string(self.folder.join("ran")).unwrap_or_default().lines().count()
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
-async fn page(State(site): State<Site>, uri: Uri) -> (StatusCode, &'static str) {
-    site.asked.lock().unwrap().push(uri.path().to_owned());
-    if site.is_fixed() {
-        (StatusCode::OK, "<h1>Welcome</h1>")
-    } else {
-        (StatusCode::INTERNAL_SERVER_ERROR, "<h1>Internal Server Error</h1>")
-    }
-}
 
 /// What is between the beginning of the action and what it does.
 const SETTING_UP: Setting = Setting { policy: Some("auto"), seconds: "0.2" };

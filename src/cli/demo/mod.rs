@@ -1,7 +1,9 @@
 //! `lux demo`: the service on a temporary database, watching log files that grow while
 //! recorded faults are replayed into them, next to a small shop that really is broken.
-//! A newcomer sees question, cause, proof and fix within a minute.
+//! A newcomer sees question, cause, proof and fix within a minute; the shop is repaired by
+//! an action that the demonstration approves, and resolved on evidence.
 
+mod repair;
 mod replay;
 mod shop;
 
@@ -9,7 +11,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
-    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -47,7 +49,9 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     serve::cancel_on_signal(shutdown.clone())?;
 
     let file = folder.0.join("lux.toml");
-    fs::write(&file, configuration(&folder.0, shop.address()))?;
+    fs::write(&file, configuration(&folder.0, &shop))?;
+    // Commands are taken from a file only if nobody else could write it.
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
     // Nothing of the host's own settings may leak into the demonstration, but for where
     // it listens.
     let mut flags = given.flags;
@@ -108,7 +112,14 @@ async fn tour(
     let failures = shop.serve_customers(client, ingest).await?;
     writeln!(out, "   {failures} requests failed; the shop reported its errors to Lux")?;
     ask(client, "what is wrong?", "shop").await?;
-    ask(client, "since when, and how often?", "shop").await
+    ask(client, "since when, and how often?", "shop").await?;
+
+    writeln!(out, "\n{bold}{}. Lux repairs it, as far as you let it{bold:#}", number + 1)?;
+    repair::repair(client).await?;
+    let failures = shop.serve_customers(client, ingest).await?;
+    anyhow::ensure!(failures == 0, "{failures} customers still see the error");
+    writeln!(out, "The customers come again: none of their requests fails.")?;
+    Ok(())
 }
 
 async fn ask(client: &Client, question: &str, app: &str) -> anyhow::Result<()> {
@@ -146,14 +157,22 @@ async fn wait_for_lines(client: &Client, app: &str, lines: u64) -> anyhow::Resul
         .map_err(|_| anyhow::anyhow!("the service did not read the replayed lines in time"))?
 }
 
-fn configuration(folder: &Path, shop: SocketAddr) -> String {
+fn configuration(folder: &Path, shop: &shop::Shop) -> String {
     let path = |name: &str| Value::from(folder.join(name).display().to_string());
     let mut text = format!(
         "data_dir = {}\n[log]\nfilter = \"warn\"\n[http]\nrequests_per_minute = 100000\n\
-         [[apps]]\nname = \"shop\"\nbase_url = \"http://{shop}\"\n\
-         [[sources]]\nname = \"shop/app.log\"\napp = \"shop\"\npath = {}\n",
+         [repair]\nactions = true\nspacing = \"500ms\"\n\
+         [schedule]\nrepair = \"off\"\n\
+         [[apps]]\nname = \"shop\"\nbase_url = \"http://{}\"\n\
+         [[sources]]\nname = \"shop/app.log\"\napp = \"shop\"\npath = {}\n\
+         [[probes]]\nname = \"the shop's database\"\nkind = \"tcp\"\ntarget = \"{}\"\n\
+         [[actions]]\nname = \"start-database\"\ntitle = \"Start the shop's database\"\n\
+         argv = [\"touch\", {}]\npolicy = \"approve\"\nfixes = [\"postgres_down\"]\n",
         path("data"),
+        shop.address(),
         path("shop.log"),
+        shop.database(),
+        Value::from(shop.switch().display().to_string()),
     );
     for recording in replay::RECORDINGS {
         for file in replay::files(recording) {

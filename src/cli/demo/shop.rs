@@ -1,4 +1,5 @@
-//! A small shop whose database is not there: its errors are real, down to the errno.
+//! A small shop whose database is not running: its errors are real, down to the errno.
+//! Something starts the database when a file appears, as a service manager would.
 
 use std::{
     fs::OpenOptions,
@@ -6,18 +7,22 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use axum::{Router, extract::State, routing::get};
 use http::{Method, StatusCode};
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::Client;
 use crate::{clock, outbound::Outbound};
 
 /// Requests that the demonstration's customers make.
 const CUSTOMERS: usize = 12;
+
+/// How often it is looked whether the database is to be started.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub(super) struct Shop {
     address: SocketAddr,
@@ -26,17 +31,23 @@ pub(super) struct Shop {
 
 struct Parts {
     log: PathBuf,
-    /// Where the database would be: a port that was free a moment ago.
     database: SocketAddr,
+    /// The file whose appearance starts the database.
+    switch: PathBuf,
 }
 
 impl Shop {
     /// Opens the shop on a port of the system's choice.
     pub(super) async fn open(folder: &Path) -> anyhow::Result<Self> {
-        let vacant = TcpListener::bind("127.0.0.1:0").await?;
-        let parts =
-            Arc::new(Parts { log: folder.join("shop.log"), database: vacant.local_addr()? });
-        drop(vacant);
+        // The port is its own, and refuses connections until it listens.
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        let parts = Arc::new(Parts {
+            log: folder.join("shop.log"),
+            database: socket.local_addr()?,
+            switch: folder.join("start-database"),
+        });
+        tokio::spawn(database(socket, parts.switch.clone()));
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let address = listener.local_addr()?;
         let router = Router::new()
@@ -53,6 +64,16 @@ impl Shop {
 
     pub(super) fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where the database is, or would be.
+    pub(super) fn database(&self) -> SocketAddr {
+        self.parts.database
+    }
+
+    /// The file whose appearance starts the database.
+    pub(super) fn switch(&self) -> &Path {
+        &self.parts.switch
     }
 
     /// Lets customers in, and reports what fails as an application would; returns the
@@ -88,6 +109,20 @@ impl Shop {
         }
         anyhow::ensure!(self.parts.log.exists(), "the shop wrote no log");
         Ok(failures)
+    }
+}
+
+/// Takes connections once it was started.
+async fn database(socket: TcpSocket, switch: PathBuf) {
+    while !switch.exists() {
+        tokio::time::sleep(LOOK).await;
+    }
+    let listener = match socket.listen(64) {
+        Ok(listener) => listener,
+        Err(error) => return tracing::warn!(%error, "the shop's database does not start"),
+    };
+    while let Ok((connection, _)) = listener.accept().await {
+        drop(connection);
     }
 }
 

@@ -7,10 +7,15 @@ use secrecy::ExposeSecret;
 use super::{Seen, secret};
 use crate::{
     config::Config,
-    db::{said, visit},
+    db::{Server, said, server_of, visit},
     outbound::visit::shown,
     probe::{Outcome, Secret},
 };
+
+/// Where the database of a probe is, if its URL can be read and says so.
+pub(in crate::probe) fn server(config: &Config, place: &Secret) -> Option<Server> {
+    server_of(secret::read(config, place).ok()?.expose_secret())
+}
 
 pub(super) async fn run(
     config: &Config,

@@ -18,6 +18,8 @@ use std::time::Duration;
 
 use url::Url;
 
+pub(super) use database::server;
+
 use super::{Check, Outcome, Probe, judge::Memory};
 use crate::{app::App, clock, outbound::Outbound};
 

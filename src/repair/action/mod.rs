@@ -11,7 +11,7 @@ mod routes;
 mod store;
 pub mod switch;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -21,6 +21,7 @@ use crate::{
     auth::OrganizationId,
     clock,
     config::Policy,
+    diagnose::Captured,
     error::{Error, Result},
     jobs,
 };
@@ -72,12 +73,12 @@ impl Actions {
     }
 
     /// The actions that may be proposed for a cause, rendered with what the diagnosis
-    /// captured ("unit" → "shop.service"). Those that these values do not fit are left out.
+    /// captured ("unit" → `["shop.service"]`). Those that these values do not fit are left out.
     pub async fn for_cause(
         &self,
         _organization: OrganizationId,
         cause: &str,
-        known: &BTreeMap<String, String>,
+        known: &Captured,
     ) -> Result<Vec<Rendered>> {
         let mut all = Vec::new();
         for name in self.catalogue.fixing(cause) {

@@ -14,7 +14,8 @@ use serde::Serialize;
 
 use crate::{
     auth::OrganizationId,
-    config::{self, Config, Policy, Risk, placeholder},
+    config::{self, Config, Param, Policy, Risk, placeholder},
+    diagnose::Captured,
 };
 
 /// Where a bare program name is looked for, and the `PATH` that actions get.
@@ -110,20 +111,20 @@ impl Catalogue {
             .map(|it| it.action.name.as_str())
     }
 
-    /// The values of an action's parameters, from what the diagnosis captured. An error
-    /// says which value is missing or not allowed.
-    pub fn fill(
-        &self,
-        name: &str,
-        known: &BTreeMap<String, String>,
-    ) -> Result<BTreeMap<String, String>, String> {
+    /// The values of an action's parameters, from what the diagnosis captured: the one that
+    /// the parameter's rule accepts. An error says which value is missing, not allowed, or
+    /// not the only one: between two units nobody may guess.
+    pub fn fill(&self, name: &str, known: &Captured) -> Result<BTreeMap<String, String>, String> {
         let entry = self.entry(name)?;
         let params = entry.action.params.iter();
         let filled = params.map(|(name, param)| {
             let value = match (&param.from, &param.default) {
-                (Some(from), _) => known.get(from).map(String::as_str),
+                (Some(from), _) => captured(param, from, known)?,
                 (None, Some(default)) => Some(default.as_str()),
-                (None, None) => known.get(name).map(String::as_str).or_else(|| param.only()),
+                (None, None) => match param.only() {
+                    Some(only) => Some(only),
+                    None => captured(param, name, known)?,
+                },
             };
             let value = value.ok_or_else(|| format!("the diagnosis gives no {name}"))?;
             Ok((name.clone(), value.to_owned()))
@@ -202,6 +203,20 @@ impl Catalogue {
 
     fn entry(&self, name: &str) -> Result<&Entry, String> {
         self.entries.get(name).ok_or_else(|| format!("there is no action {name} in lux.toml"))
+    }
+}
+
+/// The only captured value of that name that the parameter takes; `None` if nothing was
+/// captured.
+fn captured<'a>(param: &Param, name: &str, known: &'a Captured) -> Result<Option<&'a str>, String> {
+    let Some(values) = known.get(name).filter(|values| !values.is_empty()) else {
+        return Ok(None);
+    };
+    let mut allowed = values.iter().filter(|value| param.accept(value).is_ok());
+    match (allowed.next(), allowed.next()) {
+        (Some(only), None) => Ok(Some(only)),
+        (Some(_), Some(_)) => Err(format!("the diagnosis names more than one {name}")),
+        (None, _) => Err(format!("no {name} that the diagnosis names is allowed")),
     }
 }
 

@@ -67,9 +67,7 @@ async fn list_actions(
     let actions = store::list(&app.db, organization, query.status, before, limit, now)
         .await
         .map_err(Error::from)?;
-    let full = i64::try_from(actions.len()).unwrap_or(i64::MAX) == limit;
-    let last = actions.last().filter(|_| full);
-    let next = last.map(|last| paging::cursor(&last.id)).transpose()?;
+    let next = paging::after(&actions, limit, |action| action.id)?;
     Ok(Json(ActionPage { actions, next }))
 }
 

@@ -294,12 +294,53 @@ pub async fn mark_events(
     db.query(
         "update error_log set is_resolved = true, resolution_notes = $3, evidence_id = $2
          where group_id = $1 and not is_resolved and created_at <= $4
-           and (created_at, id) > ($5, $6) and (created_at, id) <= ($7, $8)",
+           and (created_at, id) > ($5, $6) and (created_at, id) <= ($7, $8)
+           and exists (select 1 from error_group as g
+               where g.id = $1 and g.status = 'resolved' and g.evidence_id = $2)",
     )
     .bind(group)
     .bind(evidence)
     .bind(notes)
     .bind(until)
+    .bind(after.0)
+    .bind(after.1)
+    .bind(last.0)
+    .bind(last.1)
+    .run()
+    .await?;
+    Ok(Some(last))
+}
+
+/// Opens the events again that an attempt had marked as resolved, some at a time; gives
+/// the last one's place, to go on from there, and `None` at the end.
+pub async fn unmark_events(
+    db: &Db,
+    group: i64,
+    attempt: i64,
+    after: (DateTime<Utc>, i64),
+) -> Result<Option<(DateTime<Utc>, i64)>> {
+    const SOME: i64 = 500;
+    let rows: Vec<(DateTime<Utc>, i64)> = db
+        .query(
+            "select created_at, id from error_log
+             where group_id = $1 and (created_at, id) > ($2, $3)
+             order by created_at, id limit $4",
+        )
+        .bind(group)
+        .bind(after.0)
+        .bind(after.1)
+        .bind(SOME)
+        .all()
+        .await?;
+    let Some(last) = rows.last().copied() else { return Ok(None) };
+    db.query(
+        "update error_log set is_resolved = false, resolution_notes = null, evidence_id = null
+         where group_id = $1 and is_resolved
+           and evidence_id = (select evidence_id from repair_attempt where id = $2)
+           and (created_at, id) > ($3, $4) and (created_at, id) <= ($5, $6)",
+    )
+    .bind(group)
+    .bind(attempt)
     .bind(after.0)
     .bind(after.1)
     .bind(last.0)

@@ -2,6 +2,7 @@
 
 pub mod attempts;
 pub mod events;
+pub mod forget;
 pub mod recipes;
 pub mod runs;
 pub mod watches;

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::{
     auth::OrganizationId,
     db::{Db, Result, Tx},
+    diagnose::Captured,
 };
 
 /// Who asked for a run.
@@ -248,6 +249,14 @@ pub struct Cause {
     pub plan: Value,
     pub acted_at: Option<DateTime<Utc>>,
     pub action: Option<String>,
+}
+
+impl Cause {
+    /// What the diagnosis named when the run began.
+    pub fn captured(&self) -> Captured {
+        let captured = self.finding.as_ref().and_then(|finding| finding.get("captured"));
+        captured.and_then(|captured| Captured::deserialize(captured).ok()).unwrap_or_default()
+    }
 }
 
 /// What is to be stored of a cause.

@@ -2,10 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     auth::OrganizationId,
     db::{Db, Result, Tx},
+    errors::store::groups::Status,
 };
 
 /// A resolution and until when it is watched.
@@ -113,6 +115,77 @@ pub async fn open(db: &Db, organization: OrganizationId, limit: i64) -> Result<V
     .bind(limit)
     .all()
     .await
+}
+
+/// What became of the last check of each group under watch, those that end first first.
+pub async fn endpoints(db: &Db, organization: OrganizationId, limit: i64) -> Result<Vec<Endpoint>> {
+    let rows: Vec<Checked> = db
+        .query(
+            "select w.group_id, g.title, g.app, g.endpoint, g.method, g.status, w.started_at,
+                 w.ends_at, a.checks
+             from watch as w
+             join error_group as g on g.id = w.group_id
+             join repair_attempt as a on a.id = w.attempt_id
+             where w.status = 'watching' and w.organization_id = $1 order by w.ends_at limit $2",
+        )
+        .bind(organization)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(rows.into_iter().map(Endpoint::from).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct Checked {
+    group_id: i64,
+    title: String,
+    app: String,
+    endpoint: Option<String>,
+    method: Option<String>,
+    status: Status,
+    started_at: DateTime<Utc>,
+    ends_at: DateTime<Utc>,
+    checks: Option<Value>,
+}
+
+impl From<Checked> for Endpoint {
+    fn from(row: Checked) -> Self {
+        let name = match (row.method, row.endpoint) {
+            (Some(method), Some(path)) => format!("{method} {path}"),
+            (None, Some(path)) => path,
+            (_, None) => row.title,
+        };
+        let checks = row.checks.as_ref().and_then(Value::as_array);
+        let last = checks.and_then(|checks| checks.iter().max_by_key(|it| it["at"].as_str()));
+        let outcome = match row.status {
+            // The resolution holds no more; the watch is about to end.
+            Status::Regressed => "fail",
+            _ => last.and_then(|check| check["outcome"].as_str()).unwrap_or("unclear"),
+        };
+        Self {
+            name,
+            app: row.app,
+            group_id: row.group_id,
+            outcome: outcome.to_owned(),
+            since: row.started_at,
+            next_look: row.ends_at,
+        }
+    }
+}
+
+/// What is watched, as health tells it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Endpoint {
+    /// "GET /checkout", or the group's title where it names no endpoint.
+    pub name: String,
+    pub app: String,
+    pub group_id: i64,
+    /// Of the last check: "pass", "fail", "unclear". An event of the group is "fail".
+    pub outcome: String,
+    /// Since when it has been well.
+    pub since: DateTime<Utc>,
+    /// When Lux decides whether the resolution held; an event of the group is seen at once.
+    pub next_look: DateTime<Utc>,
 }
 
 /// A group under watch.

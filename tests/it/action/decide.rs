@@ -1,8 +1,8 @@
 //! Approvals: for exactly what was looked at, in time, once.
 
-use std::{collections::BTreeMap, fs};
+use std::fs;
 
-use lux::repair::action::Status;
+use lux::{diagnose::Captured, repair::action::Status};
 use reqwest::Method;
 use serde_json::json;
 
@@ -19,7 +19,7 @@ async fn an_approval_is_for_what_was_looked_at_and_for_once(database: Database) 
     .await;
     let mut waiting = Vec::new();
     for unit in ["a.service", "b.service"] {
-        let known = BTreeMap::from([("unit".to_owned(), unit.to_owned())]);
+        let known = Captured::from([("unit".to_owned(), vec![unit.to_owned()])]);
         let offered = rig.actions().for_cause(HERE, "restart", &known).await.unwrap();
         waiting.push(rig.actions().propose(HERE, 1, 7, &offered[0], "test").await.unwrap());
     }
@@ -96,7 +96,7 @@ async fn an_approval_is_for_what_was_looked_at_and_for_once(database: Database) 
     rig.decide(b.id, "approve", &b.hash).await.problem(409);
     let rejected = rig.actions().execute(HERE, b.id, "test").await.unwrap();
     assert_eq!(rejected.status, Status::Rejected);
-    let known = BTreeMap::from([("unit".to_owned(), "b.service".to_owned())]);
+    let known = Captured::from([("unit".to_owned(), vec!["b.service".to_owned()])]);
     let offered = rig.actions().for_cause(HERE, "restart", &known).await.unwrap();
     let again = rig.actions().propose(HERE, 1, 7, &offered[0], "test").await.unwrap();
     assert_eq!((again.id, again.status), (b.id, Status::Rejected));

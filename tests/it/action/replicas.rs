@@ -93,7 +93,7 @@ async fn runs_a_day_are_counted_over_replicas_that_race(database: Database) {
     .await;
     let mut originals = Vec::new();
     for run in 1..=12 {
-        let known = std::collections::BTreeMap::from([("n".to_owned(), run.to_string())]);
+        let known = lux::diagnose::Captured::from([("n".to_owned(), vec![run.to_string()])]);
         let offered = rig.actions().for_cause(HERE, "first", &known).await.unwrap();
         let first = rig.actions().propose(HERE, run, 1, &offered[0], "test").await.unwrap();
         let done = rig.actions().execute(HERE, first.id, "test").await.unwrap();

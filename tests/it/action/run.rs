@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fs};
 
 use lux::{
     config::{Config, Overrides},
+    diagnose::Captured,
     repair::action::{Catalogue, Status},
 };
 use proptest::prelude::*;
@@ -128,7 +129,7 @@ async fn hostile_values_stay_one_argument() {
     })
     .await;
     for (index, value) in HOSTILE.iter().enumerate() {
-        let known = BTreeMap::from([("unit".to_owned(), (*value).to_owned())]);
+        let known = Captured::from([("unit".to_owned(), vec![(*value).to_owned()])]);
         let offered = rig.actions().for_cause(HERE, "print", &known).await.unwrap();
         let run = i64::try_from(index).unwrap() + 1;
         let proposed = rig.actions().propose(HERE, run, 1, &offered[0], "test").await.unwrap();
@@ -136,7 +137,7 @@ async fn hostile_values_stay_one_argument() {
         assert_eq!(run.output.unwrap(), format!("2\n<{value}>\n<last>\n"));
     }
     for value in REFUSED {
-        let known = BTreeMap::from([("unit".to_owned(), value.to_owned())]);
+        let known = Captured::from([("unit".to_owned(), vec![value.to_owned()])]);
         let offered = rig.actions().for_cause(HERE, "print", &known).await.unwrap();
         assert_eq!(offered, [], "{value:?}");
     }

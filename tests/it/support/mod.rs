@@ -8,6 +8,7 @@ mod model;
 mod process;
 mod repairs;
 mod server;
+mod site;
 
 use std::{
     path::{Path, PathBuf},
@@ -25,6 +26,7 @@ pub(crate) use model::{Asked, Model, Reply, Script};
 pub(crate) use process::{Running, free_port, listens};
 pub(crate) use repairs::{end_of_run, groups, repair, start_repair};
 pub(crate) use server::{Answer, Role, Server, Setup};
+pub(crate) use site::Site;
 
 /// How long anything may take before the test gives up. Nothing is asserted about time.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
