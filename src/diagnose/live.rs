@@ -27,7 +27,7 @@ const ERRORS_SINCE: TimeDelta = TimeDelta::hours(24);
 const MAX_GROUPS: i64 = 100;
 
 /// How captured errors are cited; the line is the event's id.
-pub(super) const ERRORS: &str = "error_log";
+pub(crate) const ERRORS: &str = "error_log";
 
 /// For how long an answer serves whoever asks the same.
 const FRESH: Duration = Duration::from_secs(1);
@@ -182,7 +182,7 @@ fn prove(diagnosis: &mut Diagnosis, live: &Live, app: Option<&str>, errors: &[Op
 }
 
 /// An event as the traceback it had, or the last line of one.
-fn event_text(error: &Open) -> String {
+pub(super) fn event_text(error: &Open) -> String {
     let mut text = format!("{}: {}", error.error_type, error.error_message);
     if let Some(stack) = &error.error_stack {
         let _ = write!(text, "\n{stack}");

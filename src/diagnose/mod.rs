@@ -13,6 +13,7 @@ mod family;
 mod fold;
 mod live;
 mod matcher;
+pub mod pack;
 mod playbook;
 mod rank;
 mod report;
