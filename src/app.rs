@@ -7,7 +7,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::token::Tokens, config::Config, db::Db, jobs::Jobs, logs::Live, outbound::Outbound,
+    auth::token::Tokens, config::Config, db::Db, jobs::Jobs, llm::Llm, logs::Live,
+    outbound::Outbound,
 };
 
 /// The running program. Cheap to clone.
@@ -20,6 +21,8 @@ pub struct Parts {
     /// The logs, as they are written.
     pub live: Live,
     pub outbound: Outbound,
+    /// The model, if there is one.
+    pub llm: Llm,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     pub tokens: Tokens,

@@ -18,6 +18,7 @@ pub mod errors;
 pub mod health;
 pub mod http;
 pub mod jobs;
+pub mod llm;
 pub mod logs;
 pub mod outbound;
 pub mod probe;

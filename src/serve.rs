@@ -35,6 +35,7 @@ use crate::{
     errors::{self, Capture, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
+    llm::Llm,
     logs::{self, Live},
     outbound::Outbound,
     probe::Probes,
@@ -62,6 +63,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<(App, Features)> {
     make_private_folder(&config.data_dir)?;
     let db = open_database(&config).await?;
+    let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
+    let llm = Llm::new(db.clone(), &outbound, &config).context("the model cannot be set up")?;
     let app = App::new(Parts {
         live: Live::start(
             db.clone(),
@@ -71,7 +74,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
             shutdown.clone(),
         ),
         metrics: install_metrics()?,
-        outbound: Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?,
+        outbound,
+        llm,
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks: TaskTracker::new(),

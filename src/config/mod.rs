@@ -6,6 +6,7 @@ mod actions;
 mod apps;
 mod error_sources;
 mod load;
+mod model;
 mod parameter;
 mod parse;
 mod probes;
@@ -15,18 +16,19 @@ mod trust;
 
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 
 use load::{Loader, key};
 use parse::{
-    at_least_one, duration, filter, flag, http_url, ip_list, key_text, log_format, number,
-    path_patterns, socket_address, text, zone,
+    at_least_one, duration, filter, flag, http_url, ip_list, log_format, number, path_patterns,
+    socket_address, text, zone,
 };
 
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
+pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
@@ -91,16 +93,6 @@ pub struct Http {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Serve on a public address although there is no TLS here.
     pub allow_public: bool,
-}
-
-/// `[model]`: the model behind the chat. Without a key and a base URL of one's own,
-/// the advisor answers alone.
-#[derive(Clone, Debug)]
-pub struct Model {
-    pub key: Option<SecretString>,
-    pub base_url: url::Url,
-    pub name: String,
-    pub daily_tokens: u64,
 }
 
 /// All mistakes of a configuration, at once.
@@ -171,7 +163,7 @@ impl Config {
             ),
             log_filter: from.value(&key("log.filter", &["LUX_LOG"]), "info", filter),
             http: http(&mut from),
-            model: model(&mut from),
+            model: model::read(&mut from),
             repl_id: from.optional(&key("repl_id", &["REPL_ID"]), text),
             issuer_url: from.value(
                 &key("issuer_url", &["ISSUER_URL"]),
@@ -302,6 +294,17 @@ impl Config {
         }
     }
 
+    /// Every secret that Lux was given: none of them may leave it in a text. Of a URL the
+    /// password is one by itself.
+    pub fn secrets(&self) -> Vec<&str> {
+        let model = self.model.key.iter().chain(self.model.headers.iter().map(|(_, value)| value));
+        let urls = self.error_sources.iter().map(|source| &source.url);
+        let all = model.chain(self.probe_variables.values()).chain(urls);
+        let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
+        secrets.push(self.database_url.expose_secret());
+        secrets
+    }
+
     /// Where the CLI reaches a server that runs on this data directory.
     pub fn base_url(&self) -> String {
         format!("http://{}", self.listen)
@@ -334,21 +337,6 @@ fn http(from: &mut Loader) -> Http {
             ip_list,
         ),
         allow_public: from.value(&key("http.allow_public", &["LUX_ALLOW_PUBLIC"]), "false", flag),
-    }
-}
-
-fn model(from: &mut Loader) -> Model {
-    Model {
-        key: from
-            .optional(&key("model.key", &["OPENAI_API_KEY"]).secret(), key_text)
-            .map(SecretString::from),
-        base_url: from.value(
-            &key("model.base_url", &["OPENAI_BASE_URL"]),
-            "https://api.openai.com/v1",
-            http_url,
-        ),
-        name: from.value(&key("model.name", &["OPENAI_MODEL"]), "gpt-4o-mini", text),
-        daily_tokens: from.value(&key("model.daily_tokens", &[]), "2000000", number::<u64>),
     }
 }
 

@@ -3,13 +3,20 @@
 //! [`secrets`] is for good. [`Redactor`] also hides persons' data, gives equal values
 //! equal placeholders, and can put back what is not a secret.
 
+mod known;
 mod rules;
 
-use std::{borrow::Cow, collections::HashMap, ops::Range, sync::LazyLock};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::LazyLock,
+};
 
 use aho_corasick::AhoCorasick;
 use regex::Regex;
 
+pub use known::Known;
 pub use rules::Kind;
 use rules::{CARDS, PERSONAL, RULES, Rule};
 
@@ -130,7 +137,19 @@ pub struct Redactor {
 impl Redactor {
     /// The text with placeholders.
     pub fn hide(&mut self, text: &str) -> String {
-        replace(text, find(text, true), |value, kind| self.placeholder(value, kind))
+        self.hide_counting(text, &mut BTreeMap::new())
+    }
+
+    /// The same, adding to `counts` how often something of each kind was hidden.
+    pub fn hide_counting(&mut self, text: &str, counts: &mut BTreeMap<Kind, usize>) -> String {
+        replace(text, find(text, true), |value, kind| {
+            // What was hidden before comes back in answers and in history.
+            if is_placeholder(value) {
+                return value.to_owned();
+            }
+            *counts.entry(kind).or_default() += 1;
+            self.placeholder(value, kind)
+        })
     }
 
     /// Puts back what this redactor hid, except secrets.
@@ -170,6 +189,16 @@ impl Redactor {
         }
         placeholder
     }
+}
+
+/// `‹email-3›`, or `‹secret›`.
+fn is_placeholder(text: &str) -> bool {
+    let inner = text.strip_prefix('‹').and_then(|rest| rest.strip_suffix('›'));
+    inner.is_some_and(|inner| {
+        let (kind, number) = inner.split_once('-').unwrap_or((inner, "0"));
+        number.bytes().all(|byte| byte.is_ascii_digit())
+            && ["secret", "email", "card", "phone", "iban"].contains(&kind)
+    })
 }
 
 #[cfg(test)]
