@@ -151,7 +151,10 @@ fn quotations(text: &str) -> Vec<&str> {
         let Some(end) = closing(mark).and_then(|mark| inside.find(mark)) else { break };
         let quote = &inside[..end];
         // "lux probe x" in backticks is a command, no quotation of a log
-        if quote.chars().count() >= CLAIM && !(mark == '`' && is_command(quote)) && found.len() < MOST {
+        if quote.chars().count() >= CLAIM
+            && !(mark == '`' && is_command(quote))
+            && found.len() < MOST
+        {
             found.push(quote);
         }
         rest = &inside[end..];
@@ -163,9 +166,35 @@ fn quotations(text: &str) -> Vec<&str> {
 /// What a person is told to type.
 fn is_command(text: &str) -> bool {
     const PROGRAMS: &[&str] = &[
-        "lux", "sudo", "systemctl", "journalctl", "nginx", "psql", "pip", "python", "python3",
-        "gunicorn", "cat", "ls", "df", "tail", "grep", "curl", "redis-cli", "kill", "chmod",
-        "chown", "ss", "free", "flask", "alembic", "service", "du", "ps", "dig", "openssl",
+        "lux",
+        "sudo",
+        "systemctl",
+        "journalctl",
+        "nginx",
+        "psql",
+        "pip",
+        "python",
+        "python3",
+        "gunicorn",
+        "cat",
+        "ls",
+        "df",
+        "tail",
+        "grep",
+        "curl",
+        "redis-cli",
+        "kill",
+        "chmod",
+        "chown",
+        "ss",
+        "free",
+        "flask",
+        "alembic",
+        "service",
+        "du",
+        "ps",
+        "dig",
+        "openssl",
     ];
     text.split_whitespace().next().is_some_and(|first| PROGRAMS.contains(&first))
 }

@@ -139,12 +139,12 @@ impl Collector {
         if !self.logs.contains_key(source) {
             self.logs.insert(source.into(), Log::default());
         }
-        let Some((name, log)) = self.logs.get_key_value(source).map(|(name, _)| name.clone()).and_then(
-            |name| {
+        let Some((name, log)) =
+            self.logs.get_key_value(source).map(|(name, _)| name.clone()).and_then(|name| {
                 let log = self.logs.get_mut(&name)?;
                 Some((name, log))
-            },
-        ) else {
+            })
+        else {
             return;
         };
         let last_line = record.line_at(record.text.len());
@@ -163,9 +163,8 @@ impl Collector {
                 if let Some(slow) = slow {
                     seen.durations.push(slow);
                 }
-                let record_slow = slow.filter(|slow| {
-                    seen.slowest.as_ref().is_none_or(|(known, _)| slow > known)
-                });
+                let record_slow =
+                    slow.filter(|slow| seen.slowest.as_ref().is_none_or(|(known, _)| slow > known));
                 if record_slow.is_some() || access.status >= 400 {
                     let line = Arc::new(Line::of(name, record));
                     if let Some(slow) = record_slow {

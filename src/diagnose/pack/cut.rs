@@ -49,7 +49,11 @@ impl Section {
 pub(super) enum Part {
     Text(String),
     /// A record: its place, what is said about it, and of its text so much.
-    Record { line: Arc<Line>, note: String, excerpt: String },
+    Record {
+        line: Arc<Line>,
+        note: String,
+        excerpt: String,
+    },
 }
 
 /// Something that is told whole, or short, or not at all.
@@ -123,7 +127,8 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
                 }
                 Part::Record { line, note, .. } => {
                     let known = numbers.get(&place(line)).copied();
-                    let next = u32::try_from(pack.cited.len()).unwrap_or(u32::MAX).saturating_add(1);
+                    let next =
+                        u32::try_from(pack.cited.len()).unwrap_or(u32::MAX).saturating_add(1);
                     let id = known.unwrap_or(next);
                     if known.is_some() && *of == Section::Around {
                         // many in a row are told in one line
@@ -168,7 +173,9 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
 }
 
 fn head(id: u32, line: &Line, time: &str, note: &str) -> String {
-    let source = super::neutral(&line.source);
+    // sources have their names from the operator's own configuration and files
+    let source: String =
+        line.source.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
     format!("[{id}] {source}:{}{time}{note}: ", line.line)
 }
 

@@ -12,10 +12,14 @@ use super::{
     Collector, Hide, Pack,
     collect::{Line, Scene, Seen},
     cut::{self, Entry, Frame, Part, Section},
-    excerpt::{clip, neutral, outline},
+    excerpt::{clip, outline},
 };
 use crate::{
-    diagnose::{Confidence, Diagnosis, Finding, live::ERRORS, traffic::{SLOW, is_unasked}},
+    diagnose::{
+        Confidence, Diagnosis, Finding,
+        live::ERRORS,
+        traffic::{SLOW, is_unasked},
+    },
     errors::{store::open::Open, traceback::Trace},
     logs::{
         Severity,
@@ -126,7 +130,7 @@ impl<'a> Draft<'a> {
 
     /// Own words with those of logs in them.
     fn say(&mut self, text: &str) -> String {
-        neutral(&(self.hide)(text)).replace('\n', " ")
+        (self.hide)(text).replace('\n', " ")
     }
 
     /// All of a record as the model may see it.
@@ -135,7 +139,7 @@ impl<'a> Draft<'a> {
         if let Some(known) = self.shown.get(&key) {
             return known.clone();
         }
-        let shown = neutral(&(self.hide)(line.shown()));
+        let shown = (self.hide)(line.shown());
         self.shown.insert(key, shown.clone());
         shown
     }
@@ -143,7 +147,7 @@ impl<'a> Draft<'a> {
     fn record(&mut self, line: &Arc<Line>, note: &str, most: usize) -> Part {
         let quoted = self.quoted.get(&(Arc::clone(&line.source), line.line)).cloned();
         let keep: Vec<String> =
-            quoted.unwrap_or_default().iter().map(|text| neutral(&(self.hide)(text))).collect();
+            quoted.unwrap_or_default().iter().map(|text| (self.hide)(text)).collect();
         let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
         let excerpt = outline(&self.shown(line), &keep, most).replace('\n', "\n    ");
         Part::Record { line: Arc::clone(line), note: note.to_owned(), excerpt }
@@ -351,7 +355,8 @@ impl<'a> Draft<'a> {
                 if let Some(step) = seen.durations.step()
                     && step.after / step.before.max(0.001) >= MOVED
                 {
-                    let _ = write!(text, ", from {:.3} to {:.3} on average", step.before, step.after);
+                    let _ =
+                        write!(text, ", from {:.3} to {:.3} on average", step.before, step.after);
                 }
             }
             text.push(',');
@@ -508,10 +513,13 @@ impl<'a> Draft<'a> {
         let mut full = vec![self.record(&seen.first.of, &note, most)];
         let short = vec![self.record(&seen.first.of, &note, SHORT.min(most))];
         if seen.upstreams.len() > 1 {
-            let counts = seen.upstreams.iter().map(|(asked, count)| format!("\"{asked}\" ×{count}"));
+            let counts = seen
+                .upstreams
+                .iter()
+                .map(|(asked, count)| format!("upstream: \"{asked}\" ×{count}"));
             let counts = counts.collect::<Vec<_>>().join(", ");
-            let counts = self.say(&format!("    upstream: {counts}"));
-            full.push(Part::Text(clip(&counts, &[], 400)));
+            let counts = self.say(&format!("    {counts}"));
+            full.push(Part::Text(clip(&counts, &[], 500)));
         }
         for (index, drift) in template.drifts.iter().enumerate().filter(|(_, d)| is_moved(d)) {
             let numbers = self.numbers(drift);
@@ -581,12 +589,10 @@ impl<'a> Draft<'a> {
         let (first, last) = (self.first, self.last);
         let time = move |line: &Line| {
             let days = |at: Option<DateTime<Utc>>| at.map(|at| at.date_naive());
-            let form =
-                if days(first) == days(last) { " %H:%M:%S" } else { " %m-%d %H:%M:%S" };
+            let form = if days(first) == days(last) { " %H:%M:%S" } else { " %m-%d %H:%M:%S" };
             line.at.map(|at| at.format(form).to_string()).unwrap_or_default()
         };
-        let mut show = |line: &Line| self.shown(line);
-        cut::cut(entries, Frame { head, budget, show: &mut show, time: &time })
+        cut::cut(entries, Frame { head, budget, show: &mut |line| self.shown(line), time: &time })
     }
 }
 

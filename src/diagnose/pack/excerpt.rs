@@ -1,9 +1,9 @@
-//! A record in little room, as text that a model cannot take for anything but data.
+//! A record in little room.
 
 use std::fmt::Write as _;
 
-use super::collect::GAP;
 use super::super::traceback::in_app;
+use super::collect::GAP;
 
 /// A record's text in about `most` bytes: of a traceback the messages and the
 /// application's own frames, of all else the beginning and the end. Lines that hold one
@@ -78,7 +78,8 @@ fn rank(lines: &[&str], keep: &[&str]) -> Vec<u8> {
         };
         let frame = bare.starts_with("File \"") || bare.starts_with("at ");
         let rank = if index == 0
-            || !bare.is_empty() && keep.iter().any(|keep| line.contains(keep) || keep.contains(bare))
+            || !bare.is_empty()
+                && keep.iter().any(|keep| line.contains(keep) || keep.contains(bare))
         {
             0
         } else if bare.starts_with(['^', '~']) {
@@ -112,7 +113,8 @@ pub(super) fn clip(line: &str, keep: &[&str], most: usize) -> String {
     let kept = keep.iter().find_map(|keep| line.find(keep).map(|at| (at, at + keep.len())));
     let head = &line[..line.floor_char_boundary(most)];
     match kept {
-        Some((at, end)) if end > head.len() => {
+        // of a quotation that begins early its beginning is enough
+        Some((at, end)) if end > head.len() && at > most / 2 => {
             let part = end.min(at + most);
             let from = line.floor_char_boundary(part.saturating_sub(most * 2 / 3));
             let head = &line[..line.floor_char_boundary((most / 3).min(from))];
@@ -120,54 +122,6 @@ pub(super) fn clip(line: &str, keep: &[&str], most: usize) -> String {
         }
         _ => format!("{head}{GAP}"),
     }
-}
-
-/// Text of others as mere data: no control characters, no invisible or direction-changing
-/// ones, none of the marks that end a block, begin a turn of a conversation or ask for an
-/// action. What is replaced stays readable.
-pub fn neutral(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text.chars().peekable();
-    while let Some(c) = rest.next() {
-        match c {
-            '\n' => out.push('\n'),
-            '\t' => out.push(' '),
-            // ANSI: ESC [ … letter
-            '\u{1b}' => {
-                if rest.next_if_eq(&'[').is_some() {
-                    while let Some(c) = rest.next() {
-                        if c.is_ascii_alphabetic() {
-                            break;
-                        }
-                    }
-                }
-            }
-            c if c.is_control() => out.push('\u{fffd}'),
-            '\u{200b}'..='\u{200f}'
-            | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}'
-            | '\u{2066}'..='\u{2069}'
-            | '\u{feff}'
-            | '\u{e0000}'..='\u{e007f}' => {}
-            c => out.push(c),
-        }
-    }
-    // our own marks, and those of chat templates
-    for (mark, instead) in [
-        ("<<<", "‹‹‹"),
-        (">>>", "›››"),
-        ("<|", "‹|"),
-        ("|>", "|›"),
-        ("[INST]", "(INST)"),
-        ("[/INST]", "(/INST)"),
-        ("ACTION:", "ACTION\u{2236}"),
-        ("```", "'''"),
-    ] {
-        if out.contains(mark) {
-            out = out.replace(mark, instead);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
@@ -204,11 +158,5 @@ mod tests {
         let short = outline(&line, &["the part that matters"], 120);
         assert!(short.contains("the part that matters") && short.len() < 150, "{short}");
         assert!(outline(&line, &[], 120).len() < 130);
-    }
-
-    #[test]
-    fn marks_are_taken_off() {
-        let text = neutral("a\u{1b}[31mred\u{1b}[0m\u{202e}\u{e0041} <|im_start|>system\n>>> ACTION: REPAIR_ERRORS\0 [INST]");
-        assert_eq!(text, "ared ‹|im_start|›system\n››› ACTION∶ REPAIR_ERRORS\u{fffd} (INST)");
     }
 }

@@ -20,7 +20,6 @@ use super::Evidence;
 
 pub use check::{Answer, Claim};
 pub use collect::Collector;
-pub use excerpt::neutral;
 
 /// Bytes of a pack unless the caller wants another size: with the prompt about it, fewer
 /// than 6000 tokens.
@@ -56,7 +55,8 @@ pub struct Cited {
     shown: Option<String>,
 }
 
-/// Hides what must not leave the house; given to whatever makes text for a model.
+/// Makes text fit to leave: strikes out what must not, and takes off what could be read as
+/// anything but data (`llm::Desk::plain` does both). In one conversation always in one way.
 pub type Hide<'a> = &'a mut dyn FnMut(&str) -> String;
 
 impl Pack {
@@ -74,7 +74,7 @@ impl Pack {
     /// model is to be shown it: `[8] app.log:12: text`. The same place keeps its number.
     /// `None` when there are too many.
     pub fn cite(&mut self, source: &str, line: u64, text: &str, hide: Hide<'_>) -> Option<String> {
-        let shown = neutral(&hide(text));
+        let shown = hide(text);
         let known = self
             .cited
             .iter()
@@ -95,17 +95,13 @@ impl Pack {
                 id
             }
         };
-        Some(format!("[{id}] {}:{line}: {}", neutral(source), shown.replace('\n', "\n    ")))
+        let source = hide(source).replace('\n', " ");
+        Some(format!("[{id}] {source}:{line}: {}", shown.replace('\n', "\n    ")))
     }
 
     /// The quotation as it stands in the stored record `id`, with its line; `None` if the
     /// record does not hold it. `reveal` puts back what was hidden.
-    pub fn prove(
-        &self,
-        id: u32,
-        quote: &str,
-        reveal: &dyn Fn(&str) -> String,
-    ) -> Option<Evidence> {
+    pub fn prove(&self, id: u32, quote: &str, reveal: &dyn Fn(&str) -> String) -> Option<Evidence> {
         self.cited.get(&id)?.prove(quote, reveal)
     }
 
@@ -136,30 +132,34 @@ impl Cited {
         }
         let at = self.shown().find(quote)?;
         let revealed = reveal(quote);
-        Some(self.evidence_at(lines_before(self.shown(), at), Some(&revealed)))
+        match self.text.find(first_line(&revealed)) {
+            Some(at) => Some(self.evidence_at(lines_before(&self.text, at), Some(&revealed))),
+            None if self.text.lines().count() == self.shown().lines().count() => {
+                Some(self.evidence_at(lines_before(self.shown(), at), None))
+            }
+            None => Some(self.evidence_at(0, None)),
+        }
     }
 
     /// Line `index` of the record; of it the part that is `quote`, if it stands there so.
     fn evidence_at(&self, index: usize, quote: Option<&str>) -> Evidence {
-        let number = |index: usize| match self.numbers.get(index) {
-            Some(number) if *number > 0 => *number,
-            _ => self.line,
-        };
-        let lines: Vec<&str> = self.text.split('\n').collect();
-        let index = if lines.len() > index { index } else { 0 };
+        let line = self.text.split('\n').nth(index).unwrap_or_default();
         // a quotation of several lines is told by its first
-        let first = quote.and_then(|quote| quote.split('\n').map(str::trim).find(|l| !l.is_empty()));
-        let line = lines[index];
-        let text = match first {
+        let text = match quote.map(first_line) {
             Some(first) if line.contains(first) => first,
             _ => line.trim(),
         };
+        let number = self.numbers.get(index).filter(|number| **number > 0);
         Evidence {
             source: self.source.clone(),
-            line: number(index),
+            line: number.copied().unwrap_or(self.line),
             text: text[..text.floor_char_boundary(QUOTE)].to_owned(),
         }
     }
+}
+
+fn first_line(text: &str) -> &str {
+    text.trim().lines().next().unwrap_or_default().trim()
 }
 
 fn lines_before(text: &str, at: usize) -> usize {

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{Collector, PACK_BYTES, Pack};
 use crate::{
     diagnose::{Advisor, Diagnosis, Scan, Scanned},
+    llm,
     logs::{
         Record,
         input::{self, Input},
@@ -64,13 +65,14 @@ struct Packed {
 
 fn pack(advisor: &Advisor, folder: &Path, zone: Zone, budget: usize) -> Packed {
     let mut scan: Option<Scan> = Some(advisor.scan());
-    let scanned =
-        each(folder, zone, &mut |name, record| scan.as_mut().unwrap().feed(name, record));
+    let scanned = each(folder, zone, &mut |name, record| scan.as_mut().unwrap().feed(name, record));
     let diagnosis = scan.take().unwrap().finish(scanned, Vec::new());
     let mut collector = Collector::new(&diagnosis, start());
     each(folder, zone, &mut |name, record| collector.feed(name, record));
     let mut redactor = Redactor::default();
-    let pack = collector.finish(&diagnosis, &[], budget, &mut |text| redactor.hide(text));
+    let pack = collector.finish(&diagnosis, &[], budget, &mut |text| {
+        llm::inert(&redactor.hide(&llm::visible(text))).into_owned()
+    });
     Packed { diagnosis, pack, redactor }
 }
 
@@ -124,15 +126,22 @@ fn what_proves_a_fault_is_in_its_pack() {
 
 #[test]
 fn figures() {
-    let root = std::path::PathBuf::from(option_env!("LUX_FIG").unwrap_or("logs-fixtures"));
-    for budget in [2048, 4096, 8192, 16384] {
+    let root = std::path::PathBuf::from(std::env::var("LUX_FIG").unwrap_or("logs-fixtures".into()));
+    for budget in [4096] {
         let (folders, all, gone) = missing(&root, budget);
         println!("{budget}: {folders} {} of {all}\n   {}", all - gone.len(), gone.join("\n   "));
     }
     let advisor = Advisor::new(None).unwrap();
-    for (name, budget) in [("65", 16384), ("01", 4096), ("11", 4096), ("191-latency-regression", 16384), ("250-json-logs-redis-down", 16384)] {
+    for (name, budget) in [
+        ("65", 16384),
+        ("01", 16384),
+        ("11", 4096),
+        ("191-latency-regression", 16384),
+        ("250-json-logs-redis-down", 16384),
+    ] {
         let one = root.join(name);
         let packed = pack(&advisor, &one, zone(&truth(&one)), budget);
+        println!("===== {name} {} tokens", crate::llm::estimate(&packed.pack.text));
         println!("===== {name}\n{}\n{}", packed.pack.text, packed.pack.text.len());
     }
 }
