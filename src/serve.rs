@@ -64,7 +64,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     make_private_folder(&config.data_dir)?;
     let db = open_database(&config).await?;
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
-    let llm = Llm::new(db.clone(), &outbound, &config).context("the model cannot be set up")?;
+    let llm = Llm::new(db.clone(), &config).context("the model cannot be set up")?;
     let app = App::new(Parts {
         live: Live::start(
             db.clone(),
@@ -276,6 +276,11 @@ pub fn log_to_stderr(config: &Config) {
     use tracing_subscriber::{EnvFilter, fmt};
 
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    // It logs whole answers and refusals, whatever stands in them.
+    let filter = match "async_openai=off".parse() {
+        Ok(silent) => filter.add_directive(silent),
+        Err(_) => filter,
+    };
     let builder = fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -47,6 +47,8 @@ pub struct Model {
     pub retries: u32,
     /// The longest that a server's `Retry-After` is waited for.
     pub max_retry_after: Duration,
+    /// How long a server that failed repeatedly is left alone.
+    pub circuit_pause: Duration,
     pub chat: ModelUse,
     pub diagnose: ModelUse,
     pub plan: ModelUse,
@@ -133,7 +135,8 @@ pub(super) fn read(from: &mut Loader) -> Model {
         max_answer_bytes: from.value(&key("model.max_answer_bytes", &[]), "4194304", number::<u64>),
         retries: from.value(&key("model.retries", &[]), "2", number::<u32>),
         max_retry_after: from.value(&key("model.max_retry_after", &[]), "10s", duration),
-        chat: model_use!(from, "chat", &name, "24000", "2000", "30s", "90s"),
+        circuit_pause: from.value(&key("model.circuit_pause", &[]), "60s", duration),
+        chat: model_use!(from, "chat", &name, "24000", "2000", "20s", "90s"),
         diagnose: model_use!(from, "diagnose", &name, "24000", "2000", "60s", "90s"),
         plan: model_use!(from, "plan", &name, "24000", "4000", "60s", "120s"),
         campaign: model_use!(from, "campaign", &name, "24000", "4000", "60s", "120s"),

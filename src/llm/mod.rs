@@ -14,17 +14,26 @@ mod message;
 mod outgoing;
 mod prompts;
 mod request;
+mod run;
 mod trouble;
 mod wire;
 
-pub use doctor::{Checked, check};
+pub use budget::Spent;
+pub use doctor::check;
 pub use inert::{inert, visible};
 pub use message::{Call, Finish, Message, Purpose, Schema, Told, Tool, ToolCall, estimate};
 pub use outgoing::{Counts, Desk, MAX_TEXT, Outgoing, Reveal};
 pub use prompts::{Inputs, Prompt, Prompts};
 pub use trouble::Trouble;
 
-use std::sync::Arc;
+use breaker::Breaker;
+use request::Quirks;
+use wire::Wire;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 
@@ -32,7 +41,6 @@ use crate::{
     config::{Config, Model, ModelUse},
     db::Db,
     error::Result,
-    outbound::Outbound,
     redact::Known,
 };
 
@@ -41,10 +49,15 @@ use crate::{
 pub struct Llm(Arc<Parts>);
 
 struct Parts {
-    config: Model,
+    config: Arc<Model>,
     db: Db,
     known: Arc<Known>,
     prompts: Prompts,
+    wire: Wire,
+    breaker: Breaker,
+    /// What servers were seen not to take, by model.
+    quirks: Mutex<HashMap<String, Quirks>>,
+    standing: Mutex<Standing>,
 }
 
 /// How the model has been doing, without asking it.
@@ -63,10 +76,19 @@ pub enum Standing {
 impl Llm {
     /// Fails where a prompt is broken (the error names its file) or the secrets of the
     /// configuration cannot be looked for.
-    pub fn new(db: Db, _outbound: &Outbound, config: &Config) -> Result<Self> {
-        let known = Arc::new(Known::new(config.secrets())?);
-        let prompts = Prompts::load(config.model.prompts_dir.as_deref())?;
-        Ok(Self(Arc::new(Parts { config: config.model.clone(), db, known, prompts })))
+    pub fn new(db: Db, config: &Config) -> Result<Self> {
+        let model = &config.model;
+        let standing = if model.is_on() { Standing::Unknown } else { Standing::Off };
+        Ok(Self(Arc::new(Parts {
+            db,
+            known: Arc::new(Known::new(config.secrets())?),
+            prompts: Prompts::load(model.prompts_dir.as_deref())?,
+            wire: Wire::new(model)?,
+            breaker: Breaker::new(model.circuit_pause),
+            quirks: Mutex::default(),
+            standing: Mutex::new(standing),
+            config: Arc::new(model.clone()),
+        })))
     }
 
     /// Whether there is a model to ask.
@@ -109,11 +131,8 @@ impl Llm {
         self.run(call, Some(&mut on_text)).await
     }
 
-    async fn run(
-        &self,
-        _call: Call<'_>,
-        _on_text: Option<&mut (dyn FnMut(&str) + Send)>,
-    ) -> Result<Told, Trouble> {
-        Err(Trouble::NoKey)
+    /// How the model has been doing.
+    pub fn standing(&self) -> Standing {
+        self.0.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -60,7 +60,8 @@ pub enum Trouble {
     TooLarge {
         limit: u64,
     },
-    /// The conversation is longer than the use's `max_input_tokens`, or than the model takes.
+    /// The conversation is longer than the use's `max_input_tokens`, or than the model takes
+    /// (then the limit is not known: 0).
     TooLong {
         tokens: u64,
         limit: u64,
@@ -199,6 +200,10 @@ impl fmt::Display for Trouble {
                 f,
                 "the model's answer was longer than {limit} bytes and was dropped ([model] \
                  max_answer_bytes)"
+            ),
+            Self::TooLong { limit: 0, .. } => f.write_str(
+                "the conversation is longer than the model can take; begin a new one, or lower \
+                 [model] max_input_tokens",
             ),
             Self::TooLong { tokens, limit } => write!(
                 f,

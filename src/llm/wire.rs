@@ -1,1 +1,481 @@
-//! (to come)
+//! One request over HTTP, with async-openai for the protocol and our own client below it: that
+//! keeps the status, `Retry-After` and the (cut) body of every refusal, which the crate loses,
+//! and bounds the answer, which the crate does not.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_openai::{
+    Client,
+    config::Config as ServerConfig,
+    error::{OpenAIError, StreamError},
+    middleware::HttpRequestFactory,
+};
+use futures_util::{Stream, StreamExt};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::{Trouble, inert};
+use crate::{
+    clock,
+    config::Model,
+    error::{Error, Result},
+    outbound::Outbound,
+    redact,
+};
+
+/// How much of a refusal's body is read, in bytes, and for how long.
+const REFUSAL: usize = 16 << 10;
+const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// Where requests go and with what. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(super) struct Wire {
+    client: reqwest::Client,
+    server: Server,
+    max_answer_bytes: u64,
+}
+
+/// The address with all that belongs to it. Made by hand: the crate's own configuration reads
+/// the environment, which must not steer it.
+#[derive(Clone, Debug)]
+struct Server {
+    base: Arc<str>,
+    headers: HeaderMap,
+    version: Option<Arc<str>>,
+    key: SecretString,
+}
+
+impl ServerConfig for Server {
+    fn headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    fn query(&self) -> Vec<(&str, &str)> {
+        self.version.iter().map(|version| ("api-version", &**version)).collect()
+    }
+
+    fn api_base(&self) -> &str {
+        &self.base
+    }
+
+    fn api_key(&self) -> &SecretString {
+        &self.key
+    }
+}
+
+/// What was seen of one request while it went on.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub bytes: AtomicU64,
+    too_large: AtomicBool,
+}
+
+/// An answer that is no success.
+#[derive(Debug, thiserror::Error)]
+#[error("{status}")]
+struct Refusal {
+    status: StatusCode,
+    retry_after: Option<Duration>,
+    body: Vec<u8>,
+}
+
+/// An answer that is no answer of a model's server, or is too long.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Strange(String);
+
+/// The chunks of an answer as they come.
+pub(super) type Chunks = Pin<Box<dyn Stream<Item = Result<Value, Trouble>> + Send>>;
+
+impl Wire {
+    pub(super) fn new(model: &Model) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        let mut add = |name: HeaderName, value: &str| {
+            let mut value = HeaderValue::try_from(value).map_err(|_| {
+                Error::invalid(format!("[model]: the value of {name} cannot be sent in a header"))
+            })?;
+            value.set_sensitive(true);
+            headers.insert(name, value);
+            Ok::<_, Error>(())
+        };
+        if let Some(key) = &model.key {
+            let key = key.expose_secret();
+            match model.api_version {
+                Some(_) => add(HeaderName::from_static("api-key"), key)?,
+                None => add(header::AUTHORIZATION, &format!("Bearer {key}"))?,
+            }
+        }
+        for (name, value) in &model.headers {
+            add(name.clone(), value.expose_secret())?;
+        }
+        let server = Server {
+            base: model.base_url.as_str().trim_end_matches('/').into(),
+            headers,
+            version: model.api_version.as_deref().map(Into::into),
+            key: SecretString::from(""),
+        };
+        let client = Outbound::patient(model.connect_timeout)?;
+        Ok(Self { client, server, max_answer_bytes: model.max_answer_bytes })
+    }
+
+    /// Asks for the whole answer. The caller limits the time.
+    pub(super) async fn whole(
+        &self,
+        asked: &Asked<'_>,
+        seen: &Arc<Seen>,
+    ) -> Result<Value, Trouble> {
+        let client = self.client(seen, false);
+        let answer: Result<Value, _> = client.chat().create_byot(asked.body).await;
+        answer.map_err(|error| self.trouble(error, asked, seen))
+    }
+
+    /// Asks for the answer in chunks. The caller limits the time, also between two chunks.
+    pub(super) async fn stream(
+        &self,
+        asked: &Asked<'_>,
+        seen: &Arc<Seen>,
+    ) -> Result<Chunks, Trouble> {
+        let client = self.client(seen, true);
+        let chunks = client.chat().create_stream_byot::<_, Value>(asked.body).await;
+        let chunks = chunks.map_err(|error| self.trouble(error, asked, seen))?;
+        let (wire, seen) = (self.clone(), Arc::clone(seen));
+        let (host, model) = (asked.host.to_owned(), asked.model.to_owned());
+        Ok(Box::pin(chunks.map(move |chunk| {
+            let asked = Asked { body: &Value::Null, host: &host, model: &model };
+            let chunk = chunk.map_err(|error| wire.trouble(error, &asked, &seen))?;
+            match chunk.get("error").filter(|error| !error.is_null()) {
+                // Some servers fail after they have said 200.
+                Some(_) => {
+                    Err(classify(&asked, status_in(&chunk), None, chunk.to_string().as_bytes()))
+                }
+                None => Ok(chunk),
+            }
+        })))
+    }
+
+    /// The list of models: its ids.
+    pub(super) async fn models(&self, asked: &Asked<'_>) -> Result<Vec<String>, Trouble> {
+        let seen = Arc::default();
+        let request = self
+            .client
+            .get(self.server.url("/models"))
+            .query(&self.server.query())
+            .headers(self.server.headers());
+        let send = async {
+            let request = request.build()?;
+            let response = send(&self.client, request, self.max_answer_bytes, &seen, false).await?;
+            let bytes = response.bytes().await?;
+            let list: Value = serde_json::from_slice(&bytes)
+                .map_err(|error| OpenAIError::JSONDeserialize(error, String::new()))?;
+            Ok::<_, OpenAIError>(list)
+        };
+        let list = send.await.map_err(|error| self.trouble(error, asked, &seen))?;
+        let entries = ["data", "models"].iter().find_map(|name| list.get(name)?.as_array());
+        let id = |entry: &Value| {
+            let id = ["id", "name", "model"].iter().find_map(|name| entry.get(name)?.as_str());
+            id.map(str::to_owned)
+        };
+        Ok(entries.into_iter().flatten().filter_map(id).collect())
+    }
+
+    fn client(&self, seen: &Arc<Seen>, streams: bool) -> Client<Server> {
+        let (client, seen, limit) = (self.client.clone(), Arc::clone(seen), self.max_answer_bytes);
+        Client::build(self.client.clone(), self.server.clone()).with_http_service(
+            tower::service_fn(move |factory: HttpRequestFactory| {
+                let (client, seen) = (client.clone(), Arc::clone(&seen));
+                async move { send(&client, factory.build().await?, limit, &seen, streams).await }
+            }),
+        )
+    }
+
+    fn trouble(&self, error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
+        let host = asked.host.to_owned();
+        if seen.too_large.load(Ordering::Relaxed) {
+            return Trouble::TooLarge { limit: self.max_answer_bytes };
+        }
+        match error {
+            OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
+                Ok(refusal) => {
+                    classify(asked, refusal.status.as_u16(), refusal.retry_after, &refusal.body)
+                }
+                Err(error) => Trouble::Malformed { host, why: said(&error.to_string()) },
+            },
+            OpenAIError::Reqwest(error) => of_transport(&error, host),
+            OpenAIError::StreamError(error) => match *error {
+                StreamError::EventStream(why) if why.starts_with("Transport") => {
+                    Trouble::Cut { host, shown: false }
+                }
+                _ => Trouble::Malformed { host, why: "a broken event stream".to_owned() },
+            },
+            OpenAIError::JSONDeserialize(error, _) => {
+                Trouble::Malformed { host, why: format!("no JSON: {error}") }
+            }
+            other => Trouble::Malformed { host, why: said(&other.to_string()) },
+        }
+    }
+}
+
+/// One request: its body and, for what is told of it, where it goes.
+pub(super) struct Asked<'a> {
+    pub body: &'a Value,
+    pub host: &'a str,
+    pub model: &'a str,
+}
+
+async fn send(
+    client: &reqwest::Client,
+    request: reqwest::Request,
+    limit: u64,
+    seen: &Arc<Seen>,
+    streams: bool,
+) -> Result<reqwest::Response, OpenAIError> {
+    let response = client.execute(request).await?;
+    let status = response.status();
+    let headers = response.headers().clone();
+    let mut bytes = bounded(response, limit, seen);
+    if !status.is_success() {
+        let body = match tokio::time::timeout(REFUSAL_TIME, read(&mut bytes, REFUSAL)).await {
+            Ok(body) => body,
+            Err(_) => Vec::new(),
+        };
+        let refusal = Refusal { status, retry_after: retry_after(&headers), body };
+        return Err(OpenAIError::Boxed(Box::new(refusal)));
+    }
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
+    if kind.starts_with("text/html") {
+        let strange = Strange("a web page instead of an answer".to_owned());
+        return Err(OpenAIError::Boxed(Box::new(strange)));
+    }
+    let body = if streams && kind.starts_with("application/json") {
+        // A server that does not stream sends one document: as the only event of a stream.
+        let mut whole = Vec::new();
+        while let Some(chunk) = bytes.next().await {
+            whole.extend_from_slice(&chunk.map_err(|error| OpenAIError::Boxed(Box::new(error)))?);
+        }
+        let value: Value = serde_json::from_slice(&whole)
+            .map_err(|error| OpenAIError::JSONDeserialize(error, String::new()))?;
+        reqwest::Body::from(format!("data: {value}\n\n"))
+    } else {
+        reqwest::Body::wrap_stream(bytes)
+    };
+    let mut answer = http::Response::new(body);
+    *answer.status_mut() = status;
+    *answer.headers_mut() = headers;
+    // The length is that of the body we were sent.
+    answer.headers_mut().remove(header::CONTENT_LENGTH);
+    Ok(answer.into())
+}
+
+type Bytes = Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>> + Send>>;
+
+/// The body, ending in an error where it is longer than the limit.
+fn bounded(response: reqwest::Response, limit: u64, seen: &Arc<Seen>) -> Bytes {
+    let seen = Arc::clone(seen);
+    Box::pin(response.bytes_stream().map(move |chunk| {
+        let chunk = chunk.map_err(io::Error::other)?;
+        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
+        if seen.bytes.fetch_add(length, Ordering::Relaxed) + length > limit {
+            seen.too_large.store(true, Ordering::Relaxed);
+            return Err(io::Error::other("too long"));
+        }
+        Ok(chunk.into())
+    }))
+}
+
+/// The beginning of a body; what breaks off is as good as what ends.
+async fn read(bytes: &mut Bytes, limit: usize) -> Vec<u8> {
+    let mut body = Vec::new();
+    while let Some(Ok(chunk)) = bytes.next().await {
+        body.extend_from_slice(&chunk);
+        if body.len() >= limit {
+            body.truncate(limit);
+            break;
+        }
+    }
+    body
+}
+
+/// `Retry-After` in seconds or as a date, or OpenAI's own finer header.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse::<u32>().ok()) {
+        return Some(Duration::from_millis(millis.into()));
+    }
+    let told = text("retry-after")?;
+    if let Ok(seconds) = told.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let at = chrono::DateTime::parse_from_rfc2822(told).ok()?;
+    Some((at.to_utc() - clock::now()).to_std().unwrap_or_default())
+}
+
+fn of_transport(error: &reqwest::Error, host: String) -> Trouble {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    if error.is_body() || error.is_decode() {
+        return Trouble::Cut { host, shown: false };
+    }
+    let why =
+        if error.is_timeout() { "no connection in time".to_owned() } else { cause.to_string() };
+    Trouble::Unreachable { host, why: said(&why) }
+}
+
+/// The status that an error in the midst of a stream stands for.
+fn status_in(chunk: &Value) -> u16 {
+    let code = ["/error/code", "/error/status", "/error/status_code"]
+        .iter()
+        .find_map(|path| chunk.pointer(path)?.as_u64());
+    code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500)
+}
+
+/// What a refusal means. Servers differ in the forms of their bodies: OpenAI's, an integer
+/// for a code, FastAPI's `detail`, plain text, a proxy's page.
+fn classify(asked: &Asked<'_>, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Trouble {
+    let host = asked.host.to_owned();
+    let text = String::from_utf8_lossy(body);
+    let value: Value = serde_json::from_str(&text).unwrap_or_default();
+    let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(&value);
+    let message = ["message", "detail", "error", "msg"]
+        .iter()
+        .find_map(|name| error.get(name))
+        .unwrap_or(error);
+    let words = match message {
+        Value::String(message) => said(message),
+        Value::Null if text.trim_start().starts_with('<') => String::new(),
+        Value::Null => said(&text),
+        other => said(&other.to_string()),
+    };
+    let codes = ["code", "type", "status"].iter().filter_map(|name| error.get(name)?.as_str());
+    let clue = format!("{} {words}", codes.collect::<Vec<_>>().join(" ")).to_ascii_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| clue.contains(part));
+    let model = asked.model.to_owned();
+    match status {
+        402 => Trouble::Quota { host },
+        401 => Trouble::KeyRefused { host, status },
+        _ if says(&["insufficient_quota", "billing_hard_limit", "exceeded your current quota"]) => {
+            Trouble::Quota { host }
+        }
+        _ if says(&["invalid_api_key", "incorrect api key"]) => {
+            Trouble::KeyRefused { host, status }
+        }
+        400 | 403 | 404 | 422 | 500
+            if says(&["model_not_found", "does not exist"])
+                || (says(&["model"])
+                    && says(&[
+                        "not found",
+                        "unknown model",
+                        "not a valid model",
+                        "invalid model",
+                    ])) =>
+        {
+            Trouble::UnknownModel { host, model }
+        }
+        403 if says(&["model"]) => Trouble::UnknownModel { host, model },
+        403 => Trouble::KeyRefused { host, status },
+        404 | 405 | 501 | 300..400 => Trouble::NoSuchRoute { host, status },
+        400 if says(&["content_filter", "content_policy", "responsibleaipolicy"]) => {
+            Trouble::Refused { said: words }
+        }
+        400 | 413 | 422
+            if status == 413
+                || says(&["context_length", "context length", "maximum context", "too long"]) =>
+        {
+            Trouble::TooLong { tokens: super::estimate(&asked.body.to_string()), limit: 0 }
+        }
+        429 => Trouble::RateLimited { host, retry_after },
+        408 | 409 | 425 | 500.. => Trouble::ServerError { host, status, said: words },
+        _ => Trouble::Rejected { host, status, said: words },
+    }
+}
+
+/// A server's words in one short line, without secrets and without what cannot be seen.
+pub(super) fn said(text: &str) -> String {
+    let text = inert::visible(&text[..text.floor_char_boundary(REFUSAL)]);
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    redact::secrets(&line).chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use http::{HeaderMap, HeaderValue};
+    use serde_json::Value;
+
+    use super::{Asked, classify, retry_after, said};
+
+    #[test]
+    fn refusals_are_understood_in_every_form() {
+        let class = |status, body: &str| {
+            let asked = Asked { body: &Value::Null, host: "h", model: "m" };
+            classify(&asked, status, None, body.as_bytes()).class()
+        };
+        for (status, body, meant) in [
+            (401, r#"{"error":{"message":"bad","code":"invalid_api_key"}}"#, "key_refused"),
+            (400, r#"{"error":{"message":"Incorrect API key provided"}}"#, "key_refused"),
+            (403, "<html>Forbidden</html>", "key_refused"),
+            (
+                404,
+                r#"{"error":{"message":"The model `m` does not exist","code":"model_not_found"}}"#,
+                "unknown_model",
+            ),
+            (404, r#"{"error":"model 'm' not found"}"#, "unknown_model"),
+            (
+                400,
+                r#"{"error":{"message":"m is not a valid model ID","code":400}}"#,
+                "unknown_model",
+            ),
+            (404, "404 page not found", "no_such_route"),
+            (301, "", "no_such_route"),
+            (402, r#"{"error":{"message":"more credits","code":402}}"#, "quota"),
+            (429, r#"{"error":{"type":"insufficient_quota","message":"x"}}"#, "quota"),
+            (429, "<html>Too many</html>", "rate_limited"),
+            (422, r#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#, "rejected"),
+            (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#, "too_long"),
+            (400, r#"{"error":{"code":"content_filter","message":"x"}}"#, "refused"),
+            (503, "upstream connect error", "server_error"),
+            (529, r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "server_error"),
+        ] {
+            assert_eq!(class(status, body), meant, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn words_of_a_server_hold_no_secret() {
+        let shown = said("Incorrect API key provided: sk-abcdefghijklmnopqrstuv1.\n\x1b[31mno");
+        assert!(!shown.contains("abcdef") && !shown.contains('\x1b'), "{shown}");
+        assert!(said(&"x".repeat(100_000)).len() <= 200);
+    }
+
+    #[test]
+    fn waits_are_read_in_every_form() {
+        let read = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_str(value).unwrap());
+            retry_after(&headers)
+        };
+        assert_eq!(read("retry-after", "2"), Some(Duration::from_secs(2)));
+        assert_eq!(read("retry-after", "0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(read("retry-after-ms", "20"), Some(Duration::from_millis(20)));
+        assert_eq!(read("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
+        for odd in ["-1", "soon", "NaN", "1e300"] {
+            assert_eq!(read("retry-after", odd), None, "{odd}");
+        }
+    }
+}

@@ -59,6 +59,20 @@ impl Outbound {
         Ok(Self { visitor: Visitor::new(Resolver::system(), per_second)?, ..self })
     }
 
+    /// A client for a server that may think for long: it sets no limit on silence, so whoever
+    /// uses it has to.
+    pub fn patient(connect_timeout: Duration) -> Result<reqwest::Client> {
+        reqwest::Client::builder()
+            .user_agent(concat!("lux/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(connect_timeout)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            // What is compressed comes in blocks, and not as it is written.
+            .no_gzip()
+            .build()
+            .map_err(|error| Error::Internal(error.into()))
+    }
+
     /// What sends the requests of probes.
     pub fn visitor(&self) -> &Visitor {
         &self.visitor

@@ -21,7 +21,7 @@ pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
 pub(crate) use disk::Disk;
 pub(crate) use host::Host;
-pub(crate) use model::{Model, Script};
+pub(crate) use model::{Asked, Model, Reply, Script};
 pub(crate) use process::{Running, free_port, listens};
 pub(crate) use repairs::{end_of_run, groups, repair, start_repair};
 pub(crate) use server::{Answer, Role, Server, Setup};

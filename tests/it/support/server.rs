@@ -19,7 +19,7 @@ use tokio::{
     process::{Child, ChildStdout},
 };
 
-use super::{Database, PATIENCE, lux, run, say};
+use super::{Database, Model, PATIENCE, lux, run, say};
 
 /// The role of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +80,12 @@ impl Setup {
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
+    }
+
+    /// Lets it ask a scripted model.
+    #[must_use]
+    pub(crate) fn model(self, model: &Model) -> Self {
+        self.env("OPENAI_API_KEY", "sk-scripted").env("OPENAI_BASE_URL", &model.url)
     }
 
     /// Gives it the time of a file ("+0", "-3d"); `None` without libfaketime.
