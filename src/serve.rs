@@ -31,7 +31,7 @@ use crate::{
     config::{Config, LogFormat},
     db::Db,
     deploys,
-    diagnose::{Advisor, Diagnoser},
+    diagnose::{Advisor, Analyst, Diagnoser},
     errors::{self, Capture, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
@@ -93,8 +93,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
     let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone());
-    let features = Features { actions, capture, chat, health, probes, repair };
+    let features = Features { actions, analyst, capture, chat, health, probes, repair };
     Ok((app, features))
 }
 

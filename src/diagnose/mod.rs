@@ -20,6 +20,7 @@ pub mod pack;
 mod playbook;
 mod rank;
 mod report;
+mod routes;
 mod scan;
 mod series;
 mod tally;
@@ -44,6 +45,7 @@ pub use model::{
 };
 pub use playbook::{Grade, Playbook, Role};
 pub use report::report;
+pub use routes::router;
 pub use scan::Scan;
 
 use crate::error::Result;

@@ -10,6 +10,7 @@ pub mod action;
 mod cases;
 mod checks;
 pub mod plan;
+mod proposal;
 pub mod report;
 mod routes;
 mod run;
@@ -27,7 +28,7 @@ use crate::{
     app::App,
     auth::OrganizationId,
     clock,
-    diagnose::Diagnoser,
+    diagnose::{Analyst, Diagnoser},
     error::{Error, Result},
     jobs::{Done, Jobs, Lease, NewJob},
     probe::Probes,
@@ -36,6 +37,8 @@ use crate::{
 use action::{Actions, Rendered};
 use cases::Case;
 use plan::Plan;
+use proposal::Choice;
+pub use proposal::ModelPlan;
 use report::Report;
 pub use routes::router;
 pub use steps::steps;
@@ -59,6 +62,7 @@ fn job(run: i64) -> NewJob {
 pub struct Repair {
     app: App,
     diagnoser: Diagnoser,
+    analyst: Analyst,
     probes: Probes,
     actions: Actions,
 }
@@ -66,7 +70,8 @@ pub struct Repair {
 impl Repair {
     /// Takes up the work: registers the job, and watches.
     pub fn start_up(app: App, diagnoser: Diagnoser, probes: Probes, actions: Actions) -> Self {
-        let repair = Self { app, diagnoser, probes, actions };
+        let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
+        let repair = Self { app, diagnoser, analyst, probes, actions };
         let handler = repair.clone();
         repair.app.jobs.handle(JOB, 2, move |lease: Lease| {
             let repair = handler.clone();
@@ -202,6 +207,7 @@ impl Repair {
         let chooser =
             checks::Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut plans = Vec::with_capacity(cases.len());
+        let mut choices = Vec::with_capacity(cases.len());
         for case in cases {
             let mut probes: BTreeMap<String, crate::probe::Probe> = BTreeMap::new();
             for group in &case.groups {
@@ -217,11 +223,13 @@ impl Repair {
                     probes.entry(probe.key()).or_insert(probe);
                 }
             }
-            let probes: Vec<_> = probes.values().take(20).collect();
+            let probes: Vec<_> = probes.into_values().take(20).collect();
             let known = BTreeMap::new();
             let ranked = self.ranked(organization, case.cause(), &known).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
+            choices.push(Choice { ranked, probes });
         }
+        self.draft(organization, cases, &choices, &mut plans).await;
         Ok(plans)
     }
 

@@ -22,6 +22,7 @@ use crate::{
     app::App,
     chat::{self, Chat},
     deploys,
+    diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
@@ -57,6 +58,7 @@ impl Modify for Bearer {
 #[derive(Clone)]
 pub struct Features {
     pub actions: Actions,
+    pub analyst: Analyst,
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
@@ -70,6 +72,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(health::router())
         .merge(errors::router())
         .merge(chat::router())
+        .merge(diagnose::router())
         .merge(probe::router())
         .merge(repair::router())
         .merge(repair::action::router())
@@ -107,6 +110,7 @@ pub fn router(app: App, features: Features) -> Router {
     router
         .fallback(nothing_here)
         .layer(Extension(features.actions))
+        .layer(Extension(features.analyst))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))

@@ -67,6 +67,7 @@ impl Operation {
                 json!({ "ids": [987_654_321], "status": "ignored" })
             }
             ("PATCH", "/api/diagnostics/groups/{id}") => json!({ "status": "ignored" }),
+            ("POST", "/api/diagnostics/diagnosis") => json!({ "app": "shop", "model": false }),
             ("POST", "/chatbot/send") => {
                 json!({ "message": "what is wrong?", "session_id": 987_654_321 })
             }

@@ -20,6 +20,7 @@ mod errors_store;
 mod jobs;
 mod layers;
 mod matrix;
+mod opinion;
 mod probe;
 mod probe_safety;
 mod real_host;

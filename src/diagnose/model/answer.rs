@@ -22,17 +22,17 @@ const DROPPED: usize = 50;
 /// The answer as the prompt asks for it. What may be missing without harm may be missing.
 #[derive(Debug, Deserialize)]
 struct Form {
-    causes: Vec<Cause>,
+    causes: Vec<Named>,
     #[serde(default)]
     contradicts: Vec<Against>,
     #[serde(default)]
-    checks: Vec<Named>,
+    checks: Vec<Proposed>,
     #[serde(default)]
     missing: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Cause {
+struct Named {
     cause: String,
     explanation: String,
     evidence: Vec<Quote>,
@@ -50,7 +50,7 @@ struct Against {
 }
 
 #[derive(Debug, Deserialize)]
-struct Named {
+struct Proposed {
     name: String,
     #[serde(default)]
     why: String,
@@ -97,13 +97,13 @@ pub(super) fn read(
             opinion.contradicts.push(Contradiction { cause: against.cause, why, evidence });
         }
     }
-    for named in form.checks {
-        let name = reveal(&named.name);
+    for check in form.checks {
+        let name = reveal(&check.name);
         match rules.probes.iter().find(|probe| probe.name == name) {
             Some(probe) if opinion.checks.len() < LIST => opinion.checks.push(Check {
                 name,
                 kind: probe.check.kind().as_str().to_owned(),
-                why: shown(&named.why, SENTENCE, reveal),
+                why: shown(&check.why, SENTENCE, reveal),
             }),
             Some(_) => {}
             None => {
@@ -122,7 +122,7 @@ pub(super) fn read(
 const OTHER: &str = "other";
 
 fn cause(
-    cause: Cause,
+    cause: Named,
     rules: &Rules<'_>,
     reveal: &dyn Fn(&str) -> String,
     dropped: &mut Vec<Dropped>,

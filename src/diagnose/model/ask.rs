@@ -74,7 +74,7 @@ pub async fn ask<T>(
         mended = true;
         let wrong = desk.plain(clip(&wrong, WRONG));
         let prompt = llm.prompts().render("mend", Inputs::new().text("wrong", &wrong));
-        let prompt = prompt.map_err(super::plainly)?;
+        let prompt = prompt.map_err(|error| super::plainly(&error))?;
         let text = (!told.text.is_empty()).then(|| desk.plain(&told.text));
         if text.is_some() {
             messages.push(Message::Assistant { text, calls: Vec::new() });
@@ -96,19 +96,16 @@ pub fn proven(
             dropped.push(Dropped::new("citation", &format!("[{}] is no record", quote.id)));
             continue;
         }
-        match pack.prove(quote.id, &quote.quote, reveal) {
-            Some(found) => {
-                if !evidence.contains(&found) {
-                    evidence.push(found);
-                }
-                if !cited.contains(&quote.id) {
-                    cited.push(quote.id);
-                }
-            }
-            None => {
-                let what = format!("[{}] does not hold \"{}\"", quote.id, reveal(&quote.quote));
-                dropped.push(Dropped::new("quotation", &what));
-            }
+        let Some(found) = pack.prove(quote.id, &quote.quote, reveal) else {
+            let what = format!("[{}] does not hold \"{}\"", quote.id, reveal(&quote.quote));
+            dropped.push(Dropped::new("quotation", &what));
+            continue;
+        };
+        if !evidence.contains(&found) {
+            evidence.push(found);
+        }
+        if !cited.contains(&quote.id) {
+            cited.push(quote.id);
         }
     }
     (evidence, cited)

@@ -11,12 +11,14 @@ mod ask;
 mod opinion;
 mod separate;
 
+use std::time::Duration;
+
 use crate::{
     app::App,
     clock,
     diagnose::{
         Diagnoser, Diagnosis, Scope,
-        pack::{PACK_BYTES, Pack},
+        pack::{PACK_BYTES, Pack, numbers},
     },
     error::Result,
     llm::{Desk, Inputs, Message, Purpose},
@@ -61,11 +63,28 @@ impl Consulted {
     pub fn engine(&self) -> &'static str {
         if self.diagnosis.model.is_some() { "model" } else { "advisor" }
     }
+
+    /// The numbers that the model's opinion names, in their order.
+    pub fn cited_by_model(&self) -> impl Iterator<Item = u32> + use<> {
+        let mut ids: Vec<u32> = Vec::new();
+        for cause in self.diagnosis.model.iter().flat_map(|opinion| &opinion.causes) {
+            ids.extend(&cause.cited);
+            ids.extend(numbers(&cause.explanation));
+        }
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter()
+    }
 }
 
 impl Analyst {
     pub fn new(app: App, diagnoser: Diagnoser, probes: Probes) -> Self {
         Self { app, diagnoser, probes }
+    }
+
+    /// What the advisor says now.
+    pub async fn advise(&self, scope: Scope) -> Result<Diagnosis> {
+        self.diagnoser.diagnose(scope).await
     }
 
     /// What the advisor says now, and the pack about it. `desk` is that of the conversation
@@ -87,18 +106,24 @@ impl Analyst {
     }
 
     /// Diagnoses, and asks the model once what it makes of it. `by` and `why` are for the
-    /// ledger: for whom, and at what occasion. No trouble of the model is an error here.
+    /// ledger: for whom, and at what occasion. No trouble of the model is an error here, nor
+    /// that it takes longer than `patience`.
     pub async fn diagnose(
         &self,
         scope: Scope,
         desk: &mut Desk,
         by: &str,
         why: &str,
+        patience: Duration,
     ) -> Result<Consulted> {
         let organization = scope.organization;
         let Packed { mut diagnosis, pack } = self.pack(scope.clone(), desk).await?;
         let asked = Asked { organization, by, why };
-        match self.opinion(&scope, &diagnosis, &pack, desk, &asked).await {
+        let opinion = self.opinion(&scope, &diagnosis, &pack, desk, &asked);
+        let opinion = tokio::time::timeout(patience, opinion).await.unwrap_or_else(|_| {
+            Err(format!("The model took longer than {} s.", patience.as_secs()))
+        });
+        match opinion {
             Ok(opinion) => {
                 diagnosis.model = Some(Box::new(opinion));
                 Ok(Consulted { diagnosis, pack, notice: None })
@@ -133,8 +158,10 @@ impl Analyst {
             .collect();
         let inputs =
             Inputs::new().text("causes", &desk.plain(&causes.join(", "))).texts("checks", &checks);
-        let prompt = self.app.llm.prompts().render("diagnose", inputs).map_err(plainly)?;
-        let data = desk.data("the pack: logs and errors", &pack.text).map_err(plainly)?;
+        let prompt =
+            self.app.llm.prompts().render("diagnose", inputs).map_err(|error| plainly(&error))?;
+        let data =
+            desk.data("the pack: logs and errors", &pack.text).map_err(|error| plainly(&error))?;
         let schema = prompt.schema.clone();
         let messages = vec![Message::System(prompt.text), Message::User(data)];
         let rules = answer::Rules { causes: &causes, probes: &probes, pack };
@@ -175,7 +202,7 @@ impl Analyst {
 const MOST_CHECKS: usize = 40;
 
 /// A failure of Lux's own on the way to the model, for the operator.
-fn plainly(error: crate::error::Error) -> String {
+fn plainly(error: &crate::error::Error) -> String {
     tracing::error!(%error, "the model could not be asked");
     "The model could not be asked because of a fault in Lux; its log says which. The advisor answers."
         .to_owned()

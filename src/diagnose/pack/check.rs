@@ -67,9 +67,8 @@ impl Answer {
         let claim = Claim { id, evidence, quoted };
         match self.citations.iter().position(|known| known.id == id) {
             Some(at) if quoted && !self.citations[at].quoted => self.citations[at] = claim,
-            Some(_) => {}
             None if self.citations.len() < MOST => self.citations.push(claim),
-            None => {}
+            Some(_) | None => {}
         }
     }
 
@@ -125,7 +124,7 @@ fn closing(c: char) -> Option<char> {
 }
 
 /// The numbers in `[7]`, `[7, 8]`, `[7][8]`.
-pub(super) fn numbers(text: &str) -> Vec<u32> {
+pub fn numbers(text: &str) -> Vec<u32> {
     let mut ids = Vec::new();
     for rest in text.split('[').skip(1) {
         let Some((inside, _)) = rest.split_once(']') else { continue };

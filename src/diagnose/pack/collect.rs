@@ -33,7 +33,7 @@ const UPSTREAMS: usize = 8;
 pub(super) struct Line {
     pub source: Arc<str>,
     /// Number of its first line.
-    pub line: u64,
+    pub number: u64,
     /// Of several lines the number of each in its log.
     pub numbers: Vec<u64>,
     pub at: Option<DateTime<Utc>>,
@@ -324,7 +324,7 @@ impl Line {
         }
         Self {
             source,
-            line: record.line,
+            number: record.line,
             numbers,
             at: record.at,
             text,
@@ -339,7 +339,7 @@ impl Line {
     pub(super) fn quoted(source: &str, line: u64, text: &str) -> Self {
         Self {
             source: source.into(),
-            line,
+            number: line,
             numbers: Vec::new(),
             at: None,
             text: text.to_owned(),
@@ -349,7 +349,7 @@ impl Line {
 
     /// Whether the line `number` of its log is one of its own.
     pub(super) fn holds(&self, number: u64) -> bool {
-        self.line == number || self.numbers.contains(&number)
+        self.number == number || self.numbers.contains(&number)
     }
 
     /// What a reader is shown.

@@ -69,7 +69,7 @@ pub(super) struct Entry {
 type Place = (Arc<str>, u64);
 
 fn place(line: &Line) -> Place {
-    (Arc::clone(&line.source), line.line)
+    (Arc::clone(&line.source), line.number)
 }
 
 /// How a pack is headed, and how the whole text of a record is shown.
@@ -145,7 +145,7 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
                         let shown = (frame.show)(line);
                         let cited = Cited {
                             source: line.source.to_string(),
-                            line: line.line,
+                            line: line.number,
                             numbers: line.numbers.clone(),
                             shown: (shown != line.text).then_some(shown),
                             text: line.text.clone(),
@@ -176,7 +176,7 @@ fn head(id: u32, line: &Line, time: &str, note: &str) -> String {
     // sources have their names from the operator's own configuration and files
     let source: String =
         line.source.chars().map(|c| if c.is_control() { ' ' } else { c }).take(200).collect();
-    format!("[{id}] {source}:{}{time}{note}: ", line.line)
+    format!("[{id}] {source}:{}{time}{note}: ", line.number)
 }
 
 /// Bytes that the parts take; a record that was told before takes its place only.

@@ -122,7 +122,8 @@ impl<'a> Draft<'a> {
             })
             .collect();
         all.sort_by(|a, b| {
-            let key = |saying: &Saying<'_>| (saying.template.first_seen, saying.seen.first.of.line);
+            let key =
+                |saying: &Saying<'_>| (saying.template.first_seen, saying.seen.first.of.number);
             (key(a), a.source).cmp(&(key(b), b.source))
         });
         all
@@ -135,7 +136,7 @@ impl<'a> Draft<'a> {
 
     /// All of a record as the model may see it.
     fn shown(&mut self, line: &Line) -> String {
-        let key = (Arc::clone(&line.source), line.line);
+        let key = (Arc::clone(&line.source), line.number);
         if let Some(known) = self.shown.get(&key) {
             return known.clone();
         }
@@ -145,7 +146,7 @@ impl<'a> Draft<'a> {
     }
 
     fn record(&mut self, line: &Arc<Line>, note: &str, most: usize) -> Part {
-        let quoted = self.quoted.get(&(Arc::clone(&line.source), line.line)).cloned();
+        let quoted = self.quoted.get(&(Arc::clone(&line.source), line.number)).cloned();
         let keep: Vec<String> =
             quoted.unwrap_or_default().iter().map(|text| (self.hide)(text)).collect();
         let keep: Vec<&str> = keep.iter().map(String::as_str).collect();
@@ -176,7 +177,7 @@ impl<'a> Draft<'a> {
         for finding in &diagnosis.findings {
             for quote in &finding.evidence {
                 let line = self.quoted_line(&quote.source, quote.line, &quote.text);
-                let key = (Arc::clone(&line.source), line.line);
+                let key = (Arc::clone(&line.source), line.number);
                 self.quoted.entry(key).or_default().push(quote.text.clone());
             }
         }
@@ -218,7 +219,7 @@ impl<'a> Draft<'a> {
         let mut told = HashSet::new();
         let quotes: Vec<Arc<Line>> = quotes
             .into_iter()
-            .filter(|line| told.insert((Arc::clone(&line.source), line.line)))
+            .filter(|line| told.insert((Arc::clone(&line.source), line.number)))
             .collect();
         let (mut full, mut short) =
             (vec![Part::Text(head.clone()), Part::Text(more)], vec![Part::Text(head)]);
@@ -351,7 +352,7 @@ impl<'a> Draft<'a> {
             let span = self.span(Some(template.first_seen), Some(template.last_seen));
             let _ = write!(text, " {status} ×{} ({span})", template.count);
             if let Some(drift) = template.drifts.first() {
-                let _ = write!(text, " seconds {}", self.numbers(drift));
+                let _ = write!(text, " seconds {}", Self::numbers(drift));
                 if let Some(step) = seen.durations.step()
                     && step.after / step.before.max(0.001) >= MOVED
                 {
@@ -418,7 +419,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Smallest, median and greatest of each span.
-    fn numbers(&self, drift: &Drift) -> String {
+    fn numbers(drift: &Drift) -> String {
         let buckets = drift.buckets();
         let step = buckets.len().div_ceil(SPANS).max(1);
         let spans = buckets.iter().step_by(step).map(|bucket| {
@@ -473,7 +474,7 @@ impl<'a> Draft<'a> {
         let near = |at: DateTime<Utc>| {
             self.onsets.iter().map(|onset| (at - *onset).num_seconds().abs()).min()
         };
-        let key = (Arc::clone(&saying.seen.first.of.source), saying.seen.first.of.line);
+        let key = (Arc::clone(&saying.seen.first.of.source), saying.seen.first.of.number);
         let quoted = self.quoted.contains_key(&key);
         let moved = template.drifts.iter().any(is_moved);
         match template.severity {
@@ -522,7 +523,7 @@ impl<'a> Draft<'a> {
             full.push(Part::Text(clip(&counts, &[], 500)));
         }
         for (index, drift) in template.drifts.iter().enumerate().filter(|(_, d)| is_moved(d)) {
-            let numbers = self.numbers(drift);
+            let numbers = Self::numbers(drift);
             full.push(Part::Text(format!("    number {} by time: {numbers}", index + 1)));
         }
         self.add(Section::Sayings, rank, full, Some(short));
@@ -544,24 +545,24 @@ impl<'a> Draft<'a> {
                 scene.before.iter().chain([&scene.of]).chain(&scene.after).cloned().collect();
             if let Some(request) = &scene.request {
                 let same = self.collected.of_request(request);
-                lines.extend(same.iter().filter(|line| line.line != scene.of.line).cloned());
+                lines.extend(same.iter().filter(|line| line.number != scene.of.number).cloned());
             }
             let is_new = |line: &Arc<Line>| {
-                !told.contains(&(Arc::clone(&line.source), line.line))
+                !told.contains(&(Arc::clone(&line.source), line.number))
                     && !Arc::ptr_eq(line, &scene.of)
             };
             if !lines.iter().any(is_new) {
                 continue;
             }
-            lines.sort_by_key(|line| line.line);
-            lines.dedup_by_key(|line| line.line);
+            lines.sort_by_key(|line| line.number);
+            lines.dedup_by_key(|line| line.number);
             let mut full = Vec::new();
             if let Some(request) = &scene.request {
                 let request = self.say(request);
                 full.push(Part::Text(format!("request {}:", clip(&request, &[], 80))));
             }
             for line in &lines {
-                told.insert((Arc::clone(&line.source), line.line));
+                told.insert((Arc::clone(&line.source), line.number));
                 full.push(self.record(line, "", BESIDE));
             }
             full.push(Part::Text("--".to_owned()));

@@ -130,9 +130,10 @@ mod tests {
 
     #[test]
     fn a_traceback_keeps_what_happened_and_where() {
-        let frames: String = (0..40)
+        let frames = (0..40)
             .map(|n| format!("  File \"/srv/venv/lib/python3.11/site-packages/x/f{n}.py\", line {n}, in f\n    call()\n"))
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         let text = format!(
             "2026-11-20 13:29:53 ERROR [app] Exception on /api/price [GET]\nTraceback (most recent call last):\n{frames}  File \"/srv/app/pricing.py\", line 41, in price\n    return PRICES[sku]\nKeyError: 'c'\n\nThe above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n{frames}pricing.PricingError: no price for sku 'c'"
         );

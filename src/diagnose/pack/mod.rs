@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Evidence;
 
-pub use check::{Answer, Claim};
+pub use check::{Answer, Claim, numbers};
 pub use collect::Collector;
 
 /// Bytes of a pack unless the caller wants another size: with the prompt about it, fewer

@@ -234,7 +234,9 @@ impl Template {
         // of a request only its duration says something: all else is address, status and size
         match record.access() {
             Some(access) => {
-                access.duration.into_iter().for_each(|seconds| self.drift(0, at, seconds))
+                if let Some(seconds) = access.duration {
+                    self.drift(0, at, seconds);
+                }
             }
             None => {
                 for (index, number) in numbers(said).take(NUMBERS).enumerate() {
