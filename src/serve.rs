@@ -84,6 +84,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
+    let looking = app.clone();
+    app.tasks.spawn(async move {
+        let look = looking.llm.look();
+        looking.shutdown.run_until_cancelled(look).await;
+    });
     errors::clear::register(&app);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);

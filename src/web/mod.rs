@@ -2,6 +2,7 @@
 //! own description, and the layers around them.
 
 mod audit;
+mod ledger;
 mod logs;
 
 use std::time::Duration;
@@ -78,6 +79,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(repair::action::router())
         .merge(logs::router())
         .merge(audit::router())
+        .merge(ledger::router())
         .merge(deploys::router())
         .routes(routes!(read_openapi))
 }

@@ -19,6 +19,7 @@ mod errors_intake;
 mod errors_store;
 mod jobs;
 mod layers;
+mod llm;
 mod matrix;
 mod opinion;
 mod probe;
