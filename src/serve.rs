@@ -31,7 +31,7 @@ use crate::{
     config::{Config, LogFormat},
     db::Db,
     deploys,
-    diagnose::{Advisor, Diagnoser},
+    diagnose::{Advisor, Analyst, Diagnoser},
     errors::{self, Capture, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
@@ -84,6 +84,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
+    let looking = app.clone();
+    app.tasks.spawn(async move {
+        let look = looking.llm.look();
+        looking.shutdown.run_until_cancelled(look).await;
+    });
     errors::clear::register(&app, &[FORGET]);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
@@ -101,8 +106,16 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         probes.clone(),
         repair.clone(),
     );
-    let chat = Chat::new(app.clone(), diagnoser, health.clone(), repair.clone(), tools);
-    let features = Features { actions, capture, chat, health, probes, repair };
+    let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
+    let chat = Chat::new(
+        app.clone(),
+        analyst.clone(),
+        diagnoser,
+        health.clone(),
+        repair.clone(),
+        tools,
+    );
+    let features = Features { actions, analyst, capture, chat, health, probes, repair };
     Ok((app, features))
 }
 

@@ -6,7 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnose::{Confidence, Diagnosis, Finding},
+    diagnose::{
+        Confidence, Diagnosis, Finding, Opinion,
+        pack::{Pack, numbers},
+    },
     errors::store::open::Open,
     health::{Snapshot, Wellness},
 };
@@ -319,6 +322,58 @@ pub(super) fn needs_model() -> Answer {
             .to_owned(),
     );
     answer
+}
+
+/// What a model makes of it, beside what the advisor says. Its numbers become the answer's.
+pub(super) fn opinion(answer: &mut Answer, opinion: &Opinion, pack: &Pack) {
+    answer.line(format!("\n**What the model makes of it** ({}):", opinion.model));
+    if opinion.causes.is_empty() {
+        answer.line("It finds no cause.");
+    }
+    for cause in &opinion.causes {
+        let explanation = renumbered(answer, &cause.explanation, pack);
+        answer.line(format!("- {} ({}): {explanation}", cause.title, word(cause.confidence)));
+        for evidence in cause.evidence.iter().take(MAX_QUOTED) {
+            let number = answer.cite(&evidence.source, evidence.line, &evidence.text);
+            let quote = quoted(&evidence.text);
+            answer.line(format!("  [{number}] {}:{} `{quote}`", evidence.source, evidence.line));
+        }
+    }
+    for against in &opinion.contradicts {
+        answer.line(format!("- It speaks against {}: {}", against.cause, against.why));
+    }
+    if let Some(disagreement) = &opinion.disagreement {
+        answer.line(format!("\n{}", disagreement.text));
+    }
+    if !opinion.missing.is_empty() {
+        answer.line(format!("\nWhat is missing: {}", opinion.missing.join("; ")));
+    }
+}
+
+/// A text whose `[n]` are numbers of the pack, with numbers of the answer.
+fn renumbered(answer: &mut Answer, text: &str, pack: &Pack) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(open) = rest.find('[') {
+        let (before, inside) = rest.split_at(open);
+        out.push_str(before);
+        let end = inside.find(']').map_or(inside.len(), |end| end + 1);
+        let ids: Vec<_> = numbers(&inside[..end])
+            .into_iter()
+            .filter_map(|id| pack.evidence(id))
+            .map(|evidence| answer.cite(&evidence.source, evidence.line, &evidence.text))
+            .collect();
+        if ids.is_empty() {
+            out.push_str(&inside[..end]);
+        }
+        for id in ids {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "[{id}]");
+        }
+        rest = &inside[end..];
+    }
+    out.push_str(rest);
+    out
 }
 
 /// For a question that only a model could have answered, when it did not.

@@ -1,249 +1,88 @@
-//! What an answer rests on. Each text that was looked at has a number; an answer cites by
-//! it, and what it quotes is looked up again. A quotation that is not there is marked.
-
-use std::sync::LazyLock;
-
-use regex::Regex;
-use serde::{Deserialize, Serialize};
+//! An answer of a model whose citations were looked up: what it rests on, and marks where
+//! it rests on nothing.
 
 use super::answer::Citation;
-use crate::llm::Desk;
+use crate::diagnose::pack::Pack;
 
-/// Texts that one answer may rest on; later ones have no number.
-const MOST: usize = 400;
-
-/// A stored text is cut at this many bytes.
-const LONGEST: usize = 2 << 10;
-
-/// Shorter words in quotation marks are no quotations.
-const SHORTEST: usize = 12;
-
-/// What was looked at for an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sources {
-    items: Vec<Source>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Source {
-    #[serde(flatten)]
-    citation: Citation,
-    /// The text as a model has seen it: what it quotes is looked up here.
-    seen: String,
-}
-
-/// An answer whose quotations were looked up.
+/// See the module's first line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Checked {
     /// With what is not proven marked.
     pub text: String,
-    /// What is cited, in the order of the numbers.
+    /// What is cited, in the order of the answer.
     pub citations: Vec<Citation>,
     /// What could not be found: quotations, and numbers of nothing.
     pub unproven: Vec<String>,
 }
 
-impl Sources {
-    /// Gives a text its number, the one it has if it is known. `None` when there are too
-    /// many.
-    pub(super) fn number(
-        &mut self,
-        source: &str,
-        line: u64,
-        text: &str,
-        seen: &str,
-    ) -> Option<usize> {
-        let text = head(text);
-        let known = self.items.iter().find(|Source { citation, .. }| {
-            citation.source == source && citation.line == line && citation.text == text
+impl Checked {
+    pub(super) fn of(pack: &Pack, answer: &str, reveal: &dyn Fn(&str) -> String) -> Self {
+        let looked_up = pack.check(answer, reveal);
+        let citations = looked_up.citations.into_iter().map(|claim| Citation {
+            number: claim.id as usize,
+            source: claim.evidence.source,
+            line: claim.evidence.line,
+            text: claim.evidence.text,
         });
-        if let Some(known) = known {
-            return Some(known.citation.number);
+        let mut text = answer.to_owned();
+        for doubt in &looked_up.unproven {
+            text = mark(&text, doubt);
         }
-        if self.items.len() >= MOST {
-            return None;
-        }
-        let number = self.items.len() + 1;
-        let (source, text) = (source.to_owned(), text.to_owned());
-        self.items.push(Source {
-            citation: Citation { number, source, line, text },
-            seen: head(seen).to_owned(),
-        });
-        Some(number)
-    }
-
-    /// The same with the texts as they were sent.
-    pub(super) fn sent(&self, desk: &mut Desk) -> Self {
-        let items = self.items.iter().map(|item| {
-            let text = desk.plain(&item.citation.text).as_str().to_owned();
-            let citation = Citation { text: text.clone(), ..item.citation.clone() };
-            Source { citation, seen: text }
-        });
-        Self { items: items.collect() }
-    }
-
-    /// Looks up what an answer cites and quotes.
-    pub(super) fn check(&self, answer: &str) -> Checked {
-        let mut checked =
-            Checked { text: String::new(), citations: Vec::new(), unproven: Vec::new() };
-        let mut used = vec![false; self.items.len()];
-        let mut in_code = false;
-        for line in answer.split_inclusive('\n') {
-            let start = line.trim_start();
-            if start.starts_with("```") || start.starts_with("~~~") {
-                in_code = !in_code;
-                checked.text.push_str(line);
-            } else if in_code {
-                checked.text.push_str(line);
-            } else {
-                self.check_line(line, &mut checked, &mut used);
-            }
-        }
-        let used = self.items.iter().zip(&used).filter(|(_, used)| **used);
-        checked.citations = used.map(|(item, _)| item.citation.clone()).collect();
-        checked
-    }
-
-    fn check_line(&self, line: &str, checked: &mut Checked, used: &mut [bool]) {
-        let mut cited = Vec::new();
-        let mut edits: Vec<(usize, usize, String)> = Vec::new();
-        for found in REFERENCE.captures_iter(line) {
-            let (Some(whole), Some(digits)) = (found.get(0), found.get(1)) else { continue };
-            let number = digits.as_str().parse::<usize>().unwrap_or(0);
-            if (1..=self.items.len()).contains(&number) {
-                cited.push(number);
-                used[number - 1] = true;
-            } else {
-                checked.unproven.push(whole.as_str().to_owned());
-                edits.push((whole.start(), whole.end(), "[unproven]".to_owned()));
-            }
-        }
-        let quotations = QUOTATION.captures_iter(line).filter_map(|found| {
-            // A code span is a quotation where something is cited; else it may be a command.
-            let code = found.get(1).filter(|_| !cited.is_empty());
-            let quote = code.or_else(|| found.get(2)).or_else(|| found.get(3))?;
-            Some((quote.as_str(), found.get(0)?.end()))
-        });
-        let block = line.trim_start().strip_prefix('>').map(|quote| (quote, line.trim_end().len()));
-        for (quote, end) in quotations.chain(block) {
-            let bare = normalised(&REFERENCE.replace_all(quote, ""));
-            if bare.chars().count() < SHORTEST {
-                continue;
-            }
-            let holds = |item: &&Source| normalised(&item.seen).contains(&bare);
-            let mut in_cited = cited.iter().filter_map(|number| self.items.get(number - 1));
-            if in_cited.any(|item| holds(&item)) {
-                continue;
-            }
-            if let Some(item) = self.items.iter().find(holds) {
-                let number = item.citation.number;
-                used[number - 1] = true;
-                edits.push((end, end, format!(" [{number}]")));
-            } else {
-                checked.unproven.push(bare);
-                edits.push((end, end, " (unproven)".to_owned()));
-            }
-        }
-        edits.sort_by_key(|(from, ..)| *from);
-        let mut at = 0;
-        for (from, to, with) in edits {
-            if from < at {
-                continue;
-            }
-            checked.text.push_str(&line[at..from]);
-            checked.text.push_str(&with);
-            at = to;
-        }
-        checked.text.push_str(&line[at..]);
+        Self { text, citations: citations.collect(), unproven: looked_up.unproven }
     }
 }
 
-/// `[7]`, also in a row.
-static REFERENCE: LazyLock<Regex> = LazyLock::new(|| pattern(r"\[(\d{1,4})\]"));
-
-/// A code span, or text in quotation marks.
-static QUOTATION: LazyLock<Regex> =
-    LazyLock::new(|| pattern("`([^`\n]+)`|\"([^\"\n]+)\"|“([^”\n]+)”"));
-
-#[expect(clippy::expect_used, reason = "the patterns are part of the program, and tested")]
-fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a valid pattern")
-}
-
-fn head(text: &str) -> &str {
-    &text[..text.floor_char_boundary(LONGEST)]
-}
-
-/// Blanks count once, and what was left out at the ends does not.
-fn normalised(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    let joined = words.join(" ");
-    joined.trim_matches(|c: char| c == '…' || c == '.' || c == ' ').to_owned()
+/// Marks one doubt wherever it stands.
+fn mark(text: &str, doubt: &str) -> String {
+    if doubt.starts_with('[') {
+        return text.replace(doubt, "[unproven]");
+    }
+    let mut marked = String::with_capacity(text.len() + 16);
+    let mut rest = text;
+    while let Some(at) = rest.find(doubt) {
+        let mut end = at + doubt.len();
+        // Behind the quotation mark.
+        let closing = rest[end..].chars().next().filter(|c| matches!(c, '"' | '`' | '”' | '»'));
+        end += closing.map_or(0, char::len_utf8);
+        marked.push_str(&rest[..end]);
+        if closing.is_some() {
+            marked.push_str(" (unproven)");
+        }
+        rest = &rest[end..];
+    }
+    marked.push_str(rest);
+    marked
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Sources;
+    use super::Checked;
+    use crate::diagnose::pack::Pack;
 
-    fn add(sources: &mut Sources, source: &str, line: u64, text: &str) -> Option<usize> {
-        sources.number(source, line, text, text)
-    }
-
-    fn sources() -> Sources {
-        let mut sources = Sources::default();
-        add(
-            &mut sources,
-            "nginx-error",
-            7,
-            "connect() failed (111: Connection refused)  to upstream",
-        );
-        add(&mut sources, "app", 12, "KeyError: 'sku' in checkout");
-        sources
+    fn checked(answer: &str) -> Checked {
+        let mut pack = Pack::default();
+        let mut hide = |text: &str| text.to_owned();
+        let text = "connect() failed (111: Connection refused) to upstream";
+        pack.cite("nginx-error", 7, text, &mut hide).unwrap();
+        pack.cite("app", 12, "KeyError: 'sku' in checkout", &mut hide).unwrap();
+        Checked::of(&pack, answer, &str::to_owned)
     }
 
     #[test]
-    fn the_same_text_has_one_number() {
-        let mut sources = sources();
-        assert_eq!(add(&mut sources, "app", 12, "KeyError: 'sku' in checkout"), Some(2));
-        assert_eq!(add(&mut sources, "app", 13, "KeyError: 'sku' in checkout"), Some(3));
-    }
-
-    #[test]
-    fn what_is_there_is_proven() {
-        let checked = sources().check(
-            "The upstream is away: `connect() failed (111: Connection refused) to upstream` [1].\n\
-             Run `systemctl restart shop.service` then.\n",
-        );
-        assert_eq!(checked.unproven, [""; 0]);
-        assert_eq!(checked.citations.len(), 1);
-        assert!(checked.text.ends_with("shop.service` then.\n"), "{}", checked.text);
+    fn what_is_there_is_cited() {
+        let answer = "The upstream is away: `connect() failed (111: Connection refused)` [1].";
+        let checked = checked(answer);
+        assert_eq!((checked.text.as_str(), checked.unproven.len()), (answer, 0));
+        assert_eq!((checked.citations[0].number, checked.citations[0].line), (1, 7));
     }
 
     #[test]
     fn what_is_not_there_is_marked() {
-        let checked = sources().check(
-            "It says `disk is full on /var/lib` [1] and \"out of memory: killed\", see [9].\n\
-             > a line that nobody wrote\n",
-        );
+        let checked = checked("It says \"the disk is full on /var\" [1], see [9].");
         assert_eq!(
             checked.text,
-            "It says `disk is full on /var/lib` (unproven) [1] and \"out of memory: killed\" \
-             (unproven), see [unproven].\n> a line that nobody wrote (unproven)\n"
+            "It says \"the disk is full on /var\" (unproven) [1], see [unproven]."
         );
-        assert_eq!(checked.unproven.len(), 4);
-    }
-
-    #[test]
-    fn a_quotation_of_another_line_gets_its_number() {
-        let checked = sources().check("It says \"KeyError: 'sku' in checkout\" [1].");
-        assert_eq!(checked.text, "It says \"KeyError: 'sku' in checkout\" [2] [1].");
-        assert_eq!(checked.unproven, [""; 0]);
-        assert_eq!(checked.citations.len(), 2);
-    }
-
-    #[test]
-    fn code_is_not_looked_up() {
-        let answer = "```sh\necho \"a long enough text here\" [5]\n```\n";
-        assert_eq!(sources().check(answer).text, answer);
+        assert_eq!(checked.unproven.len(), 2);
     }
 }

@@ -25,6 +25,16 @@ pub(super) enum Intent {
     Other,
 }
 
+impl Intent {
+    /// The answer is drawn from a diagnosis.
+    pub(super) fn is_about_a_diagnosis(self) -> bool {
+        matches!(
+            self,
+            Self::Diagnose | Self::Since | Self::HowOften | Self::Around | Self::Healthy
+        )
+    }
+}
+
 /// Words that tell an intent, the more special ones first. Each row is a list of
 /// alternatives; an alternative holds words that must all occur.
 const TELLTALES: &[(Intent, &[&str])] = &[

@@ -9,7 +9,7 @@ use super::{
     tools::{self, Found, Item},
     transcript::Transcript,
 };
-use crate::{diagnose::Diagnosis, repair::store::runs};
+use crate::repair::store::runs;
 
 /// Who may have made an answer.
 pub(super) const ADVISOR: &str = "advisor";
@@ -32,6 +32,12 @@ pub(super) struct Made {
 impl Made {
     pub(super) fn by_advisor(answer: Answer) -> Self {
         Self { engine: ADVISOR, answer, ..Self::default() }
+    }
+
+    /// What the model had said when it was stopped.
+    pub(super) fn stopped(text: String) -> Self {
+        let notice = Some("Stopped.".to_owned());
+        Self { engine: MODEL, answer: Answer { notice, ..Answer::of(text) }, ..Self::default() }
     }
 
     pub(super) fn by_model(spoken: Spoken, app: Option<String>) -> Self {
@@ -68,11 +74,8 @@ pub(super) fn repair_button(app: Option<String>) -> Value {
     tools::repair_button(&runs::Scope { groups: None, app })
 }
 
-/// What the advisor found, as a model is told of it.
-pub(super) fn found(answer: &Answer, diagnosis: Option<&Diagnosis>) -> Found {
-    if let Some(diagnosis) = diagnosis {
-        return tools::found_by_advisor(diagnosis);
-    }
+/// An answer of the advisor, as a model is told of it.
+pub(super) fn found(answer: &Answer) -> Found {
     let cited = answer.citations.iter().map(|cited| Item {
         source: cited.source.clone(),
         line: cited.line,

@@ -29,7 +29,7 @@ use crate::{
     app::App,
     auth::Role,
     clock,
-    diagnose::{Diagnoser, Diagnosis, Scope},
+    diagnose::{Analyst, Diagnoser, Diagnosis, Scope, pack::Pack},
     error::{Error, Result},
     errors::store::{
         groups,
@@ -68,6 +68,7 @@ pub struct Question {
 #[derive(Clone)]
 pub struct Chat {
     app: App,
+    analyst: Analyst,
     diagnoser: Diagnoser,
     health: Health,
     repair: Repair,
@@ -85,6 +86,15 @@ struct Asking {
     until: Instant,
 }
 
+fn scope_of(question: &Question) -> Scope {
+    Scope { organization: question.owner.organization, app: question.app.clone() }
+}
+
+/// For the ledger.
+fn why(going: &Going, asked: i64) -> String {
+    format!("message {asked} of session {}", going.session)
+}
+
 fn doing(intent: Intent) -> &'static str {
     match intent {
         Intent::Repair => "repairing",
@@ -99,12 +109,13 @@ pub struct Understood(Intent);
 impl Chat {
     pub fn new(
         app: App,
+        analyst: Analyst,
         diagnoser: Diagnoser,
         health: Health,
         repair: Repair,
         tools: Tools,
     ) -> Self {
-        Self { app, diagnoser, health, repair, tools, answers: Answers::default() }
+        Self { app, analyst, diagnoser, health, repair, tools, answers: Answers::default() }
     }
 
     /// Reads the wish from the operator's message alone.
@@ -189,7 +200,7 @@ impl Chat {
                 self.by_model(going, &asking).await?
             }
             None => {
-                let (answer, diagnosis) = self.work_out(question, *intent).await?;
+                let (answer, diagnosis) = self.work_out(question, *intent, None).await?;
                 (Made::by_advisor(answer), diagnosis)
             }
         };
@@ -296,10 +307,19 @@ impl Chat {
         asking: &Asking,
     ) -> Result<(Made, Option<Diagnosis>)> {
         let Asking { question, intent, asked, until, .. } = asking;
-        let advised = match intent {
-            Intent::Other => None,
-            _ => Some(self.work_out(question, *intent).await?),
-        };
+        if question.diagnose {
+            return self.consult(going, asking).await;
+        }
+        let mut desk = self.app.llm.desk();
+        let mut pack = Pack::default();
+        let mut advised = None;
+        if intent.is_about_a_diagnosis() {
+            let packed = self.analyst.pack(scope_of(question), &mut desk).await?;
+            pack = packed.pack;
+            advised = Some(self.work_out(question, *intent, Some(packed.diagnosis)).await?);
+        } else if *intent != Intent::Other {
+            advised = Some(self.work_out(question, *intent, None).await?);
+        }
         let user = User {
             organization: question.owner.organization,
             role: question.role,
@@ -308,25 +328,20 @@ impl Chat {
             wants_repair: false,
         };
         let history = history::of(&self.app, &user, going.session, *asked).await?;
+        let beside = advised.as_ref().filter(|_| pack.text.is_empty());
         let opening = talk::Opening {
             question: &question.message,
-            found: advised
-                .as_ref()
-                .map(|(answer, diagnosis)| made::found(answer, diagnosis.as_ref())),
+            found: beside.map(|(answer, _)| made::found(answer)),
             history: &history.messages,
             summary: history.summary.as_deref(),
-            why: format!("message {asked} of session {}", going.session),
+            why: why(going, *asked),
             until: *until,
         };
-        let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going));
+        let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going), desk, pack);
         let (advised, diagnosis) = advised.unzip();
         let made = match talk.answer(opening).await {
             Ok(spoken) => Made::by_model(spoken, question.app.clone()),
-            Err(Silence::Stopped(text)) => Made {
-                engine: MODEL,
-                answer: Answer { notice: Some("Stopped.".to_owned()), ..Answer::of(text) },
-                ..Made::default()
-            },
+            Err(Silence::Stopped(text)) => Made::stopped(text),
             Err(Silence::Trouble(trouble)) => {
                 metrics::counter!("lux_chat_fallbacks_total", "why" => trouble.class())
                     .increment(1);
@@ -340,17 +355,51 @@ impl Chat {
         Ok((made, diagnosis.flatten()))
     }
 
+    /// "Diagnose": the advisor's diagnosis, and beside it what the model makes of it, in a
+    /// form that is checked.
+    async fn consult(
+        &self,
+        going: &Arc<Going>,
+        asking: &Asking,
+    ) -> Result<(Made, Option<Diagnosis>)> {
+        let question = &asking.question;
+        let mut desk = self.app.llm.desk();
+        let (by, why) = (&question.owner.name, why(going, asking.asked));
+        let patience = asking.until - Instant::now();
+        let scope = scope_of(question);
+        let consulted = tokio::select! {
+            consulted = self.analyst.diagnose(scope, &mut desk, by, &why, patience) => consulted?,
+            () = going.stop.cancelled() => return Ok((Made::stopped(String::new()), None)),
+        };
+        let engine = if consulted.diagnosis.model.is_some() { MODEL } else { ADVISOR };
+        let diagnosis = consulted.diagnosis;
+        let mut answer = answer::diagnosis(&diagnosis, &self.looked_at(&diagnosis));
+        if let Some(opinion) = &diagnosis.model {
+            answer::opinion(&mut answer, opinion, &consulted.pack);
+        }
+        answer.notice = consulted.notice.or(answer.notice);
+        let model = diagnosis.model.as_ref().map(|opinion| opinion.model.clone());
+        Ok((Made { engine, answer, model, ..Made::default() }, Some(diagnosis)))
+    }
+
     async fn work_out(
         &self,
         question: &Question,
         intent: Intent,
+        known: Option<Diagnosis>,
     ) -> Result<(Answer, Option<Diagnosis>)> {
+        let diagnosed = async {
+            match known {
+                Some(known) => Ok(known),
+                None => self.diagnose(question).await,
+            }
+        };
         Ok(match intent {
             Intent::Help => (answer::help(), None),
             // A wish for repair has its run, and is answered by its report.
             Intent::Other | Intent::Repair => (answer::needs_model(), None),
             Intent::Diagnose => {
-                let diagnosis = self.diagnose(question).await?;
+                let diagnosis = diagnosed.await?;
                 let looked_at = self.looked_at(&diagnosis);
                 (answer::diagnosis(&diagnosis, &looked_at), Some(diagnosis))
             }
@@ -363,7 +412,7 @@ impl Chat {
                 (self.around(question, &diagnosis).await?, Some(diagnosis))
             }
             Intent::Healthy => {
-                let diagnosis = self.diagnose(question).await?;
+                let diagnosis = diagnosed.await?;
                 let snapshot = self.health.snapshot().await;
                 let organization = question.owner.organization;
                 let summary = groups::summary(&self.app.db, organization, clock::now()).await?;
@@ -397,8 +446,7 @@ impl Chat {
     }
 
     async fn diagnose(&self, question: &Question) -> Result<Diagnosis> {
-        let scope = Scope { organization: question.owner.organization, app: question.app.clone() };
-        self.diagnoser.diagnose(scope).await
+        self.diagnoser.diagnose(scope_of(question)).await
     }
 
     /// "It" is what this session spoke of last; without that, what is wrong now.

@@ -13,16 +13,17 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
-    cite::{Checked, Sources},
+    cite::Checked,
     going::Going,
     marker,
     store::Message as Stored,
-    tools::{self, Found, Tools, User},
+    tools::{self, Found, Item, Tools, User},
     transcript::{Said, Transcript, Turn, Used},
 };
 use crate::{
     app::App,
     clock,
+    diagnose::pack::Pack,
     error::{Error, Result},
     llm::{self, Call, Desk, Finish, Inputs, Message, Outgoing, Purpose, Tool, ToolCall, Trouble},
 };
@@ -76,7 +77,7 @@ impl From<Trouble> for Silence {
 /// What one answer starts from.
 pub(super) struct Opening<'a> {
     pub question: &'a str,
-    /// What the advisor found, if it was asked.
+    /// What the advisor found beside the pack.
     pub found: Option<Found>,
     /// Earlier messages of the session, oldest first.
     pub history: &'a [Stored],
@@ -102,7 +103,8 @@ pub(super) struct Talk<'a> {
     user: &'a User,
     going: Arc<Going>,
     desk: Desk,
-    sources: Sources,
+    /// What can be cited.
+    pack: Pack,
     messages: Vec<Message>,
     /// Messages before this one may be left out, from the oldest on.
     opening: usize,
@@ -115,14 +117,22 @@ pub(super) struct Talk<'a> {
 }
 
 impl<'a> Talk<'a> {
-    pub(super) fn new(app: &'a App, tools: &'a Tools, user: &'a User, going: Arc<Going>) -> Self {
+    /// `desk` is the one that `pack` was made at.
+    pub(super) fn new(
+        app: &'a App,
+        tools: &'a Tools,
+        user: &'a User,
+        going: Arc<Going>,
+        desk: Desk,
+        pack: Pack,
+    ) -> Self {
         Self {
             app,
             tools,
             user,
             going,
-            desk: app.llm.desk(),
-            sources: Sources::default(),
+            desk,
+            pack,
             messages: Vec::new(),
             opening: 0,
             done: HashSet::new(),
@@ -205,6 +215,10 @@ impl<'a> Talk<'a> {
             self.say("data", text);
         }
         self.tell_history(opening.history);
+        if !self.pack.text.is_empty() {
+            let data = self.desk.data("the pack: what is known just now", &self.pack.text)?;
+            self.say("data", data);
+        }
         if let Some(found) = &opening.found {
             let text = self.rendered(found);
             let data = self.desk.data("what the advisor found just now", &text)?;
@@ -370,18 +384,13 @@ impl<'a> Talk<'a> {
     /// What a tool found, each text with its number.
     fn rendered(&mut self, found: &Found) -> String {
         let mut text = found.summary.clone();
-        for item in &found.items {
-            // What the model will have read, and may quote.
-            let seen = self.desk.plain(&item.text);
-            let seen = self.desk.reveal(seen.as_str());
-            let number = self.sources.number(&item.source, item.line, &item.text, &seen);
-            let number = number.map_or_else(String::new, |number| format!("[{number}] "));
+        for Item { source, line, about, text: seen } in &found.items {
+            let desk = &mut self.desk;
+            let mut hide = |text: &str| desk.plain(text).as_str().to_owned();
+            let cited = self.pack.cite(source, *line, seen, &mut hide);
+            let shown = cited.unwrap_or_else(|| format!("{source}:{line}: {seen}"));
             // Writing to a String cannot fail.
-            let _ = write!(
-                text,
-                "\n{number}{}:{} ({}) {}",
-                item.source, item.line, item.about, item.text
-            );
+            let _ = write!(text, "\n{shown} ({about})");
         }
         text
     }
@@ -395,13 +404,14 @@ impl<'a> Talk<'a> {
             }
             .into());
         }
-        let checked = self.sources.check(&self.desk.reveal(text));
-        let sent = self.sources.sent(&mut self.desk);
-        let as_sent = sent.check(text);
+        let (desk, pack) = (&self.desk, &self.pack);
+        let checked = Checked::of(pack, &desk.reveal(text), &|text| desk.reveal(text));
+        let sent = pack.as_sent();
+        let as_sent = Checked::of(&sent, text, &str::to_owned);
         self.transcript.answer = as_sent.text;
         self.transcript.unproven = as_sent.unproven;
         self.transcript.asked_for_repair = asks_repair;
-        self.transcript.sources = sent;
+        self.transcript.pack = sent;
         let mut notices = Vec::new();
         if told.finish == Finish::Length {
             notices.push(format!("The answer was cut after {} tokens.", told.tokens_out));

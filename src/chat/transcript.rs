@@ -5,11 +5,13 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cite::Sources,
+    cite::Checked,
     marker, store,
     tools::{self},
 };
-use crate::{auth::OrganizationId, db::Db, error::Result, llm::Llm};
+use crate::{
+    auth::OrganizationId, db::Db, diagnose::pack::Pack, error::Result, llm::Llm,
+};
 
 /// Bytes of one kept text, and of all of them.
 const LONGEST: usize = 24 << 10;
@@ -27,7 +29,8 @@ pub struct Transcript {
     /// What was said before the model's first turn.
     pub opening: Vec<Said>,
     pub turns: Vec<Turn>,
-    pub sources: Sources,
+    /// What could be cited.
+    pub pack: Pack,
     pub answer: String,
     pub unproven: Vec<String>,
     pub asked_for_repair: bool,
@@ -114,7 +117,7 @@ impl Transcript {
         }
         let last = self.turns.last().map_or("", |turn| turn.text.as_str());
         let (text, asks) = marker::split(last);
-        let checked = self.sources.check(text);
+        let checked = Checked::of(&self.pack, text, &str::to_owned);
         if checked.text.trim() != self.answer.trim() && !self.cut {
             differences.extend(lines("answer", &self.answer, &checked.text));
         }

@@ -10,6 +10,7 @@ mod errors;
 pub mod eval;
 mod events;
 mod logs;
+mod model;
 mod probe;
 mod repair;
 mod replay;
@@ -66,6 +67,8 @@ enum Command {
     Repair(repair::Args),
     /// Run a probe of the running service, or ask for a URL once
     Probe(probe::Args),
+    #[command(subcommand)]
+    Model(model::Command),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -135,6 +138,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
         Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
         Command::Probe(args) => return runtime()?.block_on(probe::run(args, overrides)),
+        Command::Model(command) => return runtime()?.block_on(model::run(command, overrides)),
         Command::Token(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(token::run(command, &config))?;

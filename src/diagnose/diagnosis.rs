@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::Deployed;
+use super::{Deployed, Opinion};
 use crate::logs::Severity;
 
 /// The form of this document; raised only when a reader of the old one would misread it.
@@ -23,6 +23,9 @@ pub struct Diagnosis {
     /// What an operator should know and no finding says: errors without a known
     /// cause, unreadable files, trouble that is over.
     pub notes: Vec<String>,
+    /// What a model makes of it, where one was asked and its answer could be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<Box<Opinion>>,
 }
 
 /// How much was looked at.

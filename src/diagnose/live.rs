@@ -9,7 +9,10 @@ use std::{
 
 use chrono::TimeDelta;
 
-use super::{Advisor, Diagnosis, Finding, Scanned, deployed};
+use super::{
+    Advisor, Confidence, Diagnosis, Finding, Playbook, Scanned, deployed,
+    pack::{Collector, Pack},
+};
 use crate::{
     app::App,
     auth::OrganizationId,
@@ -17,7 +20,7 @@ use crate::{
     config::ProbeKind,
     error::Result,
     errors::store::open::{self, Open},
-    logs::{Event, Fields, Kind, Live, Record, Selection},
+    logs::{Event, Fields, Kind, Live, Record, Selection, Severity},
 };
 
 /// How far back captured errors count.
@@ -27,7 +30,7 @@ const ERRORS_SINCE: TimeDelta = TimeDelta::hours(24);
 const MAX_GROUPS: i64 = 100;
 
 /// How captured errors are cited; the line is the event's id.
-pub(super) const ERRORS: &str = "error_log";
+pub(crate) const ERRORS: &str = "error_log";
 
 /// For how long an answer serves whoever asks the same.
 const FRESH: Duration = Duration::from_secs(1);
@@ -130,6 +133,62 @@ impl Diagnoser {
         Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?)
     }
 
+    /// The records and open errors of a scope, collected for a pack, with the diagnosis of
+    /// them. A database that is away costs the errors, as in [`Diagnoser::diagnose`].
+    pub(super) async fn collect(&self, scope: Scope) -> Result<(Diagnosis, Collector, Vec<Open>)> {
+        let diagnosis = self.diagnose(scope.clone()).await?;
+        let now = clock::now();
+        let (db, only) = (&self.app.db, scope.app.clone());
+        let since = now - ERRORS_SINCE;
+        let errors = open::latest(db, scope.organization, only.as_deref(), since, MAX_GROUPS).await;
+        let errors = errors.unwrap_or_else(|error| {
+            tracing::warn!(%error, "a pack goes without the captured errors");
+            Vec::new()
+        });
+        let live = self.app.live.clone();
+        let work = move || {
+            let mut collector = Collector::new(&diagnosis, now);
+            each_record(&live, only.as_deref(), &mut |source, record| {
+                collector.feed(source, record);
+            });
+            (diagnosis, collector, errors)
+        };
+        Ok(tokio::task::spawn_blocking(work).await.map_err(anyhow::Error::from)?)
+    }
+
+    /// How sure one may be of a cause that rests on these records of a pack: as sure as the
+    /// advisor is of the same cause; else likely if by themselves they match its playbook.
+    pub(super) fn confidence(
+        &self,
+        diagnosis: &Diagnosis,
+        cause: &str,
+        cited: &[u32],
+        pack: &Pack,
+    ) -> Confidence {
+        if let Some(finding) = diagnosis.findings.iter().find(|finding| finding.cause == cause) {
+            return finding.confidence;
+        }
+        let mut scan = self.advisor.scan();
+        for cited in cited.iter().filter_map(|id| pack.cited(*id)) {
+            let record = Record { severity: Severity::Error, ..Record::plain(&*cited.text, 1) };
+            scan.feed(&cited.source, &record);
+        }
+        let alone = scan.finish(Scanned::default(), Vec::new());
+        let found = alone.findings.iter().find(|finding| finding.cause == cause);
+        // what stands alone is not confirmed: the rest of the logs said nothing of it
+        found.map_or(Confidence::Inconclusive, |found| found.confidence.min(Confidence::Likely))
+    }
+
+    /// The ids of all causes that can be named.
+    pub fn causes(&self) -> impl Iterator<Item = &str> {
+        self.advisor.causes()
+    }
+
+    /// The playbook of a cause.
+    pub fn playbook(&self, cause: &str) -> Option<&Playbook> {
+        self.advisor.playbook(cause)
+    }
+
     /// The kinds of probes that can tell whether a cause is gone.
     pub fn verified_by(&self, cause: &str) -> &[ProbeKind] {
         self.advisor.playbook(cause).map_or(&[], |playbook| &playbook.verified_by)
@@ -182,7 +241,7 @@ fn prove(diagnosis: &mut Diagnosis, live: &Live, app: Option<&str>, errors: &[Op
 }
 
 /// An event as the traceback it had, or the last line of one.
-fn event_text(error: &Open) -> String {
+pub(super) fn event_text(error: &Open) -> String {
     let mut text = format!("{}: {}", error.error_type, error.error_message);
     if let Some(stack) = &error.error_stack {
         let _ = write!(text, "\n{stack}");

@@ -5,6 +5,8 @@
 //! (of files, of the live window, captured errors) and ends in a [`Diagnosis`]:
 //! signals that matched → hypotheses → known effects folded under their causes →
 //! ranked findings.
+//!
+//! [`pack`] is what a model sees of it, [`Analyst`] asks the model for a second opinion.
 
 mod candidate;
 mod deployed;
@@ -13,9 +15,12 @@ mod family;
 mod fold;
 mod live;
 mod matcher;
+mod model;
+pub mod pack;
 mod playbook;
 mod rank;
 mod report;
+mod routes;
 mod scan;
 mod series;
 mod tally;
@@ -34,8 +39,13 @@ use std::{path::Path, sync::Arc};
 pub use deployed::Deployed;
 pub use diagnosis::{Captured, Confidence, Diagnosis, Evidence, Finding, Probe, Scanned, VERSION};
 pub use live::{Diagnoser, Scope, each_record};
+pub use model::{
+    Analyst, Asked, Check, Consulted, Disagreement, Dropped, ModelCause, Opinion, Packed, Quote,
+    Separating, ask, proven,
+};
 pub use playbook::{Grade, Playbook, Role};
 pub use report::report;
+pub use routes::router;
 pub use scan::Scan;
 
 use crate::error::Result;
@@ -65,6 +75,12 @@ impl Advisor {
     /// A scan that has seen nothing.
     pub fn scan(&self) -> Scan {
         Scan::new(self)
+    }
+
+    /// The ids of all causes that can be named.
+    pub fn causes(&self) -> impl Iterator<Item = &str> {
+        let causes = self.inner.playbooks.iter().filter(|playbook| playbook.role == Role::Cause);
+        causes.map(|playbook| playbook.id.as_str())
     }
 
     /// The playbook of a cause.

@@ -123,6 +123,7 @@ pub(crate) fn conclude(mut scan: Scan, scanned: Scanned, mut notes: Vec<String>)
         healthy: findings.iter().all(|finding| finding.confidence == Confidence::Inconclusive),
         findings,
         notes,
+        model: None,
     }
 }
 

@@ -112,7 +112,7 @@ fn frame(line: &str) -> Option<Frame<'_>> {
 }
 
 /// Code of the application, not of Python or a package.
-fn in_app(file: &str) -> bool {
+pub(crate) fn in_app(file: &str) -> bool {
     !["site-packages", "dist-packages", "/lib/python", "/lib64/python", "<frozen"]
         .iter()
         .any(|part| file.contains(part))

@@ -158,6 +158,11 @@ async fn work(app: &App, lease: &Lease) -> Result<Done> {
         metrics::counter!("lux_events_cleared_total").increment(deleted);
         tracing::info!(organization = organization.0, deleted, hours, "resolved events cleared");
     }
+    // On schedule the model's ledger loses what is older than it is kept.
+    if payload.organization.is_none() {
+        let removed = app.llm.clear_ledger().await?;
+        tracing::info!(removed, "old requests to the model cleared");
+    }
     Ok(Done::Finished)
 }
 

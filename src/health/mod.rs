@@ -17,6 +17,7 @@ use crate::{
     app::App,
     clock,
     errors::{Capture, Intake},
+    llm::Standing,
     logs::SourceState,
     repair::action::Actions,
 };
@@ -121,11 +122,7 @@ impl Health {
         parts.insert("actions".to_owned(), self.note("actions", state, detail));
         let (state, detail) = logs(&self.app);
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
-        let (state, detail) = if self.app.config.model.key.is_some() {
-            (Wellness::Unknown, "a key is set; this version answers with the advisor alone")
-        } else {
-            (Wellness::Ok, "no key is set: the built-in advisor answers alone")
-        };
+        let (state, detail) = model(&self.app);
         parts.insert("model".to_owned(), self.note("model", state, detail));
         // A log that is missing is a fact about the host, not an illness of Lux.
         let vital = ["database", "disk", "capture"];
@@ -187,6 +184,26 @@ fn logs(app: &App) -> (Wellness, String) {
             (Wellness::Degraded, format!("{text}; {} may not be read: {why}", denied.name))
         }
     }
+}
+
+/// How the model has been doing; it is not asked for this.
+fn model(app: &App) -> (Wellness, String) {
+    let host = app.config.model.host();
+    match app.llm.standing() {
+        Standing::Off => {
+            (Wellness::Ok, "no key is set: the built-in advisor answers alone".to_owned())
+        }
+        Standing::Unknown => (Wellness::Unknown, format!("{host} has not been asked yet")),
+        Standing::Well { at } => (Wellness::Ok, format!("{host} answered at {}", seconds(at))),
+        Standing::Ill { at, trouble } => (
+            Wellness::Degraded,
+            format!("at {}: {trouble}; the built-in advisor answers instead", seconds(at)),
+        ),
+    }
+}
+
+fn seconds(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
 }
 
 /// Whether actions may run.

@@ -18,9 +18,10 @@ pub(super) struct Amount {
 }
 
 /// What an organization has used today.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Spent {
     pub tokens: i64,
+    /// Millionths of the currency that the prices are in; 0 without prices.
     pub cost_micros: i64,
 }
 

@@ -222,7 +222,7 @@ fn short(text: &str) -> String {
 fn bounded(text: &str) -> String {
     let mut bounded = text[..text.floor_char_boundary(MAX_TEXT)].replace('\0', "\u{fffd}");
     if bounded.len() < text.len() {
-        bounded.push_str(&format!("\n[cut here: {} bytes in all]", text.len()));
+        bounded += &format!("\n[cut here: {} bytes in all]", text.len());
     }
     bounded
 }

@@ -177,18 +177,18 @@ fn cut(mut text: String, bytes: usize) -> String {
     if text.len() > bytes {
         let left = text.len();
         text.truncate(text.floor_char_boundary(bytes));
-        text.push_str(&format!("\n[cut here: {} of {left} bytes are shown]", text.len()));
+        text += &format!("\n[cut here: {} of {left} bytes are shown]", text.len());
     }
     text
 }
 
-/// Ten random digits and letters that do not occur in the text.
+/// Sixteen random digits and letters that do not occur in the text.
 fn boundary(text: &str) -> Result<String> {
     loop {
-        let mut bytes = [0_u8; 5];
+        let mut bytes = [0_u8; 8];
         rand::fill(&mut bytes)
             .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
-        let boundary: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let boundary = format!("{:016x}", u64::from_be_bytes(bytes));
         if !text.contains(&boundary) {
             return Ok(boundary);
         }

@@ -247,10 +247,8 @@ async fn send(
     let headers = response.headers().clone();
     let mut bytes = bounded(response, limit, seen);
     if !status.is_success() {
-        let body = match tokio::time::timeout(REFUSAL_TIME, read(&mut bytes, REFUSAL)).await {
-            Ok(body) => body,
-            Err(_) => Vec::new(),
-        };
+        let body = tokio::time::timeout(REFUSAL_TIME, read(&mut bytes, REFUSAL)).await;
+        let body = body.unwrap_or_default();
         let refusal = Refusal { status, retry_after: retry_after(&headers), body };
         return Err(OpenAIError::Boxed(Box::new(refusal)));
     }

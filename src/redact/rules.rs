@@ -407,9 +407,16 @@ pub(super) const PERSONAL: &[Rule] = &[
         marks: &["@"],
         pattern: r"\b[A-Za-z0-9][A-Za-z0-9._%+-]{0,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,5}\b",
         check: |text| {
-            text.rsplit('.')
-                .next()
-                .is_some_and(|top| top.len() >= 2 && top.bytes().all(|b| b.is_ascii_alphabetic()))
+            // systemd's "postgresql@15-main.service" is nobody's
+            const UNITS: &[&str] = &[
+                "service", "socket", "timer", "mount", "target", "slice", "scope", "path", "swap",
+                "device",
+            ];
+            text.rsplit('.').next().is_some_and(|top| {
+                top.len() >= 2
+                    && top.bytes().all(|b| b.is_ascii_alphabetic())
+                    && !UNITS.contains(&top)
+            })
         },
     },
     Rule {

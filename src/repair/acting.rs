@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     Repair,
     action::{ActionRun, Rendered, Status as ActionStatus},
+    plan::{Plan, Step},
     run::Work,
     store::{
         attempts::{self, Subject},
@@ -97,7 +98,17 @@ impl Repair {
                     self.tell(run.id, "action", told).await;
                     awaiting = Some(rendered.action);
                 }
-                None => {}
+                None => {
+                    if let Some(rendered) = self.suggested(run, work, cause).await? {
+                        self.actions
+                            .suggest(organization, run.id, cause, &rendered, "model")
+                            .await?;
+                        let told = json!({ "action": rendered.action, "argv": rendered.argv,
+                                           "status": "proposed", "by": "model" });
+                        self.tell(run.id, "action", told).await;
+                        awaiting = Some(rendered.action);
+                    }
+                }
             }
         }
         for (subject, judgement) in groups {
@@ -147,6 +158,30 @@ impl Repair {
             .into_iter()
             .map(|(rendered, _)| rendered)
             .find(|rendered| rendered.blocked.is_none() && rendered.policy != Policy::Never))
+    }
+
+    /// Where the playbook has no action that may run: the first one that the model's plan
+    /// names. It is rendered anew; of the plan only the name counts.
+    async fn suggested(&self, run: &Run, work: &Work, cause: i64) -> Result<Option<Rendered>> {
+        let Some(cause) = work.cause(cause) else { return Ok(None) };
+        let Ok(plan) = serde_json::from_value::<Plan>(cause.plan.clone()) else { return Ok(None) };
+        let named: Vec<String> = plan
+            .model
+            .into_iter()
+            .flat_map(|plan| plan.steps)
+            .filter_map(|step| match step {
+                Step::Action { name, .. } => Some(name),
+                Step::Manual { .. } | Step::Probe { .. } => None,
+            })
+            .collect();
+        if named.is_empty() {
+            return Ok(None);
+        }
+        let nameable = self.actions.nameable(run.organization(), &cause.cause).await?;
+        Ok(named.iter().find_map(|name| {
+            let fits = |action: &&Rendered| action.action == *name && action.blocked.is_none();
+            nameable.iter().find(fits).cloned()
+        }))
     }
 
     /// Runs an action; what was measured before it does not count any more. Gives the reason

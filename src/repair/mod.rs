@@ -12,6 +12,7 @@ mod checks;
 mod fit;
 mod forget;
 pub mod plan;
+mod proposal;
 pub mod report;
 pub mod rhythm;
 mod routes;
@@ -30,7 +31,7 @@ use crate::{
     app::App,
     auth::OrganizationId,
     clock,
-    diagnose::{Captured, Diagnoser},
+    diagnose::{Analyst, Captured, Diagnoser},
     error::{Error, Result},
     jobs::{Done, Jobs, Lease, NewJob},
     probe::Probes,
@@ -40,6 +41,8 @@ use action::{Actions, Rendered};
 use cases::Case;
 pub use forget::FORGET;
 use plan::Plan;
+use proposal::Choice;
+pub use proposal::ModelPlan;
 use report::Report;
 pub use routes::router;
 pub use steps::steps;
@@ -63,6 +66,7 @@ fn job(run: i64) -> NewJob {
 pub struct Repair {
     app: App,
     diagnoser: Diagnoser,
+    analyst: Analyst,
     probes: Probes,
     actions: Actions,
 }
@@ -70,7 +74,8 @@ pub struct Repair {
 impl Repair {
     /// Takes up the work: registers the job, and watches.
     pub fn start_up(app: App, diagnoser: Diagnoser, probes: Probes, actions: Actions) -> Self {
-        let repair = Self { app, diagnoser, probes, actions };
+        let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
+        let repair = Self { app, diagnoser, analyst, probes, actions };
         let handler = repair.clone();
         repair.app.jobs.handle(JOB, 2, move |lease: Lease| {
             let repair = handler.clone();
@@ -211,6 +216,7 @@ impl Repair {
         let chooser =
             checks::Chooser::new(&self.app, &self.probes, &self.diagnoser, organization).await?;
         let mut plans = Vec::with_capacity(cases.len());
+        let mut choices = Vec::with_capacity(cases.len());
         for case in cases {
             let mut probes: BTreeMap<String, (crate::probe::Probe, Option<String>)> =
                 BTreeMap::new();
@@ -236,7 +242,10 @@ impl Repair {
             let probes: Vec<_> = probes.into_values().take(20).collect();
             let ranked = self.ranked(organization, case.cause(), &captured).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
+            let probes = probes.into_iter().map(|(probe, _)| probe).collect();
+            choices.push(Choice { ranked, probes });
         }
+        self.draft(organization, cases, &choices, &mut plans).await;
         Ok(plans)
     }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::action::Rendered;
+use super::{action::Rendered, proposal::ModelPlan};
 use crate::{
     config::{Policy, Risk},
     diagnose::Finding,
@@ -17,6 +17,12 @@ pub struct Plan {
     pub title: String,
     pub explanation: String,
     pub steps: Vec<Step>,
+    /// What a model would do, where one was asked. It is a proposal: see its module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelPlan>,
+    /// Why there is none although there is a model, in one line.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notice: Option<String>,
 }
 
 /// One step, with what it risks.
@@ -93,5 +99,7 @@ pub fn plan(
         title: title.to_owned(),
         explanation: finding.map(|finding| finding.explanation.clone()).unwrap_or_default(),
         steps,
+        model: None,
+        notice: None,
     }
 }

@@ -2,6 +2,7 @@
 //! own description, and the layers around them.
 
 mod audit;
+mod ledger;
 mod logs;
 
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::{
     app::App,
     chat::{self, Chat},
     deploys,
+    diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Problem, Reader, edge, limit::Limits},
@@ -57,6 +59,7 @@ impl Modify for Bearer {
 #[derive(Clone)]
 pub struct Features {
     pub actions: Actions,
+    pub analyst: Analyst,
     pub capture: Capture,
     pub chat: Chat,
     pub health: Health,
@@ -70,11 +73,13 @@ fn routes() -> OpenApiRouter<App> {
         .merge(health::router())
         .merge(errors::router())
         .merge(chat::router())
+        .merge(diagnose::router())
         .merge(probe::router())
         .merge(repair::router())
         .merge(repair::action::router())
         .merge(logs::router())
         .merge(audit::router())
+        .merge(ledger::router())
         .merge(deploys::router())
         .routes(routes!(read_openapi))
 }
@@ -107,6 +112,7 @@ pub fn router(app: App, features: Features) -> Router {
     router
         .fallback(nothing_here)
         .layer(Extension(features.actions))
+        .layer(Extension(features.analyst))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))

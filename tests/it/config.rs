@@ -192,7 +192,7 @@ async fn the_key_is_tried() {
     let broken = Model::start(Script::Broken).await;
     let cases = [
         (accepting.url.as_str(), "sk-good", "ok", "accepted"),
-        (&accepting.url, "sk-bad", "fail", "refuses the key"),
+        (&accepting.url, "sk-bad", "fail", "was refused"),
         (&hanging.url, "sk-good", "fail", ""),
         (&broken.url, "sk-good", "fail", "500"),
         ("http://127.0.0.1:1/v1", "sk-good", "fail", ""),
@@ -207,7 +207,7 @@ async fn the_key_is_tried() {
             doctor(&path, &base, change).1
         });
         let report = report.await.unwrap();
-        let check = check(&report, "model key");
+        let check = check(&report, "model");
         assert_eq!(check["outcome"], outcome, "{check}");
         assert!(check["detail"].as_str().unwrap().contains(word), "{check}");
         assert_eq!(check["remedy"].is_string(), outcome != "ok", "{check}");
@@ -221,7 +221,7 @@ fn without_a_key_nothing_is_wrong() {
     let (said, report) = doctor(folder.path(), &base, |_| {});
     assert_eq!(said.code, Some(0), "{said:?}");
     assert_eq!(report["ok"], true);
-    for name in ["data directory", "disk space", "database", "source app", "model key", "clock"] {
+    for name in ["data directory", "disk space", "database", "source app", "model", "clock"] {
         assert_ne!(check(&report, name)["outcome"], "fail", "{report:#}");
     }
 }

@@ -35,17 +35,20 @@ impl Operation {
         self.path.contains('{')
     }
 
-    /// Whether a role may call it. Reporting is for applications; reading for all people;
-    /// the kill switch for admins; the rest for those who operate.
+    /// Whether a role may call it. Reporting is for applications; reading for all people, but
+    /// what was sent to a model for those who operate; the kill switch for admins; the rest for those who operate.
     fn allows(&self, role: Role) -> bool {
         let reports = self.path == "/api/errors"
             || (self.path == "/api/deploys" && self.method == Method::POST);
         let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
+        let ledger = self.path.starts_with("/api/model/ledger");
         match role {
             Role::Admin => true,
             Role::Operator => !switches.contains(&self.path.as_str()) && self.path != "/api/audit",
             Role::Ingest => reports,
-            Role::Read => self.method == Method::GET && !reports && self.path != "/api/audit",
+            Role::Read => {
+                self.method == Method::GET && !reports && !ledger && self.path != "/api/audit"
+            }
         }
     }
 
@@ -67,6 +70,7 @@ impl Operation {
                 json!({ "ids": [987_654_321], "status": "ignored" })
             }
             ("PATCH", "/api/diagnostics/groups/{id}") => json!({ "status": "ignored" }),
+            ("POST", "/api/diagnostics/diagnosis") => json!({ "app": "shop", "model": false }),
             ("POST", "/chatbot/send") => {
                 json!({ "message": "what is wrong?", "session_id": 987_654_321 })
             }

@@ -1,8 +1,6 @@
 //! Tools around probes, repair runs and actions. What changes anything is done only for
 //! who asked for it; for all others it is a proposal.
 
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -252,7 +250,7 @@ impl Tools {
             Error::invalid("the group's cause is not known, so no action is for it")
         })?;
         let actions =
-            self.actions.for_cause(organization, &finding.cause, &BTreeMap::new()).await?;
+            self.actions.for_cause(organization, &finding.cause, &finding.captured).await?;
         Ok((finding, actions))
     }
 }

@@ -2,7 +2,6 @@
 
 use std::{path::Path, time::Duration};
 
-use http::Method;
 use secrecy::ExposeSecret;
 
 use super::Check;
@@ -11,7 +10,7 @@ use crate::{
     config::Config,
     db::Db,
     jobs::{Scheduled, next_runs},
-    outbound::Outbound,
+    llm::{self, Prompts, Trouble},
     repair::action::{Catalogue, switch},
 };
 
@@ -101,49 +100,21 @@ fn file_of(url: &str) -> Option<&Path> {
     path.split('?').next().map(Path::new)
 }
 
-/// Asks the model's server for its list of models: the cheapest call that needs the key.
+/// Asks the model's server for its list of models, and each model for a word.
 pub(super) async fn model(config: &Config) -> Check {
-    let name = "model key";
-    let model = &config.model;
-    let Some(key) = &model.key else {
-        return Check::ok(name, "not set: the built-in advisor answers alone");
-    };
-    let outbound = match Outbound::new() {
-        Ok(outbound) => outbound,
-        Err(error) => return Check::fail(name, error.to_string(), "install ca-certificates"),
-    };
-    let url = format!("{}/models", model.base_url.as_str().trim_end_matches('/'));
-    let request = outbound.request(Method::GET, &url).bearer_auth(key.expose_secret());
-    let host = model.base_url.host_str().unwrap_or_default();
-    match outbound.send(request, Duration::from_secs(10), 4 << 20).await {
-        Err(error) => Check::fail(
-            name,
-            error.to_string(),
-            "check OPENAI_BASE_URL and the way out of this host; until then the advisor answers",
-        ),
-        Ok(answer) => match answer.status.as_u16() {
-            200..300 => Check::ok(name, format!("accepted by {host}")),
-            401 | 403 => Check::fail(
-                name,
-                format!("{host} refuses the key ({})", answer.status.as_u16()),
-                "make a new key at the provider and set OPENAI_API_KEY",
-            ),
-            404 => Check::warn(
-                name,
-                format!("{host} is there, but has no list of models"),
-                "OPENAI_BASE_URL usually ends in /v1",
-            ),
-            429 => Check::warn(
-                name,
-                format!("{host} accepts the key but limits it (429)"),
-                "check quota and billing at the provider",
-            ),
-            status => Check::fail(
-                name,
-                format!("{host} answers {status}"),
-                "check the provider's status page and OPENAI_BASE_URL",
-            ),
-        },
+    let name = "model";
+    if let Err(error) = Prompts::load(config.model.prompts_dir.as_deref()) {
+        return Check::fail(name, one_line(&error), "mend the file, or take it out of prompts_dir");
+    }
+    match llm::check(&config.model).await {
+        Ok(found) => Check::ok(name, found),
+        Err(Trouble::NoKey) => Check::ok(name, "not set up: the built-in advisor answers alone"),
+        Err(trouble @ Trouble::RateLimited { .. }) => {
+            Check::warn(name, trouble.to_string(), "check the limits at the provider")
+        }
+        Err(trouble) => {
+            Check::fail(name, trouble.to_string(), "until then the built-in advisor answers alone")
+        }
     }
 }
 

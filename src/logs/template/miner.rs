@@ -45,7 +45,7 @@ pub struct Template {
     pub samples: [String; 3],
     /// How often in each minute (since 1970) of the last three hours in which it occurred.
     pub minutes: VecDeque<(i64, u32)>,
-    /// The first numbers of the message over time.
+    /// The first numbers of the message over time; of a request its seconds.
     pub drifts: Vec<Drift>,
     words: Vec<u64>,
     leaf: u64,
@@ -231,12 +231,26 @@ impl Template {
             }
             self.minutes.push_back((minute, 1));
         }
-        for (index, number) in numbers(said).take(NUMBERS).enumerate() {
-            if self.drifts.len() <= index {
-                self.drifts.push(Drift::default());
+        // of a request only its duration says something: all else is address, status and size
+        match record.access() {
+            Some(access) => {
+                if let Some(seconds) = access.duration {
+                    self.drift(0, at, seconds);
+                }
             }
-            self.drifts[index].add(at, number);
+            None => {
+                for (index, number) in numbers(said).take(NUMBERS).enumerate() {
+                    self.drift(index, at, number);
+                }
+            }
         }
+    }
+
+    fn drift(&mut self, index: usize, at: DateTime<Utc>, number: f64) {
+        if self.drifts.len() <= index {
+            self.drifts.push(Drift::default());
+        }
+        self.drifts[index].add(at, number);
     }
 }
 

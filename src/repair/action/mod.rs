@@ -80,8 +80,29 @@ impl Actions {
         cause: &str,
         known: &Captured,
     ) -> Result<Vec<Rendered>> {
+        self.rendered(self.catalogue.fixing(cause), cause, known).await
+    }
+
+    /// All actions that could be proposed for a cause by somebody who chooses them by name:
+    /// those whose parameters need nothing of the diagnosis, and that may run at all.
+    pub async fn nameable(
+        &self,
+        _organization: OrganizationId,
+        cause: &str,
+    ) -> Result<Vec<Rendered>> {
+        let mut all = self.rendered(self.catalogue.names(), cause, &BTreeMap::new()).await?;
+        all.retain(|rendered| rendered.possible);
+        Ok(all)
+    }
+
+    async fn rendered(
+        &self,
+        names: impl Iterator<Item = &str>,
+        cause: &str,
+        known: &BTreeMap<String, String>,
+    ) -> Result<Vec<Rendered>> {
         let mut all = Vec::new();
-        for name in self.catalogue.fixing(cause) {
+        for name in names {
             let params = self.catalogue.fill(name, known);
             let rendered = params.and_then(|params| self.catalogue.render(name, cause, &params));
             let mut rendered = match rendered {
@@ -112,6 +133,31 @@ impl Actions {
         rendered: &Rendered,
         by: &str,
     ) -> Result<ActionRun> {
+        self.store_proposal(organization, run, cause, rendered, by, true).await
+    }
+
+    /// The same for what only a model thought of: it waits for a person whatever its policy
+    /// is, since the model has read what strangers wrote.
+    pub async fn suggest(
+        &self,
+        organization: OrganizationId,
+        run: i64,
+        cause: i64,
+        rendered: &Rendered,
+        by: &str,
+    ) -> Result<ActionRun> {
+        self.store_proposal(organization, run, cause, rendered, by, false).await
+    }
+
+    async fn store_proposal(
+        &self,
+        organization: OrganizationId,
+        run: i64,
+        cause: i64,
+        rendered: &Rendered,
+        by: &str,
+        by_policy: bool,
+    ) -> Result<ActionRun> {
         // Only what the allow-list makes of it counts, not what was handed in.
         let own = self.catalogue.render(&rendered.action, &rendered.cause, &rendered.params);
         let own = own.map_err(Error::Invalid)?;
@@ -131,7 +177,8 @@ impl Actions {
             at: now,
             expires_at: self.expiry(now),
             undo_of: None,
-            decided: (own.policy == Policy::Auto).then_some(("configuration", "policy = \"auto\"")),
+            decided: (by_policy && own.policy == Policy::Auto)
+                .then_some(("configuration", "policy = \"auto\"")),
         };
         let (id, new) = store::propose(&mut tx, &own, &proposal).await?;
         if new {

@@ -103,6 +103,11 @@ impl Catalogue {
         Some(&self.entries.get(name)?.action)
     }
 
+    /// Names of all actions.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+
     /// Names of the actions that may be proposed for a cause.
     pub(super) fn fixing<'a>(&'a self, cause: &'a str) -> impl Iterator<Item = &'a str> {
         let entries = self.entries.values();
