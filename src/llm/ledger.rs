@@ -220,11 +220,11 @@ fn short(text: &str) -> String {
 
 /// PostgreSQL's text holds no NUL.
 fn bounded(text: &str) -> String {
-    let mut bounded = text[..text.floor_char_boundary(MAX_TEXT)].replace('\0', "\u{fffd}");
-    if bounded.len() < text.len() {
-        bounded += &format!("\n[cut here: {} bytes in all]", text.len());
+    let kept = text[..text.floor_char_boundary(MAX_TEXT)].replace('\0', "\u{fffd}");
+    if text.len() <= MAX_TEXT {
+        return kept;
     }
-    bounded
+    format!("{kept}\n[cut here: {} bytes in all]", text.len())
 }
 
 /// A request, without its texts.

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -35,6 +35,10 @@ use crate::{
 /// How much of a refusal's body is read, in bytes, and for how long.
 const REFUSAL: usize = 16 << 10;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// The longest line of an event stream, in bytes: the parser reads a line anew with each part
+/// of it that comes.
+const MAX_LINE: u64 = 512 << 10;
 
 /// Where requests go and with what. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,7 +84,8 @@ impl ServerConfig for Server {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub bytes: AtomicU64,
-    too_large: AtomicBool,
+    /// The limit that the answer went over, else 0.
+    too_large: AtomicU64,
 }
 
 /// An answer that is no success.
@@ -203,8 +208,9 @@ impl Wire {
 
     fn trouble(&self, error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
         let host = asked.host.to_owned();
-        if seen.too_large.load(Ordering::Relaxed) {
-            return Trouble::TooLarge { limit: self.max_answer_bytes };
+        match seen.too_large.load(Ordering::Relaxed) {
+            0 => {}
+            limit => return Trouble::TooLarge { limit },
         }
         match error {
             OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
@@ -245,20 +251,22 @@ async fn send(
     let response = client.execute(request).await?;
     let status = response.status();
     let headers = response.headers().clone();
-    let mut bytes = bounded(response, limit, seen);
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
+    let is_json = kind.starts_with("application/json");
+    let line = if streams && !is_json { MAX_LINE } else { u64::MAX };
+    let mut bytes = bounded(response, limit, line, seen);
     if !status.is_success() {
         let body = tokio::time::timeout(REFUSAL_TIME, read(&mut bytes, REFUSAL)).await;
         let body = body.unwrap_or_default();
         let refusal = Refusal { status, retry_after: retry_after(&headers), body };
         return Err(OpenAIError::Boxed(Box::new(refusal)));
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().to_ascii_lowercase();
     if kind.starts_with("text/html") {
         let strange = Strange("a web page instead of an answer".to_owned());
         return Err(OpenAIError::Boxed(Box::new(strange)));
     }
-    let body = if streams && kind.starts_with("application/json") {
+    let body = if streams && is_json {
         // A server that does not stream sends one document: as the only event of a stream.
         let mut whole = Vec::new();
         while let Some(chunk) = bytes.next().await {
@@ -280,15 +288,23 @@ async fn send(
 
 type Bytes = Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>> + Send>>;
 
-/// The body, ending in an error where it is longer than the limit.
-fn bounded(response: reqwest::Response, limit: u64, seen: &Arc<Seen>) -> Bytes {
+/// The body, ending in an error where it, or a line of it, is longer than the limit.
+fn bounded(response: reqwest::Response, limit: u64, max_line: u64, seen: &Arc<Seen>) -> Bytes {
     let seen = Arc::clone(seen);
+    let mut line = 0;
     Box::pin(response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(io::Error::other)?;
-        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        if seen.bytes.fetch_add(length, Ordering::Relaxed) + length > limit {
-            seen.too_large.store(true, Ordering::Relaxed);
-            return Err(io::Error::other("too long"));
+        let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        line = match memchr::memrchr(b'\n', &chunk) {
+            Some(end) => size(&chunk[end..]),
+            None => line + size(&chunk),
+        };
+        let all = seen.bytes.fetch_add(size(&chunk), Ordering::Relaxed) + size(&chunk);
+        for (length, limit) in [(all, limit), (line, max_line)] {
+            if length > limit {
+                seen.too_large.store(limit.max(1), Ordering::Relaxed);
+                return Err(io::Error::other("too long"));
+            }
         }
         Ok(chunk.into())
     }))
