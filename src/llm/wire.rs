@@ -145,7 +145,7 @@ impl Wire {
     ) -> Result<Value, Trouble> {
         let client = self.client(seen, false);
         let answer: Result<Value, _> = client.chat().create_byot(asked.body).await;
-        answer.map_err(|error| self.trouble(error, asked, seen))
+        answer.map_err(|error| trouble(error, asked, seen))
     }
 
     /// Asks for the answer in chunks. The caller limits the time, also between two chunks.
@@ -156,12 +156,12 @@ impl Wire {
     ) -> Result<Chunks, Trouble> {
         let client = self.client(seen, true);
         let chunks = client.chat().create_stream_byot::<_, Value>(asked.body).await;
-        let chunks = chunks.map_err(|error| self.trouble(error, asked, seen))?;
-        let (wire, seen) = (self.clone(), Arc::clone(seen));
+        let chunks = chunks.map_err(|error| trouble(error, asked, seen))?;
+        let seen = Arc::clone(seen);
         let (host, model) = (asked.host.to_owned(), asked.model.to_owned());
         Ok(Box::pin(chunks.map(move |chunk| {
             let asked = Asked { body: &Value::Null, host: &host, model: &model };
-            let chunk = chunk.map_err(|error| wire.trouble(error, &asked, &seen))?;
+            let chunk = chunk.map_err(|error| trouble(error, &asked, &seen))?;
             match chunk.get("error").filter(|error| !error.is_null()) {
                 // Some servers fail after they have said 200.
                 Some(_) => {
@@ -188,7 +188,7 @@ impl Wire {
                 .map_err(|error| OpenAIError::JSONDeserialize(error, String::new()))?;
             Ok::<_, OpenAIError>(list)
         };
-        let list = send.await.map_err(|error| self.trouble(error, asked, &seen))?;
+        let list = send.await.map_err(|error| trouble(error, asked, &seen))?;
         let entries = ["data", "models"].iter().find_map(|name| list.get(name)?.as_array());
         let id = |entry: &Value| {
             let id = ["id", "name", "model"].iter().find_map(|name| entry.get(name)?.as_str());
@@ -206,32 +206,32 @@ impl Wire {
             }),
         )
     }
+}
 
-    fn trouble(&self, error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
-        let host = asked.host.to_owned();
-        match seen.too_large.load(Ordering::Relaxed) {
-            0 => {}
-            limit => return Trouble::TooLarge { limit },
-        }
-        match error {
-            OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
-                Ok(refusal) => {
-                    classify(asked, refusal.status.as_u16(), refusal.retry_after, &refusal.body)
-                }
-                Err(error) => Trouble::Malformed { host, why: said(&error.to_string()) },
-            },
-            OpenAIError::Reqwest(error) => of_transport(&error, host),
-            OpenAIError::StreamError(error) => match *error {
-                StreamError::EventStream(why) if why.starts_with("Transport") => {
-                    Trouble::Cut { host, shown: false }
-                }
-                _ => Trouble::Malformed { host, why: "a broken event stream".to_owned() },
-            },
-            OpenAIError::JSONDeserialize(error, _) => {
-                Trouble::Malformed { host, why: format!("no JSON: {error}") }
+fn trouble(error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
+    let host = asked.host.to_owned();
+    match seen.too_large.load(Ordering::Relaxed) {
+        0 => {}
+        limit => return Trouble::TooLarge { limit },
+    }
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
+            Ok(refusal) => {
+                classify(asked, refusal.status.as_u16(), refusal.retry_after, &refusal.body)
             }
-            other => Trouble::Malformed { host, why: said(&other.to_string()) },
+            Err(error) => Trouble::Malformed { host, why: said(&error.to_string()) },
+        },
+        OpenAIError::Reqwest(error) => of_transport(&error, host),
+        OpenAIError::StreamError(error) => match *error {
+            StreamError::EventStream(why) if why.starts_with("Transport") => {
+                Trouble::Cut { host, shown: false }
+            }
+            _ => Trouble::Malformed { host, why: "a broken event stream".to_owned() },
+        },
+        OpenAIError::JSONDeserialize(error, _) => {
+            Trouble::Malformed { host, why: format!("no JSON: {error}") }
         }
+        other => Trouble::Malformed { host, why: said(&other.to_string()) },
     }
 }
 
