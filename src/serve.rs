@@ -107,14 +107,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
     );
     let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
-    let chat = Chat::new(
-        app.clone(),
-        analyst.clone(),
-        diagnoser,
-        health.clone(),
-        repair.clone(),
-        tools,
-    );
+    let chat =
+        Chat::new(app.clone(), analyst.clone(), diagnoser, health.clone(), repair.clone(), tools);
     let features = Features { actions, analyst, capture, chat, health, probes, repair };
     Ok((app, features))
 }
