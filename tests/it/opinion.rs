@@ -47,7 +47,7 @@ impl Rig {
         let setup = Setup::new(database);
         let log = setup.folder().join("app.log");
         let toml = format!(
-            "[model]\nretries = 0\n[schedule]\nrepair = \"off\"\n\
+            "[model]\nretries = 0\ncircuit_pause = \"0s\"\n[schedule]\nrepair = \"off\"\n\
              [[sources]]\nname = \"app\"\npath = \"{}\"\n{more}",
             log.display()
         );
