@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::Write,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -67,7 +68,7 @@ struct Program {
     is_cut: bool,
     file: Option<File>,
     half: bool,
-    /// Lux's database has been told of a file of this name.
+    /// Lux's database has been told of it, or of one that it has rotated away since.
     known: bool,
     /// So many lines of all logs were ended when it was cut last.
     cut_at: usize,
@@ -102,6 +103,8 @@ struct Model {
     /// one: the database must know of them before the reader is killed, for nobody could
     /// tell any more which of them were counted.
     removed: usize,
+    /// Held, so that their inode numbers are not given again.
+    removed_files: Vec<File>,
 }
 
 impl Model {
@@ -112,8 +115,16 @@ impl Model {
         let program =
             |(name, is_cut)| Program { path: logs.join(name), is_cut, ..Program::default() };
         let programs = [("renamed.log", false), ("cut.log", true)].map(program).into();
-        let mut model =
-            Self { reader: None, folder, programs, begun: 0, ended: 0, first: 0, removed: 0 };
+        let mut model = Self {
+            reader: None,
+            folder,
+            programs,
+            begun: 0,
+            ended: 0,
+            first: 0,
+            removed: 0,
+            removed_files: Vec::new(),
+        };
         model.start();
         model
     }
@@ -172,10 +183,10 @@ impl Model {
         if program.known {
             return;
         }
-        let path = program.path.to_str().unwrap();
+        let file = fs::metadata(&program.path).unwrap().ino().cast_signed();
         let known = async || {
-            let sql = "select count(*) from log_checkpoint where path = $1";
-            let found: i64 = reader.db.query(sql).bind(path.to_owned()).scalar().await.unwrap();
+            let sql = "select count(*) from log_checkpoint where ino = $1";
+            let found: i64 = reader.db.query(sql).bind(file).scalar().await.unwrap();
             (found > 0).then_some(())
         };
         reader.runtime.block_on(until("the log is known", known));
@@ -258,9 +269,11 @@ impl Model {
             Action::Recreate => {
                 self.end_half(at);
                 self.settle();
-                if self.programs[at].file.take().is_some() {
+                if let Some(file) = self.programs[at].file.take() {
+                    self.removed_files.push(file);
                     fs::remove_file(&self.programs[at].path).unwrap();
                     self.removed = self.ended;
+                    self.programs[at].known = false;
                 }
             }
             Action::Restart { settled } => {
