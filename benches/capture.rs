@@ -65,7 +65,7 @@ async fn main() {
 
 /// What some turns came to. The processor's time (of both sides of the connections) is
 /// what a busy machine falsifies least.
-#[derive(Default)]
+#[derive(Clone, Copy, Default)]
 struct Figures {
     events: f64,
     seconds: f64,
