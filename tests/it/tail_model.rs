@@ -251,7 +251,7 @@ impl Model {
         match action {
             Action::Line => self.say(at, b"whole\n"),
             Action::Half => self.say(at, b"hal"),
-            Action::Long => self.say(at, &[&[b'x'; 100_000][..], b"\n"].concat()),
+            Action::Long => self.say(at, &[b"x".repeat(100_000).as_slice(), b"\n"].concat()),
             Action::Broken => self.say(at, b"\xff\xfe\0\r\n"),
             Action::Rotate { late: unread } if self.programs[at].is_cut => {
                 self.copy_and_cut(at, *unread);
