@@ -35,3 +35,4 @@ mod statements;
 mod support;
 mod tail;
 mod tail_journal;
+mod tail_model;
