@@ -131,7 +131,7 @@ fn obedient(model: &Model, canary: &str) -> Arc<Mutex<Vec<String>>> {
 fn broken_blocks(text: &str) -> Vec<String> {
     let mut broken = Vec::new();
     for (at, _) in text.match_indices("<data-") {
-        let boundary = &text[at + 6..at + 16];
+        let boundary = text[at + 6..].split(' ').next().unwrap();
         let (open, close) = (format!("<data-{boundary}"), format!("</data-{boundary}>"));
         if text.matches(&open).count() != 1 || text.matches(&close).count() != 1 {
             broken.push(format!("a block that is not closed once: {text:.300}"));
@@ -300,15 +300,15 @@ async fn no_secret_leaves(database: Database) {
     let asked: Vec<String> = model.asked().iter().map(|asked| asked.body.to_string()).collect();
     let ledger = server.request_as(Role::Admin, Method::GET, "/api/model/ledger?limit=200");
     let ledger = Answer::of(ledger).await.text;
-    let left: Vec<&str> = secrets
-        .iter()
-        .filter(|(_, secrets)| {
-            secrets.iter().any(|secret| {
-                asked.iter().any(|body| body.contains(secret)) || ledger.contains(secret)
-            })
-        })
-        .map(|(line, _)| line.as_str())
-        .collect();
+    // Each with what it stood in.
+    let found = |secret: &String| {
+        let body = asked.iter().chain([&ledger]).find(|body| body.contains(secret))?;
+        let at = body.find(secret)?;
+        let (from, to) = (body.floor_char_boundary(at.saturating_sub(80)), at + secret.len());
+        Some(body[from..to].to_owned())
+    };
+    let left: Vec<String> =
+        secrets.iter().flat_map(|(_, secrets)| secrets).filter_map(found).collect();
     let seen = asked.iter().filter(|body| body.contains("‹secret-")).count();
     say(&format!(
         "{} forms of secrets in log lines and errors, {} requests to the model: {} left",
