@@ -67,17 +67,18 @@ fn random(alphabet: &str, length: usize) -> String {
     out
 }
 
-/// Lines with secrets: `{a24}` stands for letters and digits, `{h40}` for hex, `{d10}` for
+/// Lines with secrets: `{a24}` stands for letters and digits, `{l24}` for letters, `{h40}` for hex, `{d10}` for
 /// digits, `{u16}` for capitals and digits. What is filled in must not leave.
 fn secrets() -> Vec<(String, Vec<String>)> {
     let text = fs::read_to_string(repository("tests/injection/secrets.txt")).unwrap();
-    let form = regex::Regex::new(r"\{([ahdu])(\d+)\}").unwrap();
+    let form = regex::Regex::new(r"\{([ahdlu])(\d+)\}").unwrap();
     let fill = |line: &str| {
         let mut secrets = Vec::new();
         let line = form.replace_all(line, |found: &regex::Captures<'_>| {
             let alphabet = match &found[1] {
                 "h" => "0123456789abcdef",
                 "d" => "123456789",
+                "l" => "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ",
                 "u" => "ABCDEFGHJKLMNPQRSTUVWXYZ234567",
                 _ => "abcdefghijkmnpqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789",
             };

@@ -3,13 +3,15 @@
 //! With a stack trace: the classes of the chain and the application's own frames
 //! (file and function, no line numbers). Without: the class and the masked message.
 
+use std::borrow::Cow;
+
 use aws_lc_rs::digest;
 
 use super::{
     event::Event,
     traceback::{Exception, Frame, Trace, class},
 };
-use crate::logs::template;
+use crate::{logs::template, redact};
 
 /// Stands before each fingerprint. A change of the algorithm raises it: groups of
 /// the old one stay as they are, new events form new groups.
@@ -69,16 +71,20 @@ impl Fingerprint {
         cause.add("type", name);
         cause.add("message", &masked);
 
-        // Events of a group without frames differ in what was masked.
+        // Events of a group without frames differ in what was masked. A secret must go
+        // before: masked in parts it is not known for one any more.
         let shown = match message {
-            "" => first_line(&event.error_message),
-            _ if frames.is_empty() => &masked,
-            message => message,
+            "" => redact::secrets(first_line(&event.error_message)),
+            _ if frames.is_empty() => match redact::secrets(message) {
+                Cow::Borrowed(_) => Cow::Borrowed(masked.as_str()),
+                Cow::Owned(struck) => Cow::Owned(mask(&struck)),
+            },
+            message => redact::secrets(message),
         };
         Self {
             value: key.finish(),
             cause_key: cause.finish(),
-            title: title(class(&event.error_type), shown),
+            title: title(class(&event.error_type), &shown),
             culprit: culprit(raised, trace.as_ref()).or_else(|| endpoint(event)),
         }
     }
