@@ -438,7 +438,7 @@ async fn whatever_the_other_side_does_it_ends() {
     let port = tiresome().await;
     let mut toml = format!("[[apps]]\nname = \"shop\"\nbase_url = \"http://127.0.0.1:{port}\"\n");
     let by_time = ["hang", "drip", "headers", "ssh"].map(|path| (path, "2s"));
-    let by_size = ["endless", "bomb"].map(|path| (path, "30s"));
+    let by_size = ["endless", "bomb"].map(|path| (path, "20s"));
     for (path, timeout) in by_time.into_iter().chain(by_size) {
         write!(
             toml,
