@@ -113,9 +113,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         diagnoser,
         health.clone(),
         repair.clone(),
-        tools,
+        tools.clone(),
     );
-    let features = Features { actions, analyst, capture, chat, health, probes, repair };
+    let features = Features { actions, analyst, capture, chat, health, probes, repair, tools };
     Ok((app, features))
 }
 
