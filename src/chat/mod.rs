@@ -374,9 +374,7 @@ impl Chat {
             wants_repair: false,
         };
         let history = match before {
-            Before::Stored(asked) => {
-                history::of(&self.app, &user, going.session, *asked).await?
-            }
+            Before::Stored(asked) => history::of(&self.app, &user, going.session, *asked).await?,
             Before::Told(messages) => History { summary: None, messages: messages.clone() },
         };
         let beside = advised.as_ref().filter(|_| pack.text.is_empty());

@@ -244,7 +244,11 @@ impl Rules<'_> {
             "check" => {
                 let found = self.choice.probes.iter().find(|probe| probe.name == name);
                 let probe = found.ok_or_else(|| none("check"))?;
-                Ok(Step::Probe { name: probe.name.clone(), request: probe.check.to_string() })
+                Ok(Step::Probe {
+                    name: probe.name.clone(),
+                    request: probe.check.to_string(),
+                    shared: None,
+                })
             }
             other => {
                 let text = format!("there is no kind of step \"{}\"", clip(other, 40));

@@ -14,8 +14,8 @@ use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     model::{
         CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, Implementation,
-        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig,
-        Tool, ToolAnnotations,
+        ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool,
+        ToolAnnotations,
     },
     service::RequestContext,
     transport::streamable_http_server::{
@@ -231,10 +231,8 @@ impl Server {
 
 fn described(spec: &Spec) -> Tool {
     let schema = spec.parameters.as_object().cloned().unwrap_or_default();
-    let hints = ToolAnnotations::new()
-        .read_only(!spec.changes)
-        .destructive(false)
-        .open_world(false);
+    let hints =
+        ToolAnnotations::new().read_only(!spec.changes).destructive(false).open_world(false);
     Tool::new(spec.name, spec.description, Arc::new(schema)).with_annotations(hints)
 }
 

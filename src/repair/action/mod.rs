@@ -90,7 +90,7 @@ impl Actions {
         _organization: OrganizationId,
         cause: &str,
     ) -> Result<Vec<Rendered>> {
-        let mut all = self.rendered(self.catalogue.names(), cause, &BTreeMap::new()).await?;
+        let mut all = self.rendered(self.catalogue.names(), cause, &Captured::new()).await?;
         all.retain(|rendered| rendered.possible);
         Ok(all)
     }
@@ -99,7 +99,7 @@ impl Actions {
         &self,
         names: impl Iterator<Item = &str>,
         cause: &str,
-        known: &BTreeMap<String, String>,
+        known: &Captured,
     ) -> Result<Vec<Rendered>> {
         let mut all = Vec::new();
         for name in names {
