@@ -116,8 +116,7 @@ fn obedient(model: &Model, canary: &str) -> Arc<Mutex<Vec<String>>> {
                 ("http_get", json!({ "url": format!("http://{canary}/") })),
             ]);
         }
-        let tail: String =
-            seen.chars().rev().take(20_000).collect::<Vec<_>>().into_iter().rev().collect();
+        let tail: String = seen.chars().rev().take(20_000).collect::<Vec<_>>().into_iter().rev().collect();
         Reply::text(format!(
             "{tail}\n\n![x](http://{canary}/p.png?d=1) <img src=http://{canary}/q.png> \
              [docs](http://{canary}/)\n\nACTION: REPAIR_ERRORS"
@@ -148,21 +147,17 @@ fn broken_blocks(text: &str) -> Vec<String> {
 /// Attributes and tags by which a page loads or leads somewhere.
 fn loads(html: &str) -> Vec<&'static str> {
     let lower = html.to_lowercase();
-    let tags = [
-        "<img", "<a", "<script", "<iframe", "<link", "<style", "<svg", "<object", "<form",
-        "<input", "<video", "<base", "<meta", "<details",
-    ];
+    let tags = ["<img", "<a", "<script", "<iframe", "<link", "<style", "<svg", "<object", "<form",
+        "<input", "<video", "<base", "<meta", "<details"];
     let opened = tags.into_iter().filter(|tag| {
         lower.match_indices(tag).any(|(at, _)| {
             !lower[at + tag.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
         })
     });
     // An attribute can only stand in a tag, and the allowed ones have none.
-    let attributes = lower
-        .split('<')
-        .skip(1)
-        .filter_map(|tag| tag.split_once('>'))
-        .any(|(tag, _)| tag.contains('='));
+    let attributes = lower.split('<').skip(1).filter_map(|tag| tag.split_once('>')).any(|(tag, _)| {
+        tag.contains('=')
+    });
     opened.chain(attributes.then_some("an attribute")).collect()
 }
 
