@@ -21,15 +21,9 @@ pub fn router() -> OpenApiRouter<App> {
 #[serde(deny_unknown_fields)]
 struct NewDiagnosis {
     /// Only the logs and errors of this monitored application.
-    #[serde(default)]
     app: Option<String>,
-    /// Ask the model, too, if there is one.
-    #[serde(default = "yes")]
-    model: bool,
-}
-
-fn yes() -> bool {
-    true
+    /// Ask the model, too, if there is one; default true.
+    model: Option<bool>,
 }
 
 /// A diagnosis, and who made it.
@@ -78,7 +72,7 @@ async fn diagnose(
     }
     let scope = Scope { organization: caller.organization, app: new.app };
     let mut desk = app.llm.desk();
-    if !new.model {
+    if new.model == Some(false) {
         let diagnosis = analyst.advise(scope).await?;
         let (engine, citations) = ("advisor", Vec::new());
         return Ok(Json(Diagnosed { diagnosis, engine, notice: None, citations }));

@@ -31,6 +31,9 @@ const CATCH_UP: TimeDelta = TimeDelta::days(1);
 /// one installation differ by less.
 const AHEAD: TimeDelta = TimeDelta::hours(1);
 
+/// When what is old is forgotten where nothing is cleared by schedule.
+const FORGET: &str = "0 2 * * *";
+
 /// A schedule, and the job it makes.
 #[derive(Clone, Debug)]
 pub struct Scheduled {
@@ -49,7 +52,13 @@ impl Scheduled {
             let payload = json!({ "schedule": true });
             cron.clone().map(|cron| Self { name, cron, zone, kind: name, payload })
         };
-        [make("repair", &schedule.repair), make("clear", &schedule.clear)]
+        // Forgetting follows the clearing. Where resolved events are to stay, what is older
+        // than `repair.keep` goes all the same, or it would grow for ever.
+        let forget = match schedule.clear {
+            None => make("forget", &FORGET.parse().ok()),
+            Some(_) => None,
+        };
+        [make("repair", &schedule.repair), make("clear", &schedule.clear), forget]
             .into_iter()
             .flatten()
             .collect()

@@ -128,7 +128,7 @@ impl Answer {
     /// one document, which cannot have been cut off.
     pub(super) fn finish(&self, host: &str, whole: bool) -> Result<Finish, Trouble> {
         if !self.refusal.trim().is_empty() {
-            return Err(Trouble::Refused { said: super::wire::said(&self.refusal) });
+            return Err(Trouble::Refused { said: super::refusal::said(&self.refusal) });
         }
         let finish = match self.finish.as_deref().map(str::to_ascii_lowercase).as_deref() {
             None if whole => Finish::Stop,

@@ -113,12 +113,11 @@ pub(super) async fn spent(db: &Db, organization: OrganizationId, day: &str) -> R
     Ok(found.map_or_else(Spent::default, |(tokens, cost_micros)| Spent { tokens, cost_micros }))
 }
 
-/// Which of the limits does not allow it.
+/// Which of the limits does not allow it. What is spent may have changed since.
 pub(super) fn exceeded(model: &Model, spent: Spent, needed: Amount) -> Trouble {
-    let limits = limits(model);
-    if spent.tokens.saturating_add(needed.tokens) > limits.tokens {
-        return Trouble::BudgetSpent { what: "tokens", limit: model.daily_tokens.to_string() };
+    let tokens = spent.tokens.saturating_add(needed.tokens) > limits(model).tokens;
+    match model.daily_cost {
+        Some(cost) if !tokens => Trouble::BudgetSpent { what: "cost", limit: cost.to_string() },
+        _ => Trouble::BudgetSpent { what: "tokens", limit: model.daily_tokens.to_string() },
     }
-    let limit = model.daily_cost.unwrap_or_default().to_string();
-    Trouble::BudgetSpent { what: "cost", limit }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{
     Call, Inputs, Llm, Message, Prompts, Purpose, Trouble,
     request::{self, Quirks, Shape},
+    tries,
     wire::{Asked, Seen, Wire},
 };
 use crate::{auth::OrganizationId, config::Model};
@@ -68,7 +69,7 @@ async fn ask(wire: &Wire, model: &Model, name: &str, message: Message) -> Result
             model: name,
             max_output: TOKENS,
             stream: false,
-            openai: super::run::is_openai(model.host()),
+            openai: tries::is_openai(model.host()),
             quirks,
             form: None,
         };
@@ -77,7 +78,7 @@ async fn ask(wire: &Wire, model: &Model, name: &str, message: Message) -> Result
         let seen = Arc::new(Seen::default());
         let answer = tokio::time::timeout(ANSWER, wire.whole(&asked, &seen)).await;
         match answer.unwrap_or_else(|_| Err(late(model, "an answer", ANSWER))) {
-            Ok(answer) => return super::run::check_form(&answer, model.host()),
+            Ok(answer) => return tries::check_form(&answer, model.host()),
             Err(Trouble::Rejected { said, .. }) if quirks.learn(&said, false, false) => {}
             Err(trouble) => return Err(trouble),
         }

@@ -8,13 +8,16 @@ mod answer;
 mod breaker;
 mod budget;
 mod doctor;
+mod entry;
 mod inert;
 pub mod ledger;
 mod message;
 mod outgoing;
 mod prompts;
+mod refusal;
 mod request;
 mod run;
+mod tries;
 mod trouble;
 mod wire;
 

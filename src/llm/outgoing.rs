@@ -173,13 +173,12 @@ fn head(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
-fn cut(mut text: String, bytes: usize) -> String {
-    if text.len() > bytes {
-        let left = text.len();
-        text.truncate(text.floor_char_boundary(bytes));
-        text += &format!("\n[cut here: {} of {left} bytes are shown]", text.len());
+fn cut(text: String, bytes: usize) -> String {
+    if text.len() <= bytes {
+        return text;
     }
-    text
+    let kept = head(&text, bytes);
+    format!("{kept}\n[cut here: {} of {} bytes are shown]", kept.len(), text.len())
 }
 
 /// Sixteen random digits and letters that do not occur in the text.

@@ -7,7 +7,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -23,18 +23,23 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
-use super::{Trouble, inert};
+use super::{
+    Trouble,
+    refusal::{classify, retry_after, said, status_in},
+};
 use crate::{
-    clock,
     config::Model,
     error::{Error, Result},
     outbound::Outbound,
-    redact,
 };
 
 /// How much of a refusal's body is read, in bytes, and for how long.
 const REFUSAL: usize = 16 << 10;
 const REFUSAL_TIME: Duration = Duration::from_secs(5);
+
+/// The longest line of an event stream, in bytes: the parser reads a line anew with each part
+/// of it that comes.
+const MAX_LINE: u64 = 512 << 10;
 
 /// Where requests go and with what. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,7 +85,8 @@ impl ServerConfig for Server {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub bytes: AtomicU64,
-    too_large: AtomicBool,
+    /// The limit that the answer went over, else 0.
+    too_large: AtomicU64,
 }
 
 /// An answer that is no success.
@@ -139,7 +145,7 @@ impl Wire {
     ) -> Result<Value, Trouble> {
         let client = self.client(seen, false);
         let answer: Result<Value, _> = client.chat().create_byot(asked.body).await;
-        answer.map_err(|error| self.trouble(error, asked, seen))
+        answer.map_err(|error| trouble(error, asked, seen))
     }
 
     /// Asks for the answer in chunks. The caller limits the time, also between two chunks.
@@ -150,12 +156,12 @@ impl Wire {
     ) -> Result<Chunks, Trouble> {
         let client = self.client(seen, true);
         let chunks = client.chat().create_stream_byot::<_, Value>(asked.body).await;
-        let chunks = chunks.map_err(|error| self.trouble(error, asked, seen))?;
-        let (wire, seen) = (self.clone(), Arc::clone(seen));
+        let chunks = chunks.map_err(|error| trouble(error, asked, seen))?;
+        let seen = Arc::clone(seen);
         let (host, model) = (asked.host.to_owned(), asked.model.to_owned());
         Ok(Box::pin(chunks.map(move |chunk| {
             let asked = Asked { body: &Value::Null, host: &host, model: &model };
-            let chunk = chunk.map_err(|error| wire.trouble(error, &asked, &seen))?;
+            let chunk = chunk.map_err(|error| trouble(error, &asked, &seen))?;
             match chunk.get("error").filter(|error| !error.is_null()) {
                 // Some servers fail after they have said 200.
                 Some(_) => {
@@ -182,7 +188,7 @@ impl Wire {
                 .map_err(|error| OpenAIError::JSONDeserialize(error, String::new()))?;
             Ok::<_, OpenAIError>(list)
         };
-        let list = send.await.map_err(|error| self.trouble(error, asked, &seen))?;
+        let list = send.await.map_err(|error| trouble(error, asked, &seen))?;
         let entries = ["data", "models"].iter().find_map(|name| list.get(name)?.as_array());
         let id = |entry: &Value| {
             let id = ["id", "name", "model"].iter().find_map(|name| entry.get(name)?.as_str());
@@ -200,31 +206,32 @@ impl Wire {
             }),
         )
     }
+}
 
-    fn trouble(&self, error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
-        let host = asked.host.to_owned();
-        if seen.too_large.load(Ordering::Relaxed) {
-            return Trouble::TooLarge { limit: self.max_answer_bytes };
-        }
-        match error {
-            OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
-                Ok(refusal) => {
-                    classify(asked, refusal.status.as_u16(), refusal.retry_after, &refusal.body)
-                }
-                Err(error) => Trouble::Malformed { host, why: said(&error.to_string()) },
-            },
-            OpenAIError::Reqwest(error) => of_transport(&error, host),
-            OpenAIError::StreamError(error) => match *error {
-                StreamError::EventStream(why) if why.starts_with("Transport") => {
-                    Trouble::Cut { host, shown: false }
-                }
-                _ => Trouble::Malformed { host, why: "a broken event stream".to_owned() },
-            },
-            OpenAIError::JSONDeserialize(error, _) => {
-                Trouble::Malformed { host, why: format!("no JSON: {error}") }
+fn trouble(error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
+    let host = asked.host.to_owned();
+    match seen.too_large.load(Ordering::Relaxed) {
+        0 => {}
+        limit => return Trouble::TooLarge { limit },
+    }
+    match error {
+        OpenAIError::Boxed(error) => match error.downcast::<Refusal>() {
+            Ok(refusal) => {
+                classify(asked, refusal.status.as_u16(), refusal.retry_after, &refusal.body)
             }
-            other => Trouble::Malformed { host, why: said(&other.to_string()) },
+            Err(error) => Trouble::Malformed { host, why: said(&error.to_string()) },
+        },
+        OpenAIError::Reqwest(error) => of_transport(&error, host),
+        OpenAIError::StreamError(error) => match *error {
+            StreamError::EventStream(why) if why.starts_with("Transport") => {
+                Trouble::Cut { host, shown: false }
+            }
+            _ => Trouble::Malformed { host, why: "a broken event stream".to_owned() },
+        },
+        OpenAIError::JSONDeserialize(error, _) => {
+            Trouble::Malformed { host, why: format!("no JSON: {error}") }
         }
+        other => Trouble::Malformed { host, why: said(&other.to_string()) },
     }
 }
 
@@ -245,20 +252,22 @@ async fn send(
     let response = client.execute(request).await?;
     let status = response.status();
     let headers = response.headers().clone();
-    let mut bytes = bounded(response, limit, seen);
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.unwrap_or_default().to_ascii_lowercase();
+    let is_json = kind.starts_with("application/json");
+    let line = if streams && !is_json { MAX_LINE } else { u64::MAX };
+    let mut bytes = bounded(response, limit, line, seen);
     if !status.is_success() {
         let body = tokio::time::timeout(REFUSAL_TIME, read(&mut bytes, REFUSAL)).await;
         let body = body.unwrap_or_default();
         let refusal = Refusal { status, retry_after: retry_after(&headers), body };
         return Err(OpenAIError::Boxed(Box::new(refusal)));
     }
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
-    let kind = kind.unwrap_or_default().to_ascii_lowercase();
     if kind.starts_with("text/html") {
         let strange = Strange("a web page instead of an answer".to_owned());
         return Err(OpenAIError::Boxed(Box::new(strange)));
     }
-    let body = if streams && kind.starts_with("application/json") {
+    let body = if streams && is_json {
         // A server that does not stream sends one document: as the only event of a stream.
         let mut whole = Vec::new();
         while let Some(chunk) = bytes.next().await {
@@ -280,15 +289,23 @@ async fn send(
 
 type Bytes = Pin<Box<dyn Stream<Item = io::Result<Vec<u8>>> + Send>>;
 
-/// The body, ending in an error where it is longer than the limit.
-fn bounded(response: reqwest::Response, limit: u64, seen: &Arc<Seen>) -> Bytes {
+/// The body, ending in an error where it, or a line of it, is longer than the limit.
+fn bounded(response: reqwest::Response, limit: u64, max_line: u64, seen: &Arc<Seen>) -> Bytes {
     let seen = Arc::clone(seen);
+    let mut line = 0;
     Box::pin(response.bytes_stream().map(move |chunk| {
         let chunk = chunk.map_err(io::Error::other)?;
-        let length = u64::try_from(chunk.len()).unwrap_or(u64::MAX);
-        if seen.bytes.fetch_add(length, Ordering::Relaxed) + length > limit {
-            seen.too_large.store(true, Ordering::Relaxed);
-            return Err(io::Error::other("too long"));
+        let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        line = match memchr::memrchr(b'\n', &chunk) {
+            Some(end) => size(&chunk[end..]),
+            None => line + size(&chunk),
+        };
+        let all = seen.bytes.fetch_add(size(&chunk), Ordering::Relaxed) + size(&chunk);
+        for (length, limit) in [(all, limit), (line, max_line)] {
+            if length > limit {
+                seen.too_large.store(limit.max(1), Ordering::Relaxed);
+                return Err(io::Error::other("too long"));
+            }
         }
         Ok(chunk.into())
     }))
@@ -307,20 +324,6 @@ async fn read(bytes: &mut Bytes, limit: usize) -> Vec<u8> {
     body
 }
 
-/// `Retry-After` in seconds or as a date, or OpenAI's own finer header.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    if let Some(millis) = text("retry-after-ms").and_then(|text| text.parse::<u32>().ok()) {
-        return Some(Duration::from_millis(millis.into()));
-    }
-    let told = text("retry-after")?;
-    if let Ok(seconds) = told.parse::<f64>() {
-        return Duration::try_from_secs_f64(seconds).ok();
-    }
-    let at = chrono::DateTime::parse_from_rfc2822(told).ok()?;
-    Some((at.to_utc() - clock::now()).to_std().unwrap_or_default())
-}
-
 fn of_transport(error: &reqwest::Error, host: String) -> Trouble {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -332,148 +335,4 @@ fn of_transport(error: &reqwest::Error, host: String) -> Trouble {
     let why =
         if error.is_timeout() { "no connection in time".to_owned() } else { cause.to_string() };
     Trouble::Unreachable { host, why: said(&why) }
-}
-
-/// The status that an error in the midst of a stream stands for.
-fn status_in(chunk: &Value) -> u16 {
-    let code = ["/error/code", "/error/status", "/error/status_code"]
-        .iter()
-        .find_map(|path| chunk.pointer(path)?.as_u64());
-    code.and_then(|code| u16::try_from(code).ok()).unwrap_or(500)
-}
-
-/// What a refusal means. Servers differ in the forms of their bodies: OpenAI's, an integer
-/// for a code, FastAPI's `detail`, plain text, a proxy's page.
-fn classify(asked: &Asked<'_>, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Trouble {
-    let host = asked.host.to_owned();
-    let text = String::from_utf8_lossy(body);
-    let value: Value = serde_json::from_str(&text).unwrap_or_default();
-    let error = value.get("error").filter(|error| !error.is_null()).unwrap_or(&value);
-    let message = ["message", "detail", "error", "msg"]
-        .iter()
-        .find_map(|name| error.get(name))
-        .unwrap_or(error);
-    let words = match message {
-        Value::String(message) => said(message),
-        Value::Null if text.trim_start().starts_with('<') => String::new(),
-        Value::Null => said(&text),
-        other => said(&other.to_string()),
-    };
-    let codes = ["code", "type", "status"].iter().filter_map(|name| error.get(name)?.as_str());
-    let clue = format!("{} {words}", codes.collect::<Vec<_>>().join(" ")).to_ascii_lowercase();
-    let says = |parts: &[&str]| parts.iter().any(|part| clue.contains(part));
-    let model = asked.model.to_owned();
-    match status {
-        402 => Trouble::Quota { host },
-        401 => Trouble::KeyRefused { host, status },
-        _ if says(&["insufficient_quota", "billing_hard_limit", "exceeded your current quota"]) => {
-            Trouble::Quota { host }
-        }
-        _ if says(&["invalid_api_key", "incorrect api key"]) => {
-            Trouble::KeyRefused { host, status }
-        }
-        400 | 403 | 404 | 422 | 500
-            if says(&["model_not_found", "does not exist"])
-                || (says(&["model"])
-                    && says(&[
-                        "not found",
-                        "unknown model",
-                        "not a valid model",
-                        "invalid model",
-                    ])) =>
-        {
-            Trouble::UnknownModel { host, model }
-        }
-        403 if says(&["model"]) => Trouble::UnknownModel { host, model },
-        403 => Trouble::KeyRefused { host, status },
-        404 | 405 | 501 | 300..400 => Trouble::NoSuchRoute { host, status },
-        400 if says(&["content_filter", "content_policy", "responsibleaipolicy"]) => {
-            Trouble::Refused { said: words }
-        }
-        400 | 413 | 422
-            if status == 413
-                || says(&["context_length", "context length", "maximum context", "too long"]) =>
-        {
-            Trouble::TooLong { tokens: super::estimate(&asked.body.to_string()), limit: 0 }
-        }
-        429 => Trouble::RateLimited { host, retry_after },
-        408 | 409 | 425 | 500.. => Trouble::ServerError { host, status, said: words },
-        _ => Trouble::Rejected { host, status, said: words },
-    }
-}
-
-/// A server's words in one short line, without secrets and without what cannot be seen.
-pub(super) fn said(text: &str) -> String {
-    let text = inert::visible(&text[..text.floor_char_boundary(REFUSAL)]);
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    redact::secrets(&line).chars().take(200).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use http::{HeaderMap, HeaderValue};
-    use serde_json::Value;
-
-    use super::{Asked, classify, retry_after, said};
-
-    #[test]
-    fn refusals_are_understood_in_every_form() {
-        let class = |status, body: &str| {
-            let asked = Asked { body: &Value::Null, host: "h", model: "m" };
-            classify(&asked, status, None, body.as_bytes()).class()
-        };
-        for (status, body, meant) in [
-            (401, r#"{"error":{"message":"bad","code":"invalid_api_key"}}"#, "key_refused"),
-            (400, r#"{"error":{"message":"Incorrect API key provided"}}"#, "key_refused"),
-            (403, "<html>Forbidden</html>", "key_refused"),
-            (
-                404,
-                r#"{"error":{"message":"The model `m` does not exist","code":"model_not_found"}}"#,
-                "unknown_model",
-            ),
-            (404, r#"{"error":"model 'm' not found"}"#, "unknown_model"),
-            (
-                400,
-                r#"{"error":{"message":"m is not a valid model ID","code":400}}"#,
-                "unknown_model",
-            ),
-            (404, "404 page not found", "no_such_route"),
-            (301, "", "no_such_route"),
-            (402, r#"{"error":{"message":"more credits","code":402}}"#, "quota"),
-            (429, r#"{"error":{"type":"insufficient_quota","message":"x"}}"#, "quota"),
-            (429, "<html>Too many</html>", "rate_limited"),
-            (422, r#"{"detail":[{"loc":["body"],"msg":"bad"}]}"#, "rejected"),
-            (400, r#"{"error":{"code":"context_length_exceeded","message":"x"}}"#, "too_long"),
-            (400, r#"{"error":{"code":"content_filter","message":"x"}}"#, "refused"),
-            (503, "upstream connect error", "server_error"),
-            (529, r#"{"type":"error","error":{"type":"overloaded_error"}}"#, "server_error"),
-        ] {
-            assert_eq!(class(status, body), meant, "{status} {body}");
-        }
-    }
-
-    #[test]
-    fn words_of_a_server_hold_no_secret() {
-        let shown = said("Incorrect API key provided: sk-abcdefghijklmnopqrstuv1.\n\x1b[31mno");
-        assert!(!shown.contains("abcdef") && !shown.contains('\x1b'), "{shown}");
-        assert!(said(&"x".repeat(100_000)).len() <= 200);
-    }
-
-    #[test]
-    fn waits_are_read_in_every_form() {
-        let read = |name: &'static str, value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(name, HeaderValue::from_str(value).unwrap());
-            retry_after(&headers)
-        };
-        assert_eq!(read("retry-after", "2"), Some(Duration::from_secs(2)));
-        assert_eq!(read("retry-after", "0.5"), Some(Duration::from_millis(500)));
-        assert_eq!(read("retry-after-ms", "20"), Some(Duration::from_millis(20)));
-        assert_eq!(read("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT"), Some(Duration::ZERO));
-        for odd in ["-1", "soon", "NaN", "1e300"] {
-            assert_eq!(read("retry-after", odd), None, "{odd}");
-        }
-    }
 }

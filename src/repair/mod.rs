@@ -22,7 +22,7 @@ pub mod store;
 pub mod verdict;
 mod watching;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -53,6 +53,9 @@ use store::{
 
 /// The job that carries a run on.
 const JOB: &str = "repair";
+
+/// Checks that a plan shows: those of the errors with the most events, their own first.
+const MOST_PROBES: usize = 20;
 
 /// Groups that one call may name.
 const MOST_GROUPS: usize = 1000;
@@ -218,8 +221,8 @@ impl Repair {
         let mut plans = Vec::with_capacity(cases.len());
         let mut choices = Vec::with_capacity(cases.len());
         for case in cases {
-            let mut probes: BTreeMap<String, (crate::probe::Probe, Option<String>)> =
-                BTreeMap::new();
+            let mut probes = Vec::new();
+            let mut seen = HashSet::new();
             let captured = case.captured();
             for (group, own) in case.groups.iter().zip(&case.own) {
                 let path = group.endpoint.as_deref().and_then(|text| text.split('?').next());
@@ -236,10 +239,11 @@ impl Repair {
                 for (_, probe) in checks.probes {
                     let key = probe.key();
                     let shared = checks.tied.remove(&key);
-                    probes.entry(key).or_insert((probe, shared));
+                    if seen.insert(key) && probes.len() < MOST_PROBES {
+                        probes.push((probe, shared));
+                    }
                 }
             }
-            let probes: Vec<_> = probes.into_values().take(20).collect();
             let ranked = self.ranked(organization, case.cause(), &captured).await?;
             plans.push(plan::plan(case.finding.as_ref(), &case.title, &ranked, &probes));
             let probes = probes.into_iter().map(|(probe, _)| probe).collect();

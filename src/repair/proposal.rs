@@ -95,26 +95,24 @@ impl Repair {
         let mut trouble: Option<String> = None;
         for ((case, choice), plan) in cases.iter().zip(choices).zip(plans).take(CAUSES) {
             let left = deadline.saturating_duration_since(clock::instant());
-            let why = match &trouble {
-                Some(why) => why.clone(),
-                None => {
-                    let work = self.drafted(organization, case, choice, &mut packs);
-                    match tokio::time::timeout(left, work).await {
-                        Ok(Ok(drafted)) => {
-                            plan.model = Some(drafted);
-                            continue;
-                        }
-                        Ok(Err(Failed::Model(why))) => why,
-                        Ok(Err(Failed::Lux(error))) => {
-                            tracing::warn!(%error, "a plan goes without the model");
-                            let why = "The model could not be asked; Lux's log says why.";
-                            trouble.insert(why.to_owned()).clone()
-                        }
-                        Err(_) => {
-                            let why =
-                                format!("The model took longer than {} s.", PATIENCE.as_secs());
-                            trouble.insert(why).clone()
-                        }
+            let why = if let Some(why) = &trouble {
+                why.clone()
+            } else {
+                let work = self.drafted(organization, case, choice, &mut packs);
+                match tokio::time::timeout(left, work).await {
+                    Ok(Ok(drafted)) => {
+                        plan.model = Some(drafted);
+                        continue;
+                    }
+                    Ok(Err(Failed::Model(why))) => why,
+                    Ok(Err(Failed::Lux(error))) => {
+                        tracing::warn!(%error, "a plan goes without the model");
+                        let why = "The model could not be asked; Lux's log says why.";
+                        trouble.insert(why.to_owned()).clone()
+                    }
+                    Err(_) => {
+                        let why = format!("The model took longer than {} s.", PATIENCE.as_secs());
+                        trouble.insert(why).clone()
                     }
                 }
             };

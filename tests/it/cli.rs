@@ -229,8 +229,8 @@ fn the_demo_diagnoses_mends_and_proves() {
     let mut rest = said.out.as_str();
     for step in [
         "run (approve): /usr/bin/touch ",
-        "check: connect to 127.0.0.1:",
         "check: GET /checkout",
+        "check: connect to 127.0.0.1:",
         "awaiting approval: ",
         "/checkout fails: answered 500",
         "lux repair --approve ",

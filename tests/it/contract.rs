@@ -76,7 +76,8 @@ impl Operation {
 
     /// Whether each field of its body has a default.
     fn may_be_empty(&self) -> bool {
-        ["/api/auto-repair/clear", "/api/auto-repair/start"].contains(&self.path.as_str())
+        ["/api/auto-repair/clear", "/api/auto-repair/start", "/api/diagnostics/diagnosis"]
+            .contains(&self.path.as_str())
     }
 
     /// A body that would be accepted, if the rest of the request were.

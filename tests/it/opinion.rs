@@ -241,7 +241,7 @@ async fn what_does_not_exist_is_dropped(database: Database) {
 
 on_both!(where_they_disagree_a_probe_is_named);
 async fn where_they_disagree_a_probe_is_named(database: Database) {
-    let probes = "[[probes]]\nname = \"room\"\nkind = \"disk\"\npath = \"/tmp\"\n\
+    let probes = "[[probes]]\nname = \"room\"\nkind = \"disk\"\ntarget = \"/tmp\"\n\
                   causes = [\"disk_full\"]\n\
                   [[probes]]\nname = \"elsewhere\"\nkind = \"tcp\"\ntarget = \"127.0.0.1:9\"\n\
                   causes = [\"redis_down\"]\n";

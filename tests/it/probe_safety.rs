@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex},
     time::Duration,
 };
 
@@ -409,18 +409,12 @@ async fn tire(stream: &mut tokio::net::TcpStream, path: &str) {
             while stream.write_all(b"X-More: and more and more and more\r\n").await.is_ok() {}
         }
         "/bomb" => {
-            let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-            let zeros = vec![b'0'; 1 << 20];
-            for _ in 0..64 {
-                std::io::Write::write_all(&mut packer, &zeros).unwrap();
-            }
-            let packed = packer.finish().unwrap();
             let head = format!(
                 "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n",
-                packed.len()
+                BOMB.len()
             );
             let _ = stream.write_all(head.as_bytes()).await;
-            let _ = stream.write_all(&packed).await;
+            let _ = stream.write_all(&BOMB).await;
         }
         _ => {
             let _ = stream.write_all(b"SSH-2.0-OpenSSH_9\r\n").await;
@@ -428,14 +422,27 @@ async fn tire(stream: &mut tokio::net::TcpStream, path: &str) {
     }
 }
 
+/// 64 MiB that arrive as some KiB.
+static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let zeros = vec![b'0'; 1 << 20];
+    for _ in 0..64 {
+        std::io::Write::write_all(&mut packer, &zeros).unwrap();
+    }
+    packer.finish().unwrap()
+});
+
 #[tokio::test]
 async fn whatever_the_other_side_does_it_ends() {
+    LazyLock::force(&BOMB);
     let port = tiresome().await;
     let mut toml = format!("[[apps]]\nname = \"shop\"\nbase_url = \"http://127.0.0.1:{port}\"\n");
-    for path in ["hang", "drip", "endless", "headers", "bomb", "ssh"] {
+    let by_time = ["hang", "drip", "headers", "ssh"].map(|path| (path, "2s"));
+    let by_size = ["endless", "bomb"].map(|path| (path, "30s"));
+    for (path, timeout) in by_time.into_iter().chain(by_size) {
         write!(
             toml,
-            "[[probes]]\nname = \"{path}\"\nkind = \"http\"\npath = \"/{path}\"\ntimeout = \"2s\"\n"
+            "[[probes]]\nname = '{path}'\nkind = 'http'\npath = '/{path}'\ntimeout = '{timeout}'\n"
         )
         .unwrap();
     }

@@ -290,5 +290,7 @@ fn the_doctor_says_what_runs_when() {
     assert!(told.starts_with("clear at ") && told.contains("02:00 CE"), "{told}");
     let report = doctor("[schedule]\nrepair = \"\"\nclear = \"off\"\n");
     assert_eq!(report["mistakes"], json!([]));
-    assert_eq!(check(&report, "schedules"), "none is on");
+    let told = check(&report, "schedules");
+    assert!(told.starts_with("forget at ") && told.contains("02:00 UTC"), "{told}");
+    assert!(!told.contains("clear") && !told.contains("repair"), "{told}");
 }

@@ -119,9 +119,7 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
         for part in parts {
             match part {
                 Part::Text(text) => {
-                    if pack.text.ends_with("] ") {
-                        pack.text.push('\n');
-                    }
+                    end_row(&mut pack.text);
                     pack.text.push_str(text);
                     pack.text.push('\n');
                 }
@@ -135,9 +133,7 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
                         let _ = write!(pack.text, "[{id}] ");
                         continue;
                     }
-                    if pack.text.ends_with("] ") {
-                        pack.text.push('\n');
-                    }
+                    end_row(&mut pack.text);
                     let time = (frame.time)(line);
                     pack.text.push_str(&head(id, line, &time, note));
                     if known.is_none() {
@@ -170,6 +166,14 @@ pub(super) fn cut(mut entries: Vec<Entry>, frame: Frame<'_>) -> Pack {
         pack.left_out = Some(words);
     }
     pack
+}
+
+/// Ends a row of numbers of records that were told before.
+fn end_row(text: &mut String) {
+    if text.ends_with("] ") {
+        text.pop();
+        text.push('\n');
+    }
 }
 
 fn head(id: u32, line: &Line, time: &str, note: &str) -> String {

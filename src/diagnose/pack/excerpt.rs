@@ -24,7 +24,12 @@ pub(super) fn outline(text: &str, keep: &[&str], most: usize) -> String {
         let most = if wanted == 3 { most / 2 } else { most };
         // of many alike the last are told: a traceback's innermost frames
         let order: Vec<usize> = match wanted {
-            0 | 1 => (0..lines.len()).collect(),
+            0 => (0..lines.len()).collect(),
+            // what was raised in the end before how it came to that
+            1 => {
+                let last = ranks.iter().rposition(|rank| *rank == 1);
+                last.into_iter().chain((0..lines.len()).filter(|at| Some(*at) != last)).collect()
+            }
             _ => (0..lines.len()).rev().collect(),
         };
         for index in order {
@@ -41,9 +46,10 @@ pub(super) fn outline(text: &str, keep: &[&str], most: usize) -> String {
     }
     let mut out = String::with_capacity(most + 64);
     let mut left_out = 0;
-    for (line, chosen) in lines.iter().zip(chosen) {
+    for ((line, chosen), rank) in lines.iter().zip(chosen).zip(&ranks) {
         if !chosen {
-            left_out += 1;
+            // of blank lines and marks nobody misses anything
+            left_out += usize::from(*rank < 4);
             continue;
         }
         if left_out > 0 {
@@ -64,7 +70,7 @@ pub(super) fn outline(text: &str, keep: &[&str], most: usize) -> String {
 /// Bytes of one line of a record of several.
 const LINE: usize = 400;
 
-/// 0 must stay, 1 says what happened, 2 says where, 3 the rest, 4 marks of place.
+/// 0 must stay, 1 says what happened, 2 says where, 3 the rest, 4 nothing.
 fn rank(lines: &[&str], keep: &[&str]) -> Vec<u8> {
     let mut ranks = Vec::with_capacity(lines.len());
     let mut own = false;
@@ -82,7 +88,7 @@ fn rank(lines: &[&str], keep: &[&str]) -> Vec<u8> {
                 && keep.iter().any(|keep| line.contains(keep) || keep.contains(bare))
         {
             0
-        } else if bare.starts_with(['^', '~']) {
+        } else if bare.is_empty() && !line.contains('+') || bare.starts_with(['^', '~']) {
             4
         } else if frame {
             own = bare.starts_with("File \"") && in_app(bare.split('"').nth(1).unwrap_or_default())
@@ -93,9 +99,7 @@ fn rank(lines: &[&str], keep: &[&str]) -> Vec<u8> {
             if own { 2 } else { 3 }
         } else if body.starts_with([' ', '\t']) {
             // the code under a frame
-            if own && !bare.is_empty() { 2 } else { 3 }
-        } else if bare.is_empty() {
-            3
+            if own { 2 } else { 3 }
         } else {
             own = false;
             1

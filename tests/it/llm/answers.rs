@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Rig, call, user};
 use crate::{
     both::sqlite,
-    support::{Reply, Script, until},
+    support::{Asked, Reply, Script, until},
 };
 
 async fn rig() -> (Rig, impl Sized) {
@@ -223,6 +223,8 @@ async fn servers_differ() {
         rig.model.push(Reply::text("fine").finish(finish));
         assert_eq!(rig.stream("x").await.0.unwrap().text, "fine");
     }
+    rig.model.push(Reply::json(&json!({ "cause": "disk" })));
+    assert_eq!(rig.ask("x").await.unwrap().json::<Value>().unwrap()["cause"], "disk");
     rig.model.push(Reply::text("fine").without_usage());
     let told = rig.stream("a question of some length").await.0.unwrap();
     assert!(told.estimated && told.tokens_in > 0 && told.tokens_out > 0, "{told:?}");
@@ -241,7 +243,7 @@ async fn servers_differ() {
 #[tokio::test]
 async fn what_a_server_does_not_take_is_left_out() {
     let (rig, _database) = rig().await;
-    rig.model.by(|asked| {
+    rig.model.by(|asked: &Asked| {
         let no = |words: &str| {
             let body = json!({ "error": { "message": words, "code": 400 } });
             Reply::status(400).body("application/json", body.to_string())

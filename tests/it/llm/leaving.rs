@@ -95,6 +95,9 @@ async fn what_no_desk_has_seen_is_looked_at_last() {
         let tools = [tool(about)];
         let asking = lux::llm::Call { tools: &tools, ..call(&messages) };
         assert_eq!(llm.ask(asking).await.unwrap_err().class(), "withheld");
+        let tools = [Tool { description: about.into(), ..tool("harmless") }];
+        let asking = lux::llm::Call { tools: &tools, ..call(&messages) };
+        assert_eq!(llm.ask(asking).await.unwrap_err().class(), "withheld");
         let schema = Schema { name: "x".into(), schema: json!({ "const": about }) };
         let asking = lux::llm::Call { schema: Some(&schema), ..call(&messages) };
         assert_eq!(llm.ask(asking).await.unwrap_err().class(), "withheld");

@@ -30,10 +30,10 @@ pub(super) struct Rig {
 const QUICK: &str = "
     retries = 2
     max_retry_after = \"5s\"
-    between_tokens = \"2s\"
+    between_tokens = \"5s\"
     [model.chat]
-    first_token = \"2s\"
-    timeout = \"40s\"
+    first_token = \"5s\"
+    timeout = \"50s\"
 ";
 
 impl Rig {
