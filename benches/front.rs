@@ -61,7 +61,9 @@ async fn main() {
     for connections in [1, 16] {
         let bare = streams(&direct, connections).await;
         let mine = streams(&through, connections).await;
-        println!("{connections:>4} connections, streams/s        direct {bare:>8.0}   lux {mine:>8.0}");
+        println!(
+            "{connections:>4} connections, streams/s        direct {bare:>8.0}   lux {mine:>8.0}"
+        );
     }
     open(&through, &released).await;
 }
@@ -157,13 +159,7 @@ async fn first_words(direct: &Target, through: &Target) {
             let index = ((times.len() - 1) as f64 * share) as usize;
             times[index].as_secs_f64() * 1000.0
         };
-        println!(
-            "{name:<32} {:>8.3} {:>8.3} {:>8.3} {:>8.3}",
-            at(0.5),
-            at(0.9),
-            at(0.99),
-            at(1.0)
-        );
+        println!("{name:<32} {:>8.3} {:>8.3} {:>8.3} {:>8.3}", at(0.5), at(0.9), at(0.99), at(1.0));
     }
 }
 
