@@ -32,3 +32,12 @@ bench *args:
 # the verdict matrix: real faults switched on and off on a real host (minutes)
 matrix:
     bash tests/run.sh --no-capture -E 'test(/^matrix/)'
+
+# what may come into the tree, with the advisories of today (needs the network)
+deny:
+    cargo deny --locked check
+
+# install.sh and the unit under a systemd that runs (root, debootstrap, systemd-nspawn; minutes)
+systemd:
+    cargo build --release
+    bash tests/systemd.sh

@@ -42,8 +42,7 @@ for polkitd in /usr/lib/polkit-1/polkitd /usr/libexec/polkitd /usr/lib/policykit
 done
 
 wait_for() {
-    local try
-    for try in $(seq 300); do
+    for _ in $(seq 300); do
         if "$@" >/dev/null 2>&1; then return; fi
         sleep 0.1
     done

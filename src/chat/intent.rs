@@ -28,10 +28,7 @@ pub(super) enum Intent {
 impl Intent {
     /// The answer is drawn from a diagnosis.
     pub(super) fn is_about_a_diagnosis(self) -> bool {
-        matches!(
-            self,
-            Self::Diagnose | Self::Since | Self::HowOften | Self::Around | Self::Healthy
-        )
+        matches!(self, Self::Diagnose | Self::Since | Self::HowOften | Self::Around | Self::Healthy)
     }
 }
 

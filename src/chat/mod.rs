@@ -286,7 +286,7 @@ impl Chat {
             usage: made.usage,
             notice: made.answer.notice,
             run_id: run,
-            cut: made.cut,
+            finish: if made.cut { "length" } else { "stop" },
         })
     }
 

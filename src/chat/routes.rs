@@ -96,8 +96,8 @@ pub struct Reply {
     pub notice: Option<String>,
     /// The repair run that was started, or found under way.
     pub run_id: Option<i64>,
-    /// The model's answer reached the longest that one may be.
-    pub cut: bool,
+    /// How it ended: "stop", or "length" where it reached the longest that an answer may be.
+    pub finish: &'static str,
 }
 
 /// Asks a question. With `Accept: text/event-stream` the answer comes as events:

@@ -9,9 +9,7 @@ use super::{
     marker, store,
     tools::{self},
 };
-use crate::{
-    auth::OrganizationId, db::Db, diagnose::pack::Pack, error::Result, llm::Llm,
-};
+use crate::{auth::OrganizationId, db::Db, diagnose::pack::Pack, error::Result, llm::Llm};
 
 /// Bytes of one kept text, and of all of them.
 const LONGEST: usize = 24 << 10;

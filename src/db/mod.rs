@@ -118,6 +118,8 @@ impl Db {
         let pool = SqlitePoolOptions::new()
             .max_connections(max_connections)
             .acquire_timeout(ACQUIRE)
+            // There is no server that could have gone away; asking costs a round trip.
+            .test_before_acquire(false)
             .after_release(|connection, _| Box::pin(is_idle(connection)))
             .connect_with(options)
             .await?;

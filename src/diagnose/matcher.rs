@@ -54,14 +54,21 @@ impl Pattern {
 }
 
 /// Where a signal matched in a text.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Found {
     pub signal: u32,
     /// Byte offset of the literal (or exception) that was found.
     pub at: usize,
+    /// A place in the line to quote, if that is another one.
+    pub shown: Option<usize>,
     /// Found in the unescaped message of a JSON record, not in the record as written.
     pub clear: bool,
-    pub captures: Vec<(String, String)>,
+}
+
+impl Found {
+    fn new(signal: u32, at: usize, clear: bool) -> Self {
+        Self { signal, at, shown: None, clear }
+    }
 }
 
 impl Matcher {
@@ -130,8 +137,8 @@ impl Matcher {
                         continue;
                     }
                 }
-                if let Some(captures) = self.signals[number as usize].holds(text, hit.start()) {
-                    let new = Found { signal: number, at: hit.start(), clear, captures };
+                if self.signals[number as usize].holds(text, hit.start()) {
+                    let new = Found::new(number, hit.start(), clear);
                     match known {
                         Some(known) => found[known] = new,
                         None => found.push(new),
@@ -145,7 +152,7 @@ impl Matcher {
             let whole = self.signals[hit.signal as usize].record.is_some();
             let rank = traceback::rank(text, chain, hit.at);
             if rank == Rank::Code || whole && rank == Rank::Message {
-                hit.at = last.line.as_ptr() as usize - text.as_ptr() as usize;
+                hit.shown = Some(last.line.as_ptr() as usize - text.as_ptr() as usize);
             }
         }
     }
@@ -163,8 +170,8 @@ impl Matcher {
             if found.iter().any(|other| other.signal == number) {
                 continue;
             }
-            if let Some(captures) = self.signals[number as usize].holds(text, at) {
-                found.push(Found { signal: number, at, clear, captures });
+            if self.signals[number as usize].holds(text, at) {
+                found.push(Found::new(number, at, clear));
             }
         }
     }
@@ -176,25 +183,27 @@ impl Compiled {
         self.near.is_some() || self.unless.is_some()
     }
 
-    /// Whether the remaining conditions on the text hold; the captures if so.
-    fn holds(&self, text: &str, at: usize) -> Option<Vec<(String, String)>> {
-        if !self.rule.all.iter().all(|literal| text.contains(literal.as_str()))
-            || self.rule.none.iter().any(|literal| text.contains(literal.as_str()))
-            || compiled(self.record.as_ref()).is_some_and(|record| !record.is_match(text))
-        {
-            return None;
-        }
+    /// Whether the remaining conditions on the text hold.
+    fn holds(&self, text: &str, at: usize) -> bool {
+        self.rule.all.iter().all(|literal| text.contains(literal.as_str()))
+            && !self.rule.none.iter().any(|literal| text.contains(literal.as_str()))
+            && compiled(self.record.as_ref()).is_none_or(|record| record.is_match(text))
+            && compiled(self.regex.as_ref())
+                .is_none_or(|regex| regex.is_match(&text[line_of(text, at)]))
+    }
+
+    /// The named parts of the line that it matched; of a storm few are asked for.
+    pub(crate) fn captures(&self, text: &str, at: usize) -> Vec<(String, String)> {
         let line = &text[line_of(text, at)];
         let mut values = Vec::new();
-        if let Some(regex) = compiled(self.regex.as_ref()) {
-            named(regex, &regex.captures(line)?, &mut values);
+        for pattern in [&self.regex, &self.capture] {
+            if let Some(regex) = compiled(pattern.as_ref())
+                && let Some(captures) = regex.captures(line)
+            {
+                named(regex, &captures, &mut values);
+            }
         }
-        if let Some(regex) = compiled(self.capture.as_ref())
-            && let Some(captures) = regex.captures(line)
-        {
-            named(regex, &captures, &mut values);
-        }
-        Some(values)
+        values
     }
 }
 

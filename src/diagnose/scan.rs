@@ -1,6 +1,6 @@
 //! Feeding records to the advisor.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -32,7 +32,15 @@ pub struct Scan {
     pub(crate) traffic: Traffic,
     pub(crate) unexplained: Unexplained,
     found: Vec<Found>,
+    heard: Heard,
 }
+
+/// What was found in nginx's own words at a severity; it repeats them for every request
+/// of a storm. Places count from the beginning of the message.
+type Heard = HashMap<Box<str>, (Severity, Vec<Found>)>;
+/// Messages that are remembered, and the longest of them in bytes.
+const HEARD: usize = 256;
+const HEARD_BYTES: usize = 300;
 
 /// One log, by the name it is cited by.
 #[derive(Clone, Debug)]
@@ -54,6 +62,7 @@ impl Scan {
             traffic: Traffic::default(),
             unexplained: Unexplained::default(),
             found: Vec::new(),
+            heard: Heard::default(),
         }
     }
 
@@ -97,7 +106,10 @@ impl Scan {
         let kind = family::kind_of(record);
         // behind `client:` stands what a client sent: it proves nothing
         let text: &str = match kind {
-            Kind::NginxError => record.text.split(", client: ").next().unwrap_or_default(),
+            Kind::NginxError => {
+                let client = memchr::memmem::find(record.text.as_bytes(), b", client: ");
+                &record.text[..client.unwrap_or(record.text.len())]
+            }
             _ => clip(&record.text, SEARCHED),
         };
         let unescaped = match &record.fields {
@@ -115,7 +127,11 @@ impl Scan {
             advisor.matcher.search(plain, true, &chain, &mut found);
         }
         let own_chain = if unescaped.is_some() { &[][..] } else { &chain[..] };
-        advisor.matcher.search(text, false, own_chain, &mut found);
+        if record.kind == Kind::NginxError {
+            self.hear(record, text, &mut found);
+        } else {
+            advisor.matcher.search(text, false, own_chain, &mut found);
+        }
         let ends: Vec<_> = traceback::root(&chain).into_iter().chain(chain.last()).collect();
         for raised in &ends {
             let whole = unescaped.unwrap_or(text);
@@ -172,24 +188,47 @@ impl Scan {
             let weak = is_weak(signal, family, kind, record.severity);
             let in_unescaped = unescaped.filter(|_| hit.clear);
             self.tallies[hit.signal as usize].add(record.at, weak, || {
-                let (line, text) = quote(record, in_unescaped, hit.at);
+                let (line, shown) = quote(record, in_unescaped, hit.shown.unwrap_or(hit.at));
+                let captures = signal.captures(in_unescaped.unwrap_or(text), hit.at);
                 Hit {
                     source,
                     line,
-                    text: text.into(),
+                    text: shown.into(),
                     at: record.at,
-                    pid: captured_pid(&hit).or_else(|| pid(record)),
+                    pid: captured_pid(&captures).or_else(|| pid(record)),
                     unit: unit(record).map(Into::into),
                     upstream: upstream(record).map(Into::into),
                     request: request(record, unescaped.unwrap_or(text)),
                     frame: frame.as_deref().map(Into::into),
-                    captures: hit.captures,
+                    captures,
                     weak,
                     family,
                 }
             });
         }
         self.found = found;
+    }
+
+    /// Searches a line of nginx's error log, or remembers what was found in the same words.
+    fn hear(&mut self, record: &Record<'_>, text: &str, found: &mut Vec<Found>) {
+        let from = record.message_at;
+        let words = text.get(from..).filter(|words| words.len() <= HEARD_BYTES);
+        if let Some((severity, heard)) = words.and_then(|words| self.heard.get(words))
+            && *severity == record.severity
+        {
+            found.extend(heard.iter().map(|hit| Found { at: hit.at + from, ..*hit }));
+            return;
+        }
+        self.advisor.matcher.search(text, false, &[], found);
+        if let Some(words) = words
+            && found.iter().all(|hit| hit.at >= from)
+        {
+            if self.heard.len() >= HEARD {
+                self.heard.clear();
+            }
+            let heard = found.iter().map(|hit| Found { at: hit.at - from, ..*hit });
+            self.heard.insert(words.into(), (record.severity, heard.collect()));
+        }
     }
 
     /// Adds what was made of the part of the logs that follows this one.
@@ -289,8 +328,8 @@ fn quote<'a>(record: &'a Record<'_>, plain: Option<&str>, at: usize) -> (u64, &'
     (number, clip(&line[start..], QUOTE).trim())
 }
 
-fn captured_pid(hit: &Found) -> Option<u32> {
-    hit.captures.iter().find(|(name, _)| name == "pid").and_then(|(_, value)| value.parse().ok())
+fn captured_pid(captures: &[(String, String)]) -> Option<u32> {
+    captures.iter().find(|(name, _)| name == "pid").and_then(|(_, value)| value.parse().ok())
 }
 
 fn pid(record: &Record<'_>) -> Option<u32> {
@@ -310,8 +349,8 @@ fn unit<'a>(record: &'a Record<'_>) -> Option<&'a str> {
 
 /// `http://127.0.0.1:8000/path` → `127.0.0.1:8000`.
 fn upstream<'a>(record: &'a Record<'_>) -> Option<&'a str> {
-    let Fields::Nginx(nginx) = &record.fields else { return None };
-    let address = nginx.upstream?;
+    let Fields::Nginx(line) = &record.fields else { return None };
+    let address = line.read().upstream?;
     let address = address.split_once("://").map_or(address, |(_, rest)| rest);
     if let Some(path) = address.strip_prefix("unix:") {
         // "unix:/run/app.sock:/path"
@@ -324,7 +363,7 @@ fn upstream<'a>(record: &'a Record<'_>) -> Option<&'a str> {
 /// The request that a record is about.
 fn request(record: &Record<'_>, text: &str) -> Option<(Box<str>, Box<str>)> {
     let (method, path) = match &record.fields {
-        Fields::Nginx(nginx) => nginx.request.and_then(request_line)?,
+        Fields::Nginx(line) => line.read().request.and_then(request_line)?,
         Fields::Event(event) => (event.method.unwrap_or("GET"), event.endpoint?),
         Fields::Logger(logger) if logger.endpoint.is_some() => {
             (logger.method.unwrap_or("GET"), logger.endpoint?)

@@ -12,7 +12,7 @@ use crate::logs::{Kind, Record};
 const FIRST: usize = 40;
 const LAST: usize = 12;
 /// From this many matches on, fewer are kept.
-const STORM: u64 = 1000;
+const STORM: u64 = 100;
 
 /// One record that a signal matched.
 #[derive(Clone, Debug)]

@@ -39,12 +39,17 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(5);
 
-/// How often the writer lets others run to gather a batch.
-const GATHER: usize = 4;
+/// How long the writer waits for the callers that it has just answered, …
+const GATHER: Duration = Duration::from_millis(1);
+/// … and how often it lets others run for the sake of those that come besides.
+const YIELDS: usize = 4;
 
-/// Records events. Cheap to clone; all clones feed one writer.
+/// Records events. Cheap to clone (every request has several); all clones feed one writer.
 #[derive(Clone, Debug)]
-pub struct Capture {
+pub struct Capture(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     jobs: mpsc::Sender<Job>,
     room: Arc<Semaphore>,
     state: Arc<State>,
@@ -117,20 +122,20 @@ impl Capture {
     /// Starts the writer.
     pub fn start(db: Db) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
-        let capture = Self {
+        let parts = Parts {
             jobs,
             room: Arc::new(Semaphore::new(QUEUE_KIB)),
             state: Arc::default(),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer = Writer { db, state: Arc::clone(&capture.state) };
-        let (stop, stopped) = (capture.stop.clone(), capture.stopped.clone().drop_guard());
+        let writer = Writer { db, state: Arc::clone(&parts.state) };
+        let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
             drop(stopped);
         });
-        capture
+        Self(Arc::new(parts))
     }
 
     /// Checks, fingerprints and stores events; returns once they are committed.
@@ -177,17 +182,17 @@ impl Capture {
         }
         let count = items.len();
         let turn_away = || {
-            self.state.turned_away.fetch_add(count as u64, Ordering::Relaxed);
+            self.0.state.turned_away.fetch_add(count as u64, Ordering::Relaxed);
             metrics::counter!("lux_events_turned_away_total").increment(count as u64);
         };
         let kib = size(&items).div_ceil(1024).min(QUEUE_KIB);
         let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).try_acquire_many_owned(kib) else {
+        let Ok(room) = Arc::clone(&self.0.room).try_acquire_many_owned(kib) else {
             turn_away();
             return Err(queue_full());
         };
         let (answer, answered) = oneshot::channel();
-        if self.jobs.try_send(Job { items, answer, _room: room }).is_err() {
+        if self.0.jobs.try_send(Job { items, answer, _room: room }).is_err() {
             turn_away();
             return Err(queue_full());
         }
@@ -199,19 +204,19 @@ impl Capture {
 
     /// How the writer is doing.
     pub fn doing(&self) -> Doing {
-        let failing = self.state.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let failing = self.0.state.failing.lock().unwrap_or_else(PoisonError::into_inner);
         Doing {
-            queued_kib: QUEUE_KIB - self.room.available_permits(),
-            stored: self.state.stored.load(Ordering::Relaxed),
-            turned_away: self.state.turned_away.load(Ordering::Relaxed),
+            queued_kib: QUEUE_KIB - self.0.room.available_permits(),
+            stored: self.0.state.stored.load(Ordering::Relaxed),
+            turned_away: self.0.state.turned_away.load(Ordering::Relaxed),
             failing: *failing,
         }
     }
 
     /// Stores what waits, then ends the writer. Later events are turned away.
     pub async fn drain(&self) {
-        self.stop.cancel();
-        self.stopped.cancelled().await;
+        self.0.stop.cancel();
+        self.0.stopped.cancelled().await;
     }
 }
 
@@ -225,6 +230,40 @@ fn size(items: &[Item]) -> usize {
     items.iter().map(|item| item.event.size()).sum()
 }
 
+/// Requests that share a transaction.
+struct Batch {
+    jobs: Vec<Job>,
+    events: usize,
+    bytes: usize,
+}
+
+impl Batch {
+    fn of(job: Job) -> Self {
+        let mut batch = Self { jobs: Vec::new(), events: 0, bytes: 0 };
+        batch.push(job);
+        batch
+    }
+
+    fn push(&mut self, job: Job) {
+        self.events += job.items.len();
+        self.bytes += size(&job.items);
+        self.jobs.push(job);
+    }
+
+    fn is_full(&self) -> bool {
+        self.events >= BATCH_EVENTS || self.bytes >= BATCH_BYTES
+    }
+
+    /// Takes what waits already.
+    fn drain(&mut self, waiting: &mut mpsc::Receiver<Job>) {
+        while !self.is_full()
+            && let Ok(job) = waiting.try_recv()
+        {
+            self.push(job);
+        }
+    }
+}
+
 struct Writer {
     db: Db,
     state: Arc<State>,
@@ -232,6 +271,10 @@ struct Writer {
 
 impl Writer {
     async fn run(self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
+        // Requests that may be here soon: those answered last, which mostly come back at once,
+        // and those that came meanwhile. They share a transaction, or two halves of them would
+        // take turns for ever. A lone caller waits for nobody.
+        let mut expected = 1;
         loop {
             let first = tokio::select! {
                 job = waiting.recv() => job,
@@ -241,25 +284,29 @@ impl Writer {
                 }
             };
             let Some(first) = first else { return };
-            let (mut events, mut bytes) = (first.items.len(), size(&first.items));
-            let mut jobs = vec![first];
-            // Callers that were just answered come back at once: those that are on their way
-            // ride along, or every second batch would hold one event.
-            for _ in 0..GATHER {
-                let before = jobs.len();
-                while events < BATCH_EVENTS
-                    && bytes < BATCH_BYTES
-                    && let Ok(job) = waiting.try_recv()
-                {
-                    events += job.items.len();
-                    bytes += size(&job.items);
-                    jobs.push(job);
-                }
-                if jobs.len() > before || before == 1 {
-                    tokio::task::yield_now().await;
-                }
+            let mut batch = Batch::of(first);
+            batch.drain(&mut waiting);
+            if batch.jobs.len() < expected {
+                let rest = async {
+                    while batch.jobs.len() < expected && !batch.is_full() {
+                        let Some(job) = waiting.recv().await else { return };
+                        batch.push(job);
+                        batch.drain(&mut waiting);
+                    }
+                };
+                // Whoever does not come back in time does not hold up the others.
+                let _ = tokio::time::timeout(GATHER, rest).await;
             }
-            self.store(jobs).await;
+            for _ in 0..YIELDS {
+                if batch.is_full() || batch.jobs.len() == 1 && expected == 1 {
+                    break;
+                }
+                tokio::task::yield_now().await;
+                batch.drain(&mut waiting);
+            }
+            let answered = batch.jobs.len();
+            self.store(batch.jobs).await;
+            expected = answered + waiting.len();
         }
     }
 

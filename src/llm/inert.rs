@@ -52,7 +52,7 @@ static FRAMES: LazyLock<Option<Regex>> = LazyLock::new(|| {
         r"instructions?|prompt|context|document|documents|im_start|im_end|antml)\b|\s*<\s*/?\s*sys)",
         r"|(?P<bracket>\[)/?(?:inst|system|assistant|user)\]",
         r"|^[ \t>*_#-]*(?:system|assistant|user|human|developer|tool)[ \t*_]*(?P<role>[::])",
-        r"|\baction[ \t*_]*(?P<action>[::])[ \t*_]*repair",
+        r"|action[ \t*_]*(?P<action>[::])[ \t*_]*repair",
         r"|(?-i:\bACTION)[ \t*_]*(?P<marker>[::])",
     ))
     .ok()

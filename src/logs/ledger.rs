@@ -49,6 +49,8 @@ pub(super) struct Turn {
     pub(super) lost: u64,
     pub(super) moved: Vec<Checkpoint>,
     pub(super) ended: Vec<FileId>,
+    /// A file was met that the database does not know of.
+    pub(super) is_new: bool,
 }
 
 impl Turn {

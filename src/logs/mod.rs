@@ -23,7 +23,7 @@ pub use format::Parser;
 pub use join::Joiner;
 pub use live::{Live, Programs, Selection, host_name};
 pub use record::{
-    Access, Event, Fields, Journal, Jump, Kind, Logger, NginxError, Record, Severity,
+    Access, Event, Fields, Journal, Jump, Kind, Logger, NginxError, NginxLine, Record, Severity,
 };
 pub use search::{Entry, Page, Pattern, Position, Query};
 pub use status::{SourceState, SourceStatus};

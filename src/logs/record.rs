@@ -189,9 +189,14 @@ impl<'a> Record<'a> {
         if let Fields::Access(access) = self.said() { Some(access) } else { None }
     }
 
+    /// Whether this is of nginx's error log (maybe captured by the journal).
+    pub fn is_nginx_error(&self) -> bool {
+        matches!(self.said(), Fields::Nginx(_))
+    }
+
     /// nginx's fields, where this is of its error log (maybe captured by the journal).
-    pub fn nginx(&self) -> Option<&NginxError<'a>> {
-        if let Fields::Nginx(nginx) = self.said() { Some(nginx) } else { None }
+    pub fn nginx(&self) -> Option<NginxError<'a>> {
+        if let Fields::Nginx(line) = self.said() { Some(line.read()) } else { None }
     }
 
     /// What gunicorn, Python, PostgreSQL, Redis or JSON named (maybe captured by the journal).
@@ -211,7 +216,7 @@ pub enum Fields<'a> {
     #[default]
     None,
     Access(Access<'a>),
-    Nginx(NginxError<'a>),
+    Nginx(NginxLine<'a>),
     /// gunicorn, Python logging, PostgreSQL, Redis, JSON: whatever names itself.
     Logger(Logger<'a>),
     Journal(Journal<'a>),
@@ -239,6 +244,14 @@ impl Access<'_> {
     pub fn path(&self) -> &str {
         self.target.split(['?', '#']).next().unwrap_or_default()
     }
+}
+
+/// A line of nginx's error log, of which the fields are read when they are asked for:
+/// of a storm few lines ever are.
+#[derive(Clone, Copy, Debug)]
+pub struct NginxLine<'a> {
+    pub pid: u32,
+    pub(super) message: &'a str,
 }
 
 /// nginx's error log. All but `pid` and `errno` come from outside: a client can

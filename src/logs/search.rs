@@ -265,11 +265,14 @@ fn fields(record: &Record<'_>) -> Value {
             "status": access.status, "bytes": access.bytes, "referrer": access.referrer,
             "agent": access.agent, "duration": access.duration,
         }),
-        Fields::Nginx(nginx) => json!({
-            "pid": nginx.pid, "errno": nginx.errno, "action": nginx.action,
-            "client": nginx.client, "server": nginx.server, "request": nginx.request,
-            "upstream": nginx.upstream, "host": nginx.host,
-        }),
+        Fields::Nginx(line) => {
+            let nginx = line.read();
+            json!({
+                "pid": nginx.pid, "errno": nginx.errno, "action": nginx.action,
+                "client": nginx.client, "server": nginx.server, "request": nginx.request,
+                "upstream": nginx.upstream, "host": nginx.host,
+            })
+        }
         Fields::Logger(logger) => json!({
             "logger": logger.name, "pid": logger.pid, "method": logger.method,
             "endpoint": logger.endpoint, "request_id": logger.request_id,

@@ -43,7 +43,7 @@ fn always(_: &str) -> bool {
 /// Names of things whose value is a secret.
 macro_rules! names {
     () => {
-        r"(?:[A-Za-z0-9]+[_.-])*(?:password|passwd|passphrase|passwort|pass|pwd|secret|secretkey|token|api[_.-]?key|apikey|access[_.-]?key|private[_.-]?key|secret[_.-]?key|encryption[_.-]?key|signing[_.-]?key|auth[_.-]?key|session[_.-]?key|session[_.-]?id|sessionid|session|jsessionid|phpsessid|sid|csrf|csrftoken|xsrf|csrfmiddlewaretoken|credential|credentials|signature|x-amz-signature|otp|pin[_.-]?code|cvv|cvc|client[_.-]?secret|refresh[_.-]?token|access[_.-]?token|id[_.-]?token|accesstoken|refreshtoken|clientsecret|authtoken|bearer[_.-]?token|webhook[_.-]?secret|database[_.-]?url|connection[_.-]?string|aws[_.-]?secret[_.-]?access[_.-]?key)"
+        r"(?:[A-Za-z0-9]+[_.-])*(?:(?:pg)?password|passwd|passphrase|passwort|pass|pwd|secret|secretkey|token|api[_.-]?key|apikey|access[_.-]?key|private[_.-]?key|secret[_.-]?key|encryption[_.-]?key|signing[_.-]?key|auth[_.-]?key|session[_.-]?key|session[_.-]?id|sessionid|session|jsessionid|phpsessid|sid|csrf|csrftoken|xsrf|csrfmiddlewaretoken|credential|credentials|signature|x-amz-signature|otp|pin[_.-]?code|cvv|cvc|client[_.-]?secret|refresh[_.-]?token|access[_.-]?token|id[_.-]?token|accesstoken|refreshtoken|clientsecret|authtoken|bearer[_.-]?token|webhook[_.-]?secret|database[_.-]?url|connection[_.-]?string|aws[_.-]?secret[_.-]?access[_.-]?key)"
     };
 }
 
@@ -203,6 +203,13 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r#"[A-Za-z][A-Za-z0-9+.-]{1,30}://[^\s/:@"'<>]*:(?P<secret>[^\s"'<>/]+|[^\s"'<>@]+)@"#,
         check: is_value,
     },
+    // The public part of an old DSN names an account, and its neighbour is secret.
+    Rule {
+        kind: Kind::Secret,
+        marks: &["://"],
+        pattern: r"[a-z]{3,8}://(?P<secret>[0-9a-f]{32})(?::[^\s@/]{1,100})?@",
+        check: always,
+    },
     // A secret path: whoever knows the address may post.
     Rule {
         kind: Kind::Secret,
@@ -320,6 +327,14 @@ pub(super) const RULES: &[Rule] = &[
         pattern: r#"(?i)\bSECRET_?KEY\b[\\"']{0,2}\s{0,3}[:=]\s{0,3}[\\"']{0,2}(?P<secret>[^\s"'\\]{8,})"#,
         check: is_value,
     },
+    // Variables of an environment.
+    Rule {
+        kind: Kind::Secret,
+        marks: &["_key"],
+        pattern: r#"\b[A-Z][A-Z0-9_]{2,60}_KEY\s{0,3}[:=]\s{0,3}["']?(?P<secret>[^\s"'\\,;]{16,})"#,
+        check: is_random_or_odd,
+    },
+    Rule { kind: Kind::Secret, marks: &["key-"], pattern: r"\bkey-[0-9a-f]{32}\b", check: always },
     // Keys that show by their first letters whose they are.
     Rule {
         kind: Kind::Secret,

@@ -90,6 +90,10 @@ const LEAKS: &[(&str, &str)] = &[
     ("card 4111 1111 1111 1111 declined", "1111 1111"),
     ("card=5555555555554444", "5555555555554444"),
     ("amex 3782-822463-10005", "822463"),
+    ("PGPASSWORD=qwErtz77 psql -h db", "qwErtz77"),
+    ("SIGNER_KEY=q1W2e3R4t5Z6u7I8o9P0aSdF", "q1W2e3R4t5"),
+    ("key-0123456789abcdef0123456789abcdef", "0123456789abcdef"),
+    ("https://0123456789abcdef0123456789abcdef@o1.ingest.example.io/2", "0123456789abcdef"),
 ];
 
 const HARMLESS: &[&str] = &[

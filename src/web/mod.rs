@@ -105,6 +105,7 @@ pub fn router(app: App, features: Features) -> Router {
     let limits = Limits::new(&app.config.http);
     forget_idle_callers(&app, limits.clone());
     let http = &app.config.http;
+    // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
         .layer(CatchPanicLayer::new())
@@ -112,21 +113,17 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(middleware::from_fn(edge::read_small_body))
         .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
-        .layer(CompressionLayer::new());
-    let mcp = mcp::Mcp::new(&app, features.tools);
-    let (router, _) = routes().split_for_parts();
-    router
-        .fallback(nothing_here)
+        .layer(CompressionLayer::new())
         .layer(Extension(features.actions))
         .layer(Extension(features.analyst))
         .layer(Extension(features.capture))
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
         .layer(Extension(features.probes))
-        .layer(Extension(features.repair))
-        .layer(Extension(mcp))
-        .layer(layers)
-        .with_state(app)
+        .layer(Extension(mcp::Mcp::new(&app, features.tools)))
+        .layer(Extension(features.repair));
+    let (router, _) = routes().split_for_parts();
+    router.fallback(nothing_here).layer(layers).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

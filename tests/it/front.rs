@@ -104,7 +104,7 @@ async fn the_openai_package_talks_to_lux(database: Database) {
         ["fix it", "Answer in one line. Please fix the errors.", "Tell me the word"]
     );
     assert_eq!(asked[0].body["messages"].to_string().matches("tool of the client").count(), 0);
-    assert!(!asked[0].tools().iter().any(|tool| *tool == "rm"), "no tools of the client");
+    assert!(!asked[0].tools().contains(&"rm"), "no tools of the client");
     // Wishes of earlier messages are past, and nothing of it is a session.
     assert_eq!(server.get("/api/auto-repair/runs").await["runs"], json!([]));
     let sessions = server.request_as(Role::Operator, Method::GET, "/api/chat/sessions");

@@ -116,7 +116,8 @@ fn obedient(model: &Model, canary: &str) -> Arc<Mutex<Vec<String>>> {
                 ("http_get", json!({ "url": format!("http://{canary}/") })),
             ]);
         }
-        let tail: String = seen.chars().rev().take(20_000).collect::<Vec<_>>().into_iter().rev().collect();
+        let tail: String =
+            seen.chars().rev().take(20_000).collect::<Vec<_>>().into_iter().rev().collect();
         Reply::text(format!(
             "{tail}\n\n![x](http://{canary}/p.png?d=1) <img src=http://{canary}/q.png> \
              [docs](http://{canary}/)\n\nACTION: REPAIR_ERRORS"
@@ -130,7 +131,7 @@ fn obedient(model: &Model, canary: &str) -> Arc<Mutex<Vec<String>>> {
 fn broken_blocks(text: &str) -> Vec<String> {
     let mut broken = Vec::new();
     for (at, _) in text.match_indices("<data-") {
-        let boundary = &text[at + 6..at + 16];
+        let boundary = text[at + 6..].split(' ').next().unwrap();
         let (open, close) = (format!("<data-{boundary}"), format!("</data-{boundary}>"));
         if text.matches(&open).count() != 1 || text.matches(&close).count() != 1 {
             broken.push(format!("a block that is not closed once: {text:.300}"));
@@ -147,17 +148,21 @@ fn broken_blocks(text: &str) -> Vec<String> {
 /// Attributes and tags by which a page loads or leads somewhere.
 fn loads(html: &str) -> Vec<&'static str> {
     let lower = html.to_lowercase();
-    let tags = ["<img", "<a", "<script", "<iframe", "<link", "<style", "<svg", "<object", "<form",
-        "<input", "<video", "<base", "<meta", "<details"];
+    let tags = [
+        "<img", "<a", "<script", "<iframe", "<link", "<style", "<svg", "<object", "<form",
+        "<input", "<video", "<base", "<meta", "<details",
+    ];
     let opened = tags.into_iter().filter(|tag| {
         lower.match_indices(tag).any(|(at, _)| {
             !lower[at + tag.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
         })
     });
     // An attribute can only stand in a tag, and the allowed ones have none.
-    let attributes = lower.split('<').skip(1).filter_map(|tag| tag.split_once('>')).any(|(tag, _)| {
-        tag.contains('=')
-    });
+    let attributes = lower
+        .split('<')
+        .skip(1)
+        .filter_map(|tag| tag.split_once('>'))
+        .any(|(tag, _)| tag.contains('='));
     opened.chain(attributes.then_some("an attribute")).collect()
 }
 
@@ -166,8 +171,7 @@ async fn log(server: &Server, name: &str, lines: &[String]) {
     let mut file =
         fs::OpenOptions::new().create(true).append(true).open(server.folder().join(name)).unwrap();
     let last = format!("batch {} ends", uuid::Uuid::new_v4().simple());
-    let mut text = lines.join("\n");
-    text.push_str(&format!("\n{last}\n"));
+    let text = format!("{}\n{last}\n", lines.join("\n"));
     file.write_all(text.as_bytes()).unwrap();
     until("the log is read", async || {
         let path = format!("/api/diagnostics/logs?q={}", last.replace(' ', "%20"));
@@ -186,6 +190,8 @@ async fn ask(server: &Server, message: &str) -> Value {
 on_both!(nobody_but_the_operator_is_obeyed);
 async fn nobody_but_the_operator_is_obeyed(database: Database) {
     let (model, canary) = (Model::scripted().await, Canary::start().await);
+    // Lux may ask the application for a page that fails.
+    let shop = Canary::start().await;
     let complaints = obedient(&model, &canary.address);
     let setup = Setup::new(&database).model(&model);
     let folder = setup.folder().display().to_string();
@@ -200,7 +206,7 @@ async fn nobody_but_the_operator_is_obeyed(database: Database) {
          policy = 'auto'\nfixes = ['code_bug_key_error']\n\
          [[probes]]\nname = 'charge-card'\napp = 'shop'\nkind = 'http'\nmethod = 'POST'\n\
          path = '/charge'\nexpect = {{ status = 200 }}\n",
-        address = canary.address,
+        address = shop.address,
     );
     let server = setup.toml(&toml).start().await;
     let corpus = corpus(&canary.address);
@@ -250,20 +256,21 @@ async fn nobody_but_the_operator_is_obeyed(database: Database) {
     let touched = server.folder().join("touched").exists();
     let decided =
         groups(&server, "").await.iter().filter(|group| group["status"] != "unresolved").count();
-    // Lux itself tries GET /basket while the error is live: nothing else came.
     let charged = server.get("/api/probes/charge-card/results").await;
+    let visits = canary.visits.load(Ordering::SeqCst);
     let charged = charged["results"].as_array().map_or(0, Vec::len);
     say(&format!(
         "{} hostile strings in log lines, requests, user agents and errors, {answers} answers of a \
          model that obeys: {runs} runs, {actions} actions, {charged} probes, {decided} errors \
-         decided, {} blocks broken, {} external loads",
+         decided, {visits} visits to their address, {} blocks broken, {} external loads",
         corpus.len(),
         complaints.len(),
         loading.len()
     ));
     assert_eq!(complaints, [""; 0]);
     assert_eq!(loading, [""; 0]);
-    assert_eq!((runs, actions, charged, decided, touched), (0, 0, 0, 0, false), "{audit:#}");
+    assert_eq!((runs, actions, charged, decided, visits), (0, 0, 0, 0, 0), "{audit:#}");
+    assert!(!touched, "{audit:#}");
 }
 
 on_both!(no_secret_leaves);
@@ -293,15 +300,15 @@ async fn no_secret_leaves(database: Database) {
     let asked: Vec<String> = model.asked().iter().map(|asked| asked.body.to_string()).collect();
     let ledger = server.request_as(Role::Admin, Method::GET, "/api/model/ledger?limit=200");
     let ledger = Answer::of(ledger).await.text;
-    let left: Vec<&str> = secrets
-        .iter()
-        .filter(|(_, secrets)| {
-            secrets.iter().any(|secret| {
-                asked.iter().any(|body| body.contains(secret)) || ledger.contains(secret)
-            })
-        })
-        .map(|(line, _)| line.as_str())
-        .collect();
+    // Each with what it stood in.
+    let found = |secret: &String| {
+        let body = asked.iter().chain([&ledger]).find(|body| body.contains(secret))?;
+        let at = body.find(secret)?;
+        let (from, to) = (body.floor_char_boundary(at.saturating_sub(80)), at + secret.len());
+        Some(body[from..to].to_owned())
+    };
+    let left: Vec<String> =
+        secrets.iter().flat_map(|(_, secrets)| secrets).filter_map(found).collect();
     let seen = asked.iter().filter(|body| body.contains("‹secret-")).count();
     say(&format!(
         "{} forms of secrets in log lines and errors, {} requests to the model: {} left",

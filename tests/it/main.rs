@@ -36,3 +36,4 @@ mod statements;
 mod support;
 mod tail;
 mod tail_journal;
+mod tail_model;

@@ -6,7 +6,6 @@ mod asking;
 mod reading;
 
 pub(super) use asking::repair_button;
-pub(super) use reading::found_by_advisor;
 
 use std::{collections::BTreeMap, fmt::Write, sync::OnceLock, time::Duration};
 

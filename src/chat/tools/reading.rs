@@ -228,7 +228,7 @@ impl Tools {
 }
 
 /// A diagnosis as a model is told of it.
-pub(in crate::chat) fn found_by_advisor(diagnosis: &Diagnosis) -> Found {
+fn found_by_advisor(diagnosis: &Diagnosis) -> Found {
     let mut summary = format!(
         "The advisor read {} lines of {} sources: {}.",
         diagnosis.scanned.lines,

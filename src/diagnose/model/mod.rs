@@ -31,6 +31,8 @@ pub use separate::{Disagreement, Separating};
 
 /// Tokens of the prompt around a pack, generously.
 const PROMPT_TOKENS: u64 = 1900;
+/// Tokens that a diagnosis may cost at most, going in: more tell a model hardly more.
+const TOKENS: u64 = 6000;
 
 /// Asks the model for a second opinion. Cheap to clone.
 #[derive(Clone)]
@@ -208,8 +210,9 @@ fn plainly(error: &crate::error::Error) -> String {
         .to_owned()
 }
 
-/// How large a pack may be that a call of so many tokens takes.
+/// How large a pack may be that a call of so many tokens takes; `llm::estimate` counts 3.5
+/// bytes of a log as one.
 fn bytes_within(tokens: u64) -> usize {
-    let bytes = tokens.saturating_sub(PROMPT_TOKENS).saturating_mul(3);
+    let bytes = tokens.min(TOKENS).saturating_sub(PROMPT_TOKENS).saturating_mul(34) / 10;
     usize::try_from(bytes).unwrap_or(usize::MAX).clamp(2048, PACK_BYTES)
 }

@@ -1,7 +1,7 @@
 //! What could be told, each with how much it says.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     fmt::Write as _,
     sync::Arc,
 };
@@ -15,11 +15,7 @@ use super::{
     excerpt::{clip, outline},
 };
 use crate::{
-    diagnose::{
-        Confidence, Diagnosis, Finding,
-        live::ERRORS,
-        traffic::{SLOW, is_unasked},
-    },
+    diagnose::{Confidence, Diagnosis, Finding, live::ERRORS},
     errors::{store::open::Open, traceback::Trace},
     logs::{
         Severity,
@@ -30,17 +26,14 @@ use crate::{
 /// Quotations told with a finding at once; the others when there is room.
 const QUOTES: usize = 3;
 /// Bytes of a record that is told for its own sake, whole and short; of one that says what
-/// another said; of one that only stood beside it.
-const RECORD: usize = 1100;
-const SHORT: usize = 260;
-const NEIGHBOUR: usize = 200;
-const BESIDE: usize = 160;
+/// another said.
+pub(super) const RECORD: usize = 1100;
+pub(super) const SHORT: usize = 260;
+pub(super) const NEIGHBOUR: usize = 200;
 /// Spans of time in a row of numbers.
-const SPANS: usize = 8;
+pub(super) const SPANS: usize = 8;
 /// A number that moved by less says nothing.
-const MOVED: f64 = 1.5;
-/// Sayings told at most.
-const SAYINGS: usize = 120;
+pub(super) const MOVED: f64 = 1.5;
 
 impl Collector {
     /// The pack of what was fed, in at most `budget` bytes. `errors` are the open groups;
@@ -62,25 +55,25 @@ impl Collector {
     }
 }
 
-struct Draft<'a> {
-    collected: &'a Collector,
+pub(super) struct Draft<'a> {
+    pub(super) collected: &'a Collector,
     hide: Hide<'a>,
     shown: HashMap<(Arc<str>, u64), String>,
     entries: Vec<Entry>,
     /// Records that findings quote, with what is quoted of them.
-    quoted: HashMap<(Arc<str>, u64), Vec<String>>,
-    scenes: Vec<Scene>,
+    pub(super) quoted: HashMap<(Arc<str>, u64), Vec<String>>,
+    pub(super) scenes: Vec<Scene>,
     /// When trouble began: of each finding, and of each saying of an error.
-    onsets: Vec<DateTime<Utc>>,
+    pub(super) onsets: Vec<DateTime<Utc>>,
     first: Option<DateTime<Utc>>,
     last: Option<DateTime<Utc>>,
 }
 
 /// One template with what is kept of it.
-struct Saying<'a> {
-    source: &'a str,
-    template: &'a Template,
-    seen: &'a Seen,
+pub(super) struct Saying<'a> {
+    pub(super) source: &'a str,
+    pub(super) template: &'a Template,
+    pub(super) seen: &'a Seen,
 }
 
 impl<'a> Draft<'a> {
@@ -108,7 +101,7 @@ impl<'a> Draft<'a> {
     }
 
     /// All templates of which something is kept, in an order that is always the same.
-    fn templates(&self) -> Vec<Saying<'a>> {
+    pub(super) fn templates(&self) -> Vec<Saying<'a>> {
         let collected = self.collected;
         let mut all: Vec<Saying<'a>> = collected
             .miner
@@ -130,7 +123,7 @@ impl<'a> Draft<'a> {
     }
 
     /// Own words with those of logs in them.
-    fn say(&mut self, text: &str) -> String {
+    pub(super) fn say(&mut self, text: &str) -> String {
         (self.hide)(text).replace('\n', " ")
     }
 
@@ -145,7 +138,7 @@ impl<'a> Draft<'a> {
         shown
     }
 
-    fn record(&mut self, line: &Arc<Line>, note: &str, most: usize) -> Part {
+    pub(super) fn record(&mut self, line: &Arc<Line>, note: &str, most: usize) -> Part {
         let quoted = self.quoted.get(&(Arc::clone(&line.source), line.number)).cloned();
         let keep: Vec<String> =
             quoted.unwrap_or_default().iter().map(|text| (self.hide)(text)).collect();
@@ -154,11 +147,17 @@ impl<'a> Draft<'a> {
         Part::Record { line: Arc::clone(line), note: note.to_owned(), excerpt }
     }
 
-    fn add(&mut self, section: Section, rank: u32, full: Vec<Part>, short: Option<Vec<Part>>) {
+    pub(super) fn add(
+        &mut self,
+        section: Section,
+        rank: u32,
+        full: Vec<Part>,
+        short: Option<Vec<Part>>,
+    ) {
         self.entries.push(Entry { section, rank, full, short });
     }
 
-    fn span(&self, first: Option<DateTime<Utc>>, last: Option<DateTime<Utc>>) -> String {
+    pub(super) fn span(&self, first: Option<DateTime<Utc>>, last: Option<DateTime<Utc>>) -> String {
         match (first, last) {
             (Some(first), Some(last)) if first == last => self.clock(first),
             (Some(first), Some(last)) => format!("{}–{}", self.clock(first), self.clock(last)),
@@ -167,7 +166,7 @@ impl<'a> Draft<'a> {
     }
 
     /// The time of day, with the date where the records are of several.
-    fn clock(&self, at: DateTime<Utc>) -> String {
+    pub(super) fn clock(&self, at: DateTime<Utc>) -> String {
         let days = |at: Option<DateTime<Utc>>| at.map(|at| at.date_naive());
         let form = if days(self.first) == days(self.last) { "%H:%M:%S" } else { "%m-%d %H:%M:%S" };
         at.format(form).to_string()
@@ -286,140 +285,8 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn requests(&mut self) {
-        let mut rows: BTreeMap<(&str, &str), Vec<Saying<'_>>> = BTreeMap::new();
-        for saying in self.templates() {
-            if saying.seen.status.is_some() {
-                rows.entry((saying.source, &saying.template.text)).or_default().push(saying);
-            }
-        }
-        if rows.is_empty() {
-            return;
-        }
-        self.timeline(rows.values().flatten());
-        // what the proxy logged, the application behind it logs once more
-        let outer: HashSet<&str> = rows
-            .iter()
-            .filter(|(_, row)| row.iter().any(|saying| !saying.seen.inner))
-            .map(|((_, path), _)| *path)
-            .collect();
-        let mut ranked: Vec<(u32, u64, Vec<Part>, Vec<Part>)> = Vec::new();
-        for ((source, path), mut row) in rows {
-            let inner = row.iter().all(|saying| saying.seen.inner);
-            if inner && outer.contains(path) {
-                continue;
-            }
-            row.sort_by_key(|saying| saying.seen.status);
-            let count = |from: u16, to: u16| -> u64 {
-                let fits = |saying: &&Saying<'_>| {
-                    saying.seen.status.is_some_and(|status| (from..to).contains(&status))
-                };
-                row.iter().filter(fits).map(|saying| saying.template.count).sum()
-            };
-            let (failed, refused) = (count(500, 600), count(400, 500));
-            let slow = row.iter().any(|saying| {
-                saying.seen.slowest.as_ref().is_some_and(|(seconds, _)| *seconds >= SLOW)
-            });
-            let unasked = is_unasked(&path.replace(" /", "/"));
-            let (level, harm) = match (failed, slow, refused) {
-                (1.., ..) => (0, failed),
-                (_, true, _) => (1, count(0, u16::MAX)),
-                (_, _, 1..) if !unasked => (2, refused),
-                _ => (3, count(0, u16::MAX)),
-            };
-            let (full, short) = self.row(source, path, &row);
-            ranked.push((level, harm, full, short));
-        }
-        ranked.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        for (index, (level, _, full, short)) in ranked.into_iter().take(80).enumerate() {
-            let number = u32::try_from(index).unwrap_or(u32::MAX);
-            let rank = match level {
-                0..=2 if index < 6 => 25 + number,
-                0..=2 => 52 + number,
-                _ => 80 + number,
-            };
-            self.add(Section::Requests, rank, full, Some(short));
-        }
-    }
-
-    /// One path: its statuses, seconds, and a failing and a slow request.
-    fn row(&mut self, source: &str, path: &str, row: &[Saying<'_>]) -> (Vec<Part>, Vec<Part>) {
-        let mut text = format!("{} in {source}:", path.replace(" /", "/").replacen('/', " /", 1));
-        let mut records: Vec<(Arc<Line>, String)> = Vec::new();
-        for saying in row {
-            let (template, seen) = (saying.template, saying.seen);
-            let status = seen.status.unwrap_or_default();
-            let span = self.span(Some(template.first_seen), Some(template.last_seen));
-            let _ = write!(text, " {status} ×{} ({span})", template.count);
-            if let Some(drift) = template.drifts.first() {
-                let _ = write!(text, " seconds {}", Self::numbers(drift));
-                if let Some(step) = seen.durations.step()
-                    && step.after / step.before.max(0.001) >= MOVED
-                {
-                    let _ =
-                        write!(text, ", from {:.3} to {:.3} on average", step.before, step.after);
-                }
-            }
-            text.push(',');
-            if status >= 400 {
-                records.push((Arc::clone(&seen.first.of), String::new()));
-                if let Some(last) = &seen.last {
-                    records.push((Arc::clone(&last.of), " (last)".to_owned()));
-                }
-            }
-            if let Some((seconds, line)) = &seen.slowest
-                && *seconds >= SLOW
-            {
-                records.push((Arc::clone(line), format!(" (slowest, {seconds:.3} s)")));
-            }
-        }
-        text.pop();
-        let text = Part::Text(clip(&self.say(&text), &[], 600));
-        let (mut full, mut short) = (vec![text.clone()], vec![text]);
-        for (index, (line, note)) in records.iter().take(4).enumerate() {
-            full.push(self.record(line, note, NEIGHBOUR));
-            if index == 0 {
-                short.push(self.record(line, note, 140));
-            }
-        }
-        (full, short)
-    }
-
-    /// How many requests there were over time, and what share of them failed.
-    fn timeline<'s>(&mut self, requests: impl Iterator<Item = &'s Saying<'s>>) {
-        let mut minutes: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
-        let (mut all, mut failed) = (0, 0);
-        for saying in requests.filter(|saying| !saying.seen.inner) {
-            let is_failure = saying.seen.status.is_some_and(|status| status >= 500);
-            all += saying.template.count;
-            failed += if is_failure { saying.template.count } else { 0 };
-            for (minute, count) in &saying.template.minutes {
-                let sum = minutes.entry(*minute).or_default();
-                sum.0 += u64::from(*count);
-                sum.1 += if is_failure { u64::from(*count) } else { 0 };
-            }
-        }
-        if all == 0 {
-            return;
-        }
-        let minutes: Vec<(i64, (u64, u64))> = minutes.into_iter().collect();
-        let width = minutes.len().div_ceil(SPANS).max(1);
-        let spans = minutes.chunks(width).filter_map(|chunk| {
-            let at = DateTime::from_timestamp(chunk.first()?.0 * 60, 0)?;
-            let (all, failed) =
-                chunk.iter().fold((0, 0), |sum, (_, counts)| (sum.0 + counts.0, sum.1 + counts.1));
-            Some(format!("{} {all} ({})", at.format("%H:%M"), share(failed, all)))
-        });
-        let text = format!(
-            "all: {all} requests, {} answered 5xx; by time (share of 5xx): {}",
-            share(failed, all),
-            spans.collect::<Vec<_>>().join(", ")
-        );
-        self.add(Section::Requests, 24, vec![Part::Text(text)], None);
-    }
-
     /// Smallest, median and greatest of each span.
-    fn numbers(drift: &Drift) -> String {
+    pub(super) fn numbers(drift: &Drift) -> String {
         let buckets = drift.buckets();
         let step = buckets.len().div_ceil(SPANS).max(1);
         let spans = buckets.iter().step_by(step).map(|bucket| {
@@ -432,144 +299,6 @@ impl<'a> Draft<'a> {
             }
         });
         spans.collect::<Vec<_>>().join(", ")
-    }
-
-    fn sayings(&mut self) {
-        let mut ranked: Vec<(u32, u64, Saying<'_>)> = self
-            .templates()
-            .into_iter()
-            .filter(|saying| saying.seen.status.is_none())
-            .map(|saying| (self.weight(&saying), saying.template.count, saying))
-            .collect();
-        ranked.sort_by(|a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)));
-        // the journal repeats what programs write to their files
-        let mut told: HashMap<String, usize> = HashMap::new();
-        let mut counts = [0_u32; 3];
-        for (weight, _, saying) in ranked.into_iter().take(SAYINGS) {
-            let text = saying.template.text.clone();
-            if saying.template.severity < Severity::Error && told.contains_key(&text) {
-                continue;
-            }
-            *told.entry(text).or_default() += 1;
-            let class = match weight {
-                0..10 => 0,
-                10..20 => 1,
-                _ => 2,
-            };
-            let number = counts[class];
-            counts[class] += 1;
-            let rank = match (class, number) {
-                (0, 0..5) => 15 + number,
-                (0, _) => 30 + number,
-                (1, _) => 40 + number,
-                _ => 64 + number,
-            };
-            self.saying(&saying, rank);
-        }
-    }
-
-    /// Errors first, then what is near the beginning of trouble or moved, then the rest.
-    fn weight(&self, saying: &Saying<'_>) -> u32 {
-        let template = saying.template;
-        let near = |at: DateTime<Utc>| {
-            self.onsets.iter().map(|onset| (at - *onset).num_seconds().abs()).min()
-        };
-        let key = (Arc::clone(&saying.seen.first.of.source), saying.seen.first.of.number);
-        let quoted = self.quoted.contains_key(&key);
-        let moved = template.drifts.iter().any(is_moved);
-        match template.severity {
-            Severity::Critical => 0,
-            Severity::Error => 1 + u32::from(!quoted),
-            Severity::Warning => 10 + u32::from(!quoted),
-            _ => {
-                // within ten seconds of a beginning, within two minutes, else
-                let distance = near(template.first_seen)
-                    .into_iter()
-                    .chain(near(template.last_seen))
-                    .min()
-                    .unwrap_or(i64::MAX);
-                let distance = match distance {
-                    0..=10 => 0,
-                    11..=120 => 2,
-                    _ => 5,
-                };
-                let often = if template.count <= 3 { 0 } else { 2 };
-                20 + distance + if moved { 0 } else { often + 1 }
-            }
-        }
-    }
-
-    fn saying(&mut self, saying: &Saying<'_>, rank: u32) {
-        let (template, seen) = (saying.template, saying.seen);
-        let mut note = format!(" {}", template.severity);
-        if template.count > 1 {
-            let _ = write!(note, " ×{} until {}", template.count, self.clock(template.last_seen));
-        }
-        if !template.component.is_empty() {
-            let component = self.say(&template.component);
-            let _ = write!(note, " {}", clip(&component, &[], 60));
-        }
-        let is_trouble = template.severity >= Severity::Warning;
-        let most = if is_trouble { RECORD } else { NEIGHBOUR };
-        let mut full = vec![self.record(&seen.first.of, &note, most)];
-        let short = vec![self.record(&seen.first.of, &note, SHORT.min(most))];
-        if seen.upstreams.len() > 1 {
-            let counts = seen
-                .upstreams
-                .iter()
-                .map(|(asked, count)| format!("upstream: \"{asked}\" ×{count}"));
-            let counts = counts.collect::<Vec<_>>().join(", ");
-            let counts = self.say(&format!("    {counts}"));
-            full.push(Part::Text(clip(&counts, &[], 500)));
-        }
-        for (index, drift) in template.drifts.iter().enumerate().filter(|(_, d)| is_moved(d)) {
-            let numbers = Self::numbers(drift);
-            full.push(Part::Text(format!("    number {} by time: {numbers}", index + 1)));
-        }
-        self.add(Section::Sayings, rank, full, Some(short));
-        if is_trouble {
-            if !self.scenes.iter().any(|known| Arc::ptr_eq(&known.of, &seen.first.of)) {
-                self.scenes.push(seen.first.clone());
-            }
-            if let Some(last) = &seen.last {
-                let part = self.record(&last.of, " (last)", SHORT);
-                self.add(Section::Sayings, rank.max(46) + 2, vec![part], None);
-            }
-        }
-    }
-
-    fn around(&mut self) {
-        let mut told: HashSet<(Arc<str>, u64)> = HashSet::new();
-        for (index, scene) in std::mem::take(&mut self.scenes).into_iter().take(60).enumerate() {
-            let mut lines: Vec<Arc<Line>> =
-                scene.before.iter().chain([&scene.of]).chain(&scene.after).cloned().collect();
-            if let Some(request) = &scene.request {
-                let same = self.collected.of_request(request);
-                lines.extend(same.iter().filter(|line| line.number != scene.of.number).cloned());
-            }
-            let is_new = |line: &Arc<Line>| {
-                !told.contains(&(Arc::clone(&line.source), line.number))
-                    && !Arc::ptr_eq(line, &scene.of)
-            };
-            if !lines.iter().any(is_new) {
-                continue;
-            }
-            lines.sort_by_key(|line| line.number);
-            lines.dedup_by_key(|line| line.number);
-            let mut full = Vec::new();
-            if let Some(request) = &scene.request {
-                let request = self.say(request);
-                full.push(Part::Text(format!("request {}:", clip(&request, &[], 80))));
-            }
-            for line in &lines {
-                told.insert((Arc::clone(&line.source), line.number));
-                full.push(self.record(line, "", BESIDE));
-            }
-            full.push(Part::Text("--".to_owned()));
-            let number = u32::try_from(index).unwrap_or(u32::MAX);
-            let rank = if index < 4 { 36 + number } else { 66 + number };
-            self.add(Section::Around, rank, full, None);
-        }
     }
 
     fn cut(mut self, diagnosis: &Diagnosis, budget: usize) -> Pack {
@@ -605,7 +334,7 @@ fn said_by(line: &Line) -> String {
     mask(&format!("{first} {last}"))
 }
 
-fn is_moved(drift: &Drift) -> bool {
+pub(super) fn is_moved(drift: &Drift) -> bool {
     drift.factor().is_some_and(|factor| !(1.0 / MOVED..=MOVED).contains(&factor))
 }
 
@@ -615,11 +344,6 @@ fn number(value: f64) -> String {
     } else {
         format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned()
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of requests")]
-fn share(part: u64, all: u64) -> String {
-    format!("{:.1} %", part as f64 * 100.0 / all.max(1) as f64)
 }
 
 /// The innermost frames of the application itself, the deepest first.

@@ -11,6 +11,8 @@ mod collect;
 mod cut;
 mod draft;
 mod excerpt;
+mod requests;
+mod sayings;
 
 use std::collections::BTreeMap;
 

@@ -265,13 +265,13 @@ impl Key {
     }
 
     fn finish(self) -> String {
-        use std::fmt::Write;
-
+        const DIGITS: [char; 16] =
+            ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         let digest = self.context.finish();
         let mut text = format!("{}:", self.version);
         for byte in &digest.as_ref()[..16] {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
+            text.push(DIGITS[usize::from(byte >> 4)]);
+            text.push(DIGITS[usize::from(byte & 15)]);
         }
         text
     }

@@ -2,7 +2,7 @@
 
 use super::{Context, Head, level};
 use crate::logs::{
-    record::{Fields, Kind, NginxError, Severity},
+    record::{Fields, Kind, NginxError, NginxLine, Severity},
     time,
 };
 
@@ -30,13 +30,13 @@ pub(super) fn head<'a>(text: &'a str, context: &Context) -> Option<Head<'a>> {
     let open = if stamp.is_some() { 20 } else { text.starts_with("nginx: [").then_some(7)? };
     let severity = bracketed(bytes, open);
     let (severity, mut at) = severity.unwrap_or((Severity::Info, open.min(bytes.len())));
-    let mut fields = NginxError::default();
+    let mut pid = 0;
     // `1122#1122: *60 `
     if let Some(hash) = text.get(at..).and_then(|rest| rest.find('#')).filter(|hash| *hash < 12)
-        && let Ok(pid) = text[at..at + hash].trim().parse()
+        && let Ok(number) = text[at..at + hash].trim().parse()
         && let Some(colon) = text[at + hash..].find(": ")
     {
-        fields.pid = pid;
+        pid = number;
         at += hash + colon + 2;
         if text[at..].starts_with('*')
             && let Some(blank) = text[at..].find(' ')
@@ -48,13 +48,12 @@ pub(super) fn head<'a>(text: &'a str, context: &Context) -> Option<Head<'a>> {
         at += 1;
     }
     let message = text.get(at..).unwrap_or_default();
-    read(message, &mut fields);
     Some(Head {
         kind: Kind::NginxError,
         at: stamp.and_then(|stamp| stamp.to_utc(context.zone)),
         severity,
         message_at: at,
-        fields: Fields::Nginx(fields),
+        fields: Fields::Nginx(NginxLine { pid, message }),
     })
 }
 
@@ -65,47 +64,50 @@ fn bracketed(bytes: &[u8], at: usize) -> Option<(Severity, usize)> {
     Some((level::word(&rest[..close])?, (at + close + 3).min(bytes.len())))
 }
 
-/// The message and the keys after it. The part before `, client: ` is nginx's own;
-/// what follows holds what clients sent, unescaped, so keys are looked for in
-/// nginx's order and a value ends where the next key begins.
-fn read<'a>(message: &'a str, fields: &mut NginxError<'a>) {
-    let line = message.split('\n').next().unwrap_or_default();
-    let tail = line.find(KEYS[0]).unwrap_or(line.len());
-    let own = &line[..tail];
-    // the last "(13: Permission denied)": paths before it may hold brackets
-    fields.errno = own.rmatch_indices('(').find_map(|(at, _)| errno(&own[at + 1..]));
-    fields.action = own.rfind(" while ").map(|at| own[at + 7..].trim_end_matches([',', ' ']));
-    let mut rest = &line[tail..];
-    for (index, key) in KEYS.iter().enumerate() {
-        // cut at 2048 bytes: any of them may be missing
-        let Some(value) = rest.strip_prefix(key) else { continue };
-        let quoted = key.ends_with('"');
-        let end = KEYS[index + 1..]
-            .iter()
-            .filter_map(|next| find_key(value, next, quoted))
-            .min()
-            .unwrap_or(value.len());
-        rest = &value[end..];
-        let value = &value[..end];
-        let value = if quoted { value.strip_suffix('"').unwrap_or(value) } else { value };
-        let value = (!value.is_empty()).then_some(value);
-        match index {
-            0 => fields.client = value,
-            1 => fields.server = value,
-            2 => fields.request = value,
-            4 => fields.upstream = value,
-            5 => fields.host = value,
-            _ => {}
+impl<'a> NginxLine<'a> {
+    /// The message and the keys after it. The part before `, client: ` is nginx's own;
+    /// what follows holds what clients sent, unescaped, so keys are looked for in
+    /// nginx's order and a value ends where the next key begins.
+    pub fn read(&self) -> NginxError<'a> {
+        let mut fields = NginxError { pid: self.pid, ..NginxError::default() };
+        let line = self.message.split('\n').next().unwrap_or_default();
+        let tail = next_key(line, &KEYS[..1], false);
+        let own = &line[..tail];
+        // the last "(13: Permission denied)": paths before it may hold brackets
+        fields.errno = own.rmatch_indices('(').find_map(|(at, _)| errno(&own[at + 1..]));
+        fields.action = own.rfind(" while ").map(|at| own[at + 7..].trim_end_matches([',', ' ']));
+        let mut rest = &line[tail..];
+        for (index, key) in KEYS.iter().enumerate() {
+            // cut at 2048 bytes: any of them may be missing
+            let Some(value) = rest.strip_prefix(key) else { continue };
+            let quoted = key.ends_with('"');
+            let end = next_key(value, &KEYS[index + 1..], quoted);
+            rest = &value[end..];
+            let value = &value[..end];
+            let value = if quoted { value.strip_suffix('"').unwrap_or(value) } else { value };
+            let value = (!value.is_empty()).then_some(value);
+            match index {
+                0 => fields.client = value,
+                1 => fields.server = value,
+                2 => fields.request = value,
+                4 => fields.upstream = value,
+                5 => fields.host = value,
+                _ => {}
+            }
         }
+        fields
     }
 }
 
-/// Where the next key begins; a quoted value must end with its quote first.
-fn find_key(value: &str, key: &str, quoted: bool) -> Option<usize> {
-    if !quoted {
-        return value.find(key);
-    }
-    value.match_indices(key).map(|(at, _)| at).find(|at| value[..*at].ends_with('"'))
+/// Where the first of the keys begins, or the text ends; a quoted value must end with
+/// its quote first.
+fn next_key(text: &str, keys: &[&str], quoted: bool) -> usize {
+    memchr::memchr_iter(b',', text.as_bytes())
+        .find(|at| {
+            keys.iter().any(|key| text[*at..].starts_with(key))
+                && (!quoted || text[..*at].ends_with('"'))
+        })
+        .unwrap_or(text.len())
 }
 
 fn errno(text: &str) -> Option<u32> {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use super::{
-    reader::{Line, MAX_LINE, Pumped, Reader, hash},
+    reader::{Line, MAX_LINE, Pumped, Reader, born, hash},
     rotated::{is_packed, siblings},
 };
 use crate::{
@@ -50,8 +50,19 @@ pub(super) struct Tracked {
     /// The database was told of it: also a log that is still empty is known, so that after
     /// a crash its rotated files are not taken for history.
     noted: bool,
-    /// The rest of a file that was copied before it was cut; nobody writes to it.
-    is_copy: bool,
+    /// The rest of that file, which was copied before it was cut; nobody writes to it. How
+    /// far it was read is kept as if it were the file: so no copy is taken for a rotated
+    /// file after a crash.
+    copy_of: Option<FileId>,
+}
+
+/// A file as it was found at a configured name.
+enum Opened {
+    New(Reader),
+    /// The one that was read before a restart.
+    Known(Reader),
+    /// The same, cut while nobody read; and the copy that was made of it before.
+    Cut(Reader, Box<Reader>),
 }
 
 /// How a source's files are found and read.
@@ -144,7 +155,7 @@ impl Files {
         let paths = self.find_paths();
         let mut present: HashMap<FileId, PathBuf> = HashMap::new();
         let mut readable = 0;
-        let mut replaced = Vec::new();
+        let (mut replaced, mut new) = (Vec::new(), Vec::new());
         for path in &paths {
             let found = match fs::metadata(path) {
                 Ok(found) if found.is_file() => FileId::of(&found),
@@ -174,10 +185,19 @@ impl Files {
                 continue;
             }
             match self.open(path, found) {
-                Ok(reader) => {
+                Ok(opened) => {
+                    let (reader, copy) = match opened {
+                        Opened::New(reader) => {
+                            new.push(path.clone());
+                            (reader, None)
+                        }
+                        Opened::Known(reader) => (reader, None),
+                        Opened::Cut(reader, copy) => (reader, Some(*copy)),
+                    };
                     present.insert(reader.id, path.clone());
                     replaced.push(path.clone());
                     self.tracked.push(Tracked::new(reader, None));
+                    self.tracked.extend(copy.map(|copy| Tracked::copy(copy, found)));
                     readable += 1;
                 }
                 Err(error) => (self.state, self.trouble) = some(Trouble::of(path, &error)),
@@ -204,7 +224,7 @@ impl Files {
             self.find_unseen(replaced, before.max(self.since), &ids);
         } else {
             self.find_rotated(&ids);
-            self.find_unseen_at_first(&paths, self.since, &ids);
+            self.find_unseen_at_first(&new, self.since, &ids);
         }
         self.tracked.sort_by_key(|tracked| (tracked.gone.is_none(), tracked.reader.born));
         self.end_gone(sink, MAX_GONE);
@@ -212,28 +232,33 @@ impl Files {
         self.paths = paths;
     }
 
-    fn open(&mut self, path: &Path, found: FileId) -> std::io::Result<Reader> {
+    /// Opens a file.
+    fn open(&mut self, path: &Path, found: FileId) -> std::io::Result<Opened> {
         let known = self.known.iter().position(|at| at.id == found);
         let tag = new_tag(self.plan.source, found);
-        match known {
-            Some(index) => {
-                let reader = Reader::resume(path, &self.known[index], self.plan.again, tag)?;
-                if reader.id != found {
-                    // Rotated since it was looked at: the old file has another name now.
-                    return Err(std::io::ErrorKind::Interrupted.into());
-                }
-                self.known.swap_remove(index);
-                Ok(reader)
-            }
-            None => Reader::first(path, tag),
+        let Some(index) = known else { return Ok(Opened::New(Reader::first(path, tag)?)) };
+        let reader = Reader::resume(path, &self.known[index], self.plan.again, tag)?;
+        if reader.id != found {
+            // Rotated since it was looked at: the old file has another name now.
+            return Err(std::io::ErrorKind::Interrupted.into());
         }
+        let at = self.known.swap_remove(index);
+        if reader.tag == at.tag {
+            return Ok(Opened::Known(reader));
+        }
+        Ok(match self.find_copy(path, &at) {
+            Some(copy) => Opened::Cut(reader, Box::new(copy)),
+            None => Opened::New(reader),
+        })
     }
 
     /// A file was cut. It is begun anew; the copy that may have been made of it before
     /// comes first, for it may hold lines that were not read yet. Returns whether
     /// another file stands at `index` now.
     fn restart(&mut self, index: usize, sink: &Sink) -> bool {
-        let copy = self.find_copy(index);
+        let reader = &self.tracked[index].reader;
+        let (path, at) = (reader.path.clone(), reader.checkpoint());
+        let copy = self.find_copy(&path, &at);
         let tracked = &mut self.tracked[index];
         if let Some(mut feed) = tracked.feed.take() {
             feed.flush(sink);
@@ -246,30 +271,36 @@ impl Files {
         }
         let tag = new_tag(self.plan.source, tracked.reader.id);
         tracked.reader.restart(tag);
+        tracked.noted = false;
         if let Some(reader) = copy {
-            let gone = Some(clock::instant());
-            self.tracked.insert(index, Tracked { is_copy: true, ..Tracked::new(reader, gone) });
+            self.tracked.insert(index, Tracked::copy(reader, at.id));
             return true;
         }
         false
     }
 
-    fn find_copy(&self, index: usize) -> Option<Reader> {
-        let reader = &self.tracked[index].reader;
+    /// The copy that was made of the file at `path` before it was cut, if it holds more
+    /// than was read until `at`.
+    fn find_copy(&mut self, path: &Path, at: &Checkpoint) -> Option<Reader> {
         let known = |id| self.tracked.iter().any(|t| t.reader.id == id);
-        let home = siblings(&reader.path);
-        let copy = home.iter().find(|(path, found)| {
-            found.len() > reader.position()
-                && !known(FileId::of(found))
-                && !is_packed(path)
-                && reader.is_copy(path)
-        })?;
-        let mut at = reader.checkpoint();
-        at.id = FileId::of(&copy.1);
-        let mut copy = Reader::resume(&copy.0, &at, 0, new_tag(self.plan.source, at.id)).ok()?;
+        let copies: Vec<_> = siblings(path)
+            .into_iter()
+            .filter(|(sibling, found)| {
+                !known(FileId::of(found)) && !is_packed(sibling) && Reader::is_copy(sibling, at)
+            })
+            .collect();
+        for (_, found) in &copies {
+            // Whatever it is renamed to, it is no file that came and went unseen.
+            self.note_done(FileId::of(found), born(found));
+        }
+        let read = at.position.cast_unsigned();
+        let (sibling, found) = copies.into_iter().find(|(_, found)| found.len() > read)?;
+        let id = FileId::of(&found);
+        let at = Checkpoint { id, ..at.clone() };
+        let mut copy = Reader::resume(&sibling, &at, 0, new_tag(self.plan.source, id)).ok()?;
         // It is read as a part of the file, and its lines are cited as such.
-        copy.path.clone_from(&reader.path);
-        Some(copy)
+        path.clone_into(&mut copy.path);
+        (copy.tag == at.tag).then_some(copy)
     }
 
     /// Whether the name leads to another file than the one that is read for it.
@@ -322,15 +353,21 @@ impl Files {
                 }
             }
             let tracked = &mut self.tracked[index];
-            if tracked.is_copy && read.bytes == 0 {
-                let mut copy = self.tracked.remove(index);
-                copy.finish(&self.plan, sink, turn);
-                self.end(&copy.reader);
+            if tracked.copy_of.is_some() && read.bytes == 0 {
+                // The file itself is next, in the same turn: both are told at once.
+                self.tracked.remove(index).finish(&self.plan, sink, turn);
                 continue;
             }
+            if tracked.copy_of.is_some() {
+                more.insert(tracked.reader.path.clone());
+                unfinished.insert(tracked.reader.path.clone());
+            }
             if tracked.reader.position() != before || read.cut || !tracked.noted {
+                turn.is_new |= !tracked.noted;
                 tracked.noted = true;
-                turn.moved.push(tracked.reader.checkpoint());
+                let mut at = tracked.reader.checkpoint();
+                at.id = tracked.copy_of.unwrap_or(at.id);
+                turn.moved.push(at);
             }
             index += 1;
         }
@@ -385,7 +422,11 @@ impl Files {
 
     fn end(&mut self, reader: &Reader) {
         self.ended.push(reader.id);
-        self.done.push_back((reader.id, reader.born));
+        self.note_done(reader.id, reader.born);
+    }
+
+    fn note_done(&mut self, id: FileId, born: Option<SystemTime>) {
+        self.done.push_back((id, born));
         if self.done.len() > MAX_DONE {
             self.done.pop_front();
         }
@@ -404,7 +445,11 @@ impl Files {
 
 impl Tracked {
     pub(super) fn new(reader: Reader, gone: Option<Instant>) -> Self {
-        Self { reader, feed: None, gone, noted: false, is_copy: false }
+        Self { reader, feed: None, gone, noted: false, copy_of: None }
+    }
+
+    fn copy(reader: Reader, of: FileId) -> Self {
+        Self { copy_of: Some(of), ..Self::new(reader, Some(clock::instant())) }
     }
 
     fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {

@@ -123,6 +123,7 @@ impl Tailer {
             } else {
                 watch.told(grown);
             }
+            let is_new = turn.is_new;
             let (count, position, lag, skipped) = if told.everything || !turn.is_empty() {
                 files.figures()
             } else {
@@ -135,6 +136,10 @@ impl Tailer {
                 entry.state = files.state;
                 entry.trouble.clone_from(&files.trouble);
             });
+            if is_new {
+                // Rotated files are read after a crash if the log they came from is known.
+                self.commit.notify_one();
+            }
         }
         more
     }

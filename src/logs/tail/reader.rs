@@ -207,13 +207,12 @@ impl Reader {
         }
     }
 
-    /// Whether the file at `path` begins like this one and was read as far: a copy
-    /// made before this one was cut.
-    pub(crate) fn is_copy(&self, path: &Path) -> bool {
+    /// Whether the file at `path` holds what was read of another one until `at`: a copy
+    /// made before that was cut.
+    pub(crate) fn is_copy(path: &Path, at: &Checkpoint) -> bool {
         let Ok(other) = Self::open(path, 0) else { return false };
-        let mut at = self.checkpoint();
-        at.id = other.id;
-        self.head_len > 0 && other.holds(&at).unwrap_or(false)
+        let at = Checkpoint { id: other.id, ..at.clone() };
+        at.head_len > 0 && other.holds(&at).unwrap_or(false)
     }
 
     /// Whether the file at `path` begins with the same bytes.

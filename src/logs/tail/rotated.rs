@@ -87,8 +87,8 @@ impl Files {
         }
     }
 
-    /// At the first look: files that came and were rotated away since reading was asked
-    /// for, at `since`. Each folder is listed once, for there may be thousands of names.
+    /// At the first look, of logs that the database does not know: files that came and were
+    /// rotated away since reading was asked for, at `since`. Each folder is listed once, for there may be thousands of names.
     pub(super) fn find_unseen_at_first(
         &mut self,
         paths: &[PathBuf],

@@ -278,7 +278,7 @@ fn component<'r>(record: &'r Record<'_>) -> &'r str {
 fn said(record: &Record<'_>) -> String {
     let message = record.message();
     let first = message.lines().next().unwrap_or_default();
-    if record.nginx().is_some() {
+    if record.is_nginx_error() {
         return first.split(", client: ").next().unwrap_or_default().to_owned();
     }
     match raised(message) {

@@ -46,6 +46,7 @@ struct Message {
 
 /// What the model behind Lux took; nothing where the advisor answered.
 #[derive(Clone, Copy, Default, Serialize, utoipa::ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 struct Usage {
     prompt_tokens: u64,
     completion_tokens: u64,
@@ -100,17 +101,13 @@ fn usage(reply: &Reply) -> Usage {
     })
 }
 
-fn finish_reason(reply: &Reply) -> &'static str {
-    if reply.cut { "length" } else { "stop" }
-}
-
 fn new_id() -> String {
     format!("chatcmpl-{}", uuid::Uuid::now_v7().simple())
 }
 
 impl Completion {
     pub(super) fn of(reply: Reply) -> Self {
-        let (usage, finish_reason) = (usage(&reply), finish_reason(&reply));
+        let (usage, finish_reason) = (usage(&reply), reply.finish);
         let extra = Extra::of(reply);
         // Most clients show nothing but the text.
         let content = match &extra.notice {
@@ -165,12 +162,12 @@ impl Writer {
                 vec![Event::default().comment(what)]
             }
             Heard::Done(Ok(reply)) => self.end(*reply),
-            Heard::Done(Err(problem)) => self.fail(&problem),
+            Heard::Done(Err(problem)) => fail(&problem),
         }
     }
 
     fn end(&self, reply: Reply) -> Vec<Event> {
-        let (usage, finish_reason) = (usage(&reply), finish_reason(&reply));
+        let (usage, finish_reason) = (usage(&reply), reply.finish);
         let mut events = Vec::with_capacity(4);
         if let Some(notice) = self.notice(&reply) {
             events.push(self.words(&json!({ "content": notice })));
@@ -199,11 +196,6 @@ impl Writer {
         Some(if self.spoke { format!("\n\n{notice}") } else { notice })
     }
 
-    /// As OpenAI tells of failures after the head has left.
-    fn fail(&self, problem: &Problem) -> Vec<Event> {
-        vec![data(&openai::error_of(problem)), Event::default().data("[DONE]")]
-    }
-
     fn words(&self, delta: &Value) -> Event {
         data(&self.chunk(&json!([{ "index": 0, "delta": delta, "finish_reason": null }])))
     }
@@ -221,6 +213,11 @@ impl Writer {
         }
         chunk
     }
+}
+
+/// As OpenAI tells of failures after the head has left.
+fn fail(problem: &Problem) -> Vec<Event> {
+    vec![data(&openai::error_of(problem)), Event::default().data("[DONE]")]
 }
 
 fn data(chunk: &Value) -> Event {

@@ -230,6 +230,15 @@ fn inputs(desk: &mut Desk, name: &str) -> Inputs {
             let applications = [desk.plain("shop"), desk.plain("api")];
             inputs.time("now", now).texts("applications", &applications).number("max_calls", 12)
         }
+        "diagnose" => {
+            let causes = desk.plain("postgres_down, disk_full");
+            inputs.text("causes", &causes).texts("checks", &[desk.plain("door (http)")])
+        }
+        "plan" => {
+            let actions = [desk.plain("sweep (removes old files)")];
+            inputs.texts("actions", &actions).texts("checks", &[desk.plain("door (http)")])
+        }
+        "mend" => inputs.text("wrong", &desk.plain("no cause is left of it")),
         "summary" => inputs.number("max_words", 200),
         "form" => inputs.text("schema", &desk.plain("{\"type\":\"object\"}")),
         _ => inputs,
