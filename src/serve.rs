@@ -53,6 +53,7 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
+    raise_descriptor_limit();
     let listener = bind(config.listen).await?;
     let (app, features) = start(config, shutdown).await?;
     announce(&app, listener.local_addr()?).await?;
@@ -107,9 +108,15 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
     );
     let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
-    let chat =
-        Chat::new(app.clone(), analyst.clone(), diagnoser, health.clone(), repair.clone(), tools);
-    let features = Features { actions, analyst, capture, chat, health, probes, repair };
+    let chat = Chat::new(
+        app.clone(),
+        analyst.clone(),
+        diagnoser,
+        health.clone(),
+        repair.clone(),
+        tools.clone(),
+    );
+    let features = Features { actions, analyst, capture, chat, health, probes, repair, tools };
     Ok((app, features))
 }
 
@@ -152,6 +159,20 @@ pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Each connection and each call of a model takes a descriptor, and the limit that a shell or
+/// systemd gives at first is too low for `max_connections`. Raising it to what is allowed anyway
+/// needs no rights.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none() || current == maximum {
+        return;
+    }
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+        tracing::warn!(%error, "the limit of open files could not be raised; see LimitNOFILE=");
+    }
 }
 
 /// Takes the address, or says why not and what to do.

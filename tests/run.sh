@@ -48,13 +48,16 @@ if ((${#missing[@]})); then
     "${as_root[@]}" apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
 fi
 
-# The small faulty application runs on gunicorn and Flask as they are in the field.
+# The small faulty application runs on gunicorn and Flask as they are in the field; Lux's own
+# interfaces are driven by the clients that people use.
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/test-venv
-if ! cmp -s tests/shop/requirements.txt "$venv/installed.txt"; then
+wanted=$(cat tests/shop/requirements.txt tests/clients/requirements.txt)
+if [[ $wanted != "$(cat "$venv/installed.txt" 2>/dev/null)" ]]; then
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check -r tests/shop/requirements.txt
-    cp tests/shop/requirements.txt "$venv/installed.txt"
+    "$venv/bin/pip" install --quiet --disable-pip-version-check \
+        -r tests/shop/requirements.txt -r tests/clients/requirements.txt
+    printf '%s\n' "$wanted" >"$venv/installed.txt"
 fi
 LUX_TEST_VENV=$(realpath "$venv")
 export LUX_TEST_VENV

@@ -95,6 +95,21 @@ impl Drop for Guard {
     }
 }
 
+/// An answer in no session: only who asked can follow it.
+pub(super) fn aside() -> (Arc<Going>, Guard) {
+    begun(0)
+}
+
+fn begun(session: i64) -> (Arc<Going>, Guard) {
+    let going = Arc::new(Going {
+        session,
+        stop: CancellationToken::new(),
+        steps: Mutex::default(),
+        state: watch::Sender::new((0, false)),
+    });
+    (Arc::clone(&going), Guard(going))
+}
+
 impl Answers {
     /// Begins an answer.
     ///
@@ -110,14 +125,9 @@ impl Answers {
                     .to_owned(),
             ));
         }
-        let going = Arc::new(Going {
-            session,
-            stop: CancellationToken::new(),
-            steps: Mutex::default(),
-            state: watch::Sender::new((0, false)),
-        });
+        let (going, guard) = begun(session);
         answers.insert(session, (Arc::clone(&going), now));
-        Ok((Arc::clone(&going), Guard(going)))
+        Ok((going, guard))
     }
 
     /// The session's answer under way, or the one that ended just now.

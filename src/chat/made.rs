@@ -27,6 +27,8 @@ pub(super) struct Made {
     pub model: Option<String>,
     pub usage: Option<Usage>,
     pub transcript: Option<Transcript>,
+    /// It reached the longest that an answer may be.
+    pub cut: bool,
 }
 
 impl Made {
@@ -55,6 +57,7 @@ impl Made {
             model: Some(spoken.model),
             usage: Some(spoken.usage),
             transcript: Some(spoken.transcript),
+            cut: spoken.cut,
         };
         if spoken.asks_repair {
             // The operator's own words did not ask for it, or a run would have begun before.

@@ -2,6 +2,7 @@
 //! the advisor answers what can be answered from data, and says so about the rest.
 
 mod answer;
+mod aside;
 mod cite;
 mod failing;
 mod going;
@@ -41,13 +42,17 @@ use crate::{
 };
 
 use answer::Answer;
-use going::{Answers, Going};
+use going::{Answers, Going, Guard};
+use history::History;
 use intent::Intent;
 use made::{ADVISOR, MODEL, Made};
 use talk::{Silence, Talk};
 use tools::{Tools, User};
 
-pub use routes::{Action, Reply, router};
+pub use answer::Citation;
+pub use aside::{Aside, Heard, Said};
+pub use routes::{Action, MAX_MESSAGE, Reply, router};
+use store::Message;
 pub use store::Owner;
 
 /// What an operator asks.
@@ -76,14 +81,21 @@ pub struct Chat {
     answers: Answers,
 }
 
-/// A stored question that is being answered.
+/// A question that is being answered.
 struct Asking {
     question: Question,
     intent: Intent,
     run: Option<i64>,
-    /// The id of the question's message.
-    asked: i64,
+    before: Before,
     until: Instant,
+}
+
+/// What came before a question.
+enum Before {
+    /// It is in the session; the id of the question's message.
+    Stored(i64),
+    /// The caller told it, and there is no session.
+    Told(Vec<Message>),
 }
 
 fn scope_of(question: &Question) -> Scope {
@@ -91,8 +103,11 @@ fn scope_of(question: &Question) -> Scope {
 }
 
 /// For the ledger.
-fn why(going: &Going, asked: i64) -> String {
-    format!("message {asked} of session {}", going.session)
+fn why(going: &Going, before: &Before) -> String {
+    match before {
+        Before::Stored(asked) => format!("message {asked} of session {}", going.session),
+        Before::Told(_) => "a question of a program, in no session".to_owned(),
+    }
 }
 
 fn doing(intent: Intent) -> &'static str {
@@ -170,10 +185,22 @@ impl Chat {
         let asked = store::ask(db, session, &question.message).await?;
         going
             .tell("status", json!({ "text": doing(intent), "run_id": run, "session_id": session }));
-        let (chat, told) = (self.clone(), Arc::clone(&going));
+        let (before, until) = (Before::Stored(asked), Instant::now() + patience);
+        let asking = Asking { question, intent, run, before, until };
+        let answer = self.set_out(Arc::clone(&going), guard, asking);
+        Ok((going, answer))
+    }
+
+    /// Leaves an answer to a task of its own.
+    fn set_out(
+        &self,
+        told: Arc<Going>,
+        guard: Guard,
+        asking: Asking,
+    ) -> JoinHandle<std::result::Result<Reply, Problem>> {
+        let chat = self.clone();
         let work = async move {
             let _guard = guard;
-            let asking = Asking { question, intent, run, asked, until: Instant::now() + patience };
             match chat.answer(&told, asking).await {
                 Ok(reply) => {
                     told.tell("done", serde_json::to_value(&reply).unwrap_or_default());
@@ -189,7 +216,7 @@ impl Chat {
                 }
             }
         };
-        Ok((going, self.app.tasks.spawn(work)))
+        self.app.tasks.spawn(work)
     }
 
     async fn answer(&self, going: &Arc<Going>, asking: Asking) -> Result<Reply> {
@@ -216,11 +243,11 @@ impl Chat {
         self.keep(going.session, asking, made, diagnosis).await
     }
 
-    /// Stores an answer.
+    /// Stores an answer, if it belongs to a session.
     async fn keep(
         &self,
         session: i64,
-        Asking { question, intent, run, .. }: Asking,
+        Asking { question, intent, run, before, .. }: Asking,
         made: Made,
         diagnosis: Option<Diagnosis>,
     ) -> Result<Reply> {
@@ -233,28 +260,12 @@ impl Chat {
         let diagnosis =
             diagnosis.map(serde_json::to_value).transpose().map_err(anyhow::Error::from)?;
         let run = run.or(made.run_id);
-        let detail = json!({
-            "engine": made.engine,
-            "model": made.model,
-            "usage": made.usage,
-            "notice": made.answer.notice,
-            "app": question.app,
-            "citations": made.answer.citations,
-            "unproven": made.unproven,
-            "diagnosis": diagnosis,
-            "run_id": run,
-            "repair_results": made.repair_results,
-            "proposals": made.proposals,
-        });
-        let db = &self.app.db;
-        let keeps = !self.app.config.model.keep_texts.is_zero();
-        let transcript = made.transcript.as_ref().filter(|_| keeps);
-        let message = store::answer(db, session, &made.answer.text, detail, transcript).await?;
-        if transcript.is_some() {
-            let keep = TimeDelta::from_std(self.app.config.model.keep_texts);
-            store::forget_transcripts(db, clock::now() - keep.unwrap_or(TimeDelta::days(365)))
-                .await?;
-        }
+        let message = match before {
+            Before::Stored(_) => {
+                self.store(session, question.app.as_deref(), &made, diagnosis.as_ref(), run).await?
+            }
+            Before::Told(_) => 0,
+        };
         metrics::counter!("lux_chat_answers_total", "engine" => made.engine).increment(1);
         Ok(Reply {
             html: markdown::to_html(&made.answer.text),
@@ -274,7 +285,42 @@ impl Chat {
             model: made.model,
             usage: made.usage,
             notice: made.answer.notice,
+            run_id: run,
+            finish: if made.cut { "length" } else { "stop" },
         })
+    }
+
+    async fn store(
+        &self,
+        session: i64,
+        app: Option<&str>,
+        made: &Made,
+        diagnosis: Option<&Value>,
+        run: Option<i64>,
+    ) -> Result<i64> {
+        let detail = json!({
+            "engine": made.engine,
+            "model": made.model,
+            "usage": made.usage,
+            "notice": made.answer.notice,
+            "app": app,
+            "citations": made.answer.citations,
+            "unproven": made.unproven,
+            "diagnosis": diagnosis,
+            "run_id": run,
+            "repair_results": made.repair_results,
+            "proposals": made.proposals,
+        });
+        let db = &self.app.db;
+        let keeps = !self.app.config.model.keep_texts.is_zero();
+        let transcript = made.transcript.as_ref().filter(|_| keeps);
+        let message = store::answer(db, session, &made.answer.text, detail, transcript).await?;
+        if transcript.is_some() {
+            let keep = TimeDelta::from_std(self.app.config.model.keep_texts);
+            store::forget_transcripts(db, clock::now() - keep.unwrap_or(TimeDelta::days(365)))
+                .await?;
+        }
+        Ok(message)
     }
 
     /// Follows a run to its end, or until the time is up, and tells its steps.
@@ -306,7 +352,7 @@ impl Chat {
         going: &Arc<Going>,
         asking: &Asking,
     ) -> Result<(Made, Option<Diagnosis>)> {
-        let Asking { question, intent, asked, until, .. } = asking;
+        let Asking { question, intent, before, until, .. } = asking;
         if question.diagnose {
             return self.consult(going, asking).await;
         }
@@ -327,14 +373,17 @@ impl Chat {
             app: question.app.clone(),
             wants_repair: false,
         };
-        let history = history::of(&self.app, &user, going.session, *asked).await?;
+        let history = match before {
+            Before::Stored(asked) => history::of(&self.app, &user, going.session, *asked).await?,
+            Before::Told(messages) => History { summary: None, messages: messages.clone() },
+        };
         let beside = advised.as_ref().filter(|_| pack.text.is_empty());
         let opening = talk::Opening {
             question: &question.message,
             found: beside.map(|(answer, _)| made::found(answer)),
             history: &history.messages,
             summary: history.summary.as_deref(),
-            why: why(going, *asked),
+            why: why(going, before),
             until: *until,
         };
         let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going), desk, pack);
@@ -346,6 +395,8 @@ impl Chat {
                 metrics::counter!("lux_chat_fallbacks_total", "why" => trouble.class())
                     .increment(1);
                 let why = format!("Answered without the model: {trouble}");
+                // What was told of an answer that broke off does not run into this one.
+                going.tell("status", json!({ "text": why }));
                 Made::by_advisor(match advised {
                     Some(answer) => Answer { notice: Some(why), ..answer },
                     None => answer::without_model(why),
@@ -364,7 +415,7 @@ impl Chat {
     ) -> Result<(Made, Option<Diagnosis>)> {
         let question = &asking.question;
         let mut desk = self.app.llm.desk();
-        let (by, why) = (&question.owner.name, why(going, asking.asked));
+        let (by, why) = (&question.owner.name, why(going, &asking.before));
         let patience = asking.until - Instant::now();
         let scope = scope_of(question);
         let consulted = tokio::select! {

@@ -25,7 +25,6 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::Caller,
     error::Error,
     http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
 };
@@ -40,7 +39,7 @@ pub fn router() -> OpenApiRouter<App> {
 }
 
 /// The longest message, in bytes.
-const MAX_MESSAGE: usize = 32 << 10;
+pub const MAX_MESSAGE: usize = 32 << 10;
 
 /// What is asked for beside the words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -95,10 +94,10 @@ pub struct Reply {
     pub usage: Option<Usage>,
     /// What is missing from the answer, and why.
     pub notice: Option<String>,
-}
-
-fn owner(caller: &Caller) -> Owner {
-    Owner { organization: caller.organization, name: format!("token:{}", caller.name) }
+    /// The repair run that was started, or found under way.
+    pub run_id: Option<i64>,
+    /// How it ended: "stop", or "length" where it reached the longest that an answer may be.
+    pub finish: &'static str,
 }
 
 /// Asks a question. With `Accept: text/event-stream` the answer comes as events:
@@ -119,7 +118,7 @@ async fn send_message(
 ) -> Result<Response> {
     let diagnose = new.diagnose || new.action == Some(Action::Diagnose);
     let question = Question {
-        owner: owner(&caller),
+        owner: Owner::of(&caller),
         role: caller.role,
         session: new.session_id,
         app: new.app,
@@ -195,7 +194,7 @@ async fn follow_answer(
     Query(after): Query<After>,
     headers: HeaderMap,
 ) -> Result<Response> {
-    store::find(&app.db, &owner(&caller), id).await?.ok_or(Error::NotFound("session"))?;
+    store::find(&app.db, &Owner::of(&caller), id).await?.ok_or(Error::NotFound("session"))?;
     let told = headers.get("last-event-id").and_then(|id| id.to_str().ok()?.parse().ok());
     let going = chat.answers.of(id).ok_or(Error::NotFound("answer under way"))?;
     Ok(events(going, after.after.or(told).unwrap_or(0)))
@@ -213,7 +212,7 @@ async fn stop_answer(
     Extension(chat): Extension<Chat>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    store::find(&app.db, &owner(&caller), id).await?.ok_or(Error::NotFound("session"))?;
+    store::find(&app.db, &Owner::of(&caller), id).await?.ok_or(Error::NotFound("session"))?;
     if !chat.answers.stop(id) {
         return Err(Error::NotFound("answer under way").into());
     }
@@ -247,7 +246,7 @@ async fn list_sessions(
 ) -> Result<Json<Sessions>> {
     let limit = paging::limit(page.limit, 20);
     let (sessions, next) =
-        store::list(&app.db, &owner(&caller), limit, page.cursor.as_deref()).await?;
+        store::list(&app.db, &Owner::of(&caller), limit, page.cursor.as_deref()).await?;
     Ok(Json(Sessions { sessions, next }))
 }
 
@@ -269,7 +268,7 @@ async fn read_session(
     Reader { caller }: Reader,
     Path(id): Path<i64>,
 ) -> Result<Json<Conversation>> {
-    let session = store::find(&app.db, &owner(&caller), id).await?;
+    let session = store::find(&app.db, &Owner::of(&caller), id).await?;
     let session = session.ok_or(Error::NotFound("session"))?;
     let messages = store::messages(&app.db, id, paging::MAX_LIMIT).await?;
     Ok(Json(Conversation { session, messages }))
@@ -293,7 +292,7 @@ async fn rename_session(
     Path(id): Path<i64>,
     Json(new): Json<NewTitle>,
 ) -> Result<Json<Session>> {
-    let owner = owner(&caller);
+    let owner = Owner::of(&caller);
     store::rename(&app.db, &owner, id, &new.title).await?;
     let session = store::find(&app.db, &owner, id).await?.ok_or(Error::NotFound("session"))?;
     Ok(Json(session))
@@ -310,6 +309,6 @@ async fn remove_session(
     Operator { caller }: Operator,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    store::remove(&app.db, &owner(&caller), id).await?;
+    store::remove(&app.db, &Owner::of(&caller), id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

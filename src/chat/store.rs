@@ -7,7 +7,7 @@ use sqlx::types::Json;
 
 use super::transcript::Transcript;
 use crate::{
-    auth::OrganizationId,
+    auth::{Caller, OrganizationId},
     clock,
     db::{Db, Tx},
     error::{Error, Result},
@@ -20,6 +20,12 @@ pub struct Owner {
     pub organization: OrganizationId,
     /// "token:7", later "account:…".
     pub name: String,
+}
+
+impl Owner {
+    pub fn of(caller: &Caller) -> Self {
+        Self { organization: caller.organization, name: format!("token:{}", caller.name) }
+    }
 }
 
 /// A session as it is listed.

@@ -59,6 +59,8 @@ pub(super) struct Spoken {
     pub model: String,
     pub usage: Usage,
     pub transcript: Transcript,
+    /// It reached the longest that an answer may be.
+    pub cut: bool,
 }
 
 /// Why there is no answer of the model.
@@ -430,6 +432,7 @@ impl<'a> Talk<'a> {
             model: told.model.clone(),
             usage,
             transcript: self.transcript.bounded(),
+            cut: told.finish == Finish::Length,
         })
     }
 }

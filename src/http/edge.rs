@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use tracing::Instrument;
 
-use super::{Problem, authority, limit::Limits};
+use super::{Problem, authority, limit::Limits, openai};
 use crate::{app::App, clock};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -40,7 +40,7 @@ pub async fn wrap(
     let span = tracing::debug_span!("request", request_id = %id, %method, path = ?path);
 
     let response = next.run(request).instrument(span.clone()).await;
-    let response = as_problem(response, &id);
+    let response = as_problem(response, &id, openai::speaks_it(&path));
 
     let status = response.status();
     let seconds = started.elapsed().as_secs_f64();
@@ -85,7 +85,7 @@ fn request_id(request: &Request) -> String {
         .map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned)
 }
 
-fn as_problem(mut response: Response, id: &str) -> Response {
+fn as_problem(mut response: Response, id: &str, as_openai: bool) -> Response {
     let status = response.status();
     let is_document = response
         .headers()
@@ -106,7 +106,7 @@ fn as_problem(mut response: Response, id: &str) -> Response {
             tracing::error!(request_id = id, status = problem.status, reason, "request failed");
         }
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = problem.render();
+        response = if as_openai { openai::render(&problem) } else { problem.render() };
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }

@@ -5,6 +5,7 @@ mod authority;
 mod body;
 pub mod edge;
 pub mod limit;
+pub mod openai;
 pub mod paging;
 mod problem;
 

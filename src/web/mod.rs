@@ -4,6 +4,8 @@
 mod audit;
 mod ledger;
 mod logs;
+mod mcp;
+mod openai;
 
 use std::time::Duration;
 
@@ -21,7 +23,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
-    chat::{self, Chat},
+    chat::{self, Chat, tools::Tools},
     deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
@@ -65,6 +67,7 @@ pub struct Features {
     pub health: Health,
     pub probes: Probes,
     pub repair: Repair,
+    pub tools: Tools,
 }
 
 /// All routes with their description.
@@ -81,6 +84,8 @@ fn routes() -> OpenApiRouter<App> {
         .merge(audit::router())
         .merge(ledger::router())
         .merge(deploys::router())
+        .merge(openai::router())
+        .merge(mcp::router())
         .routes(routes!(read_openapi))
 }
 
@@ -115,6 +120,7 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(Extension(features.chat))
         .layer(Extension(features.health))
         .layer(Extension(features.probes))
+        .layer(Extension(mcp::Mcp::new(&app, features.tools)))
         .layer(Extension(features.repair));
     let (router, _) = routes().split_for_parts();
     router.fallback(nothing_here).layer(layers).with_state(app)

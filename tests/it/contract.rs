@@ -47,8 +47,30 @@ impl Operation {
             Role::Operator => !switches.contains(&self.path.as_str()) && self.path != "/api/audit",
             Role::Ingest => reports,
             Role::Read => {
-                self.method == Method::GET && !reports && !ledger && self.path != "/api/audit"
+                let reads = self.method == Method::GET && !ledger && self.path != "/api/audit";
+                // Which of its tools a role may use is decided tool by tool.
+                (reads && !reports) || self.speaks_mcp()
             }
+        }
+    }
+
+    /// Its refusals are read by OpenAI's clients, and so they have the form of OpenAI's.
+    fn speaks_openai(&self) -> bool {
+        self.path.starts_with("/v1/")
+    }
+
+    /// Its bodies are JSON-RPC, whose errors are answers of their own form; `front` sends it
+    /// what is none.
+    fn speaks_mcp(&self) -> bool {
+        self.path == "/mcp"
+    }
+
+    /// Checks that this is a whole refusal of `status`.
+    fn refused(&self, answer: &Answer, status: u16) {
+        if self.speaks_openai() {
+            answer.openai_error(status);
+        } else {
+            answer.problem(status);
         }
     }
 
@@ -79,6 +101,10 @@ impl Operation {
                 "POST",
                 "/api/auto-repair/actions/{id}/approve" | "/api/auto-repair/actions/{id}/reject",
             ) => json!({ "hash": "0123abcd", "reason": "looked at it" }),
+            ("POST", "/v1/chat/completions") => json!({
+                "model": "lux", "messages": [{ "role": "user", "content": "what is wrong?" }],
+            }),
+            ("POST", "/mcp") => json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
@@ -162,7 +188,7 @@ async fn refusals_are_problems_and_change_nothing(database: Database) {
         if operation.has_id() {
             with_unknown_ids(&server, &operation).await;
         }
-        if operation.has_body {
+        if operation.has_body && !operation.speaks_mcp() {
             with_bad_bodies(&server, &operation).await;
         }
         with_bad_queries(&server, &operation).await;
@@ -193,12 +219,13 @@ async fn without_authority(server: &Server, operation: &Operation) {
             request = request.header("authorization", header);
         }
         let answer = Answer::of(body(request)).await;
-        answer.problem(401);
+        operation.refused(&answer, 401);
         assert_eq!(answer.headers["www-authenticate"], "Bearer", "{operation:?}");
     }
     // Who may not call at all does not get to hear what is wrong with a body.
     if operation.has_body {
-        Answer::of(operation.request(server, None, &path).body("{")).await.problem(401);
+        let answer = Answer::of(operation.request(server, None, &path).body("{")).await;
+        operation.refused(&answer, 401);
     }
     for role in Role::ALL {
         let request = body(operation.request(server, Some(role), &path));
@@ -212,7 +239,7 @@ async fn without_authority(server: &Server, operation: &Operation) {
             assert!(status != 403 && status != 401, "{operation:?} as {role:?}: {status}");
             assert!(!status.is_server_error(), "{operation:?} as {role:?}: {status}");
         } else {
-            Answer::of(request).await.problem(403);
+            operation.refused(&Answer::of(request).await, 403);
         }
     }
 }
@@ -227,7 +254,7 @@ async fn with_unknown_ids(server: &Server, operation: &Operation) {
         }
         let answer = Answer::of(request).await;
         assert_eq!(answer.status, 404, "{operation:?} with id {id}: {answer:?}");
-        answer.problem(404);
+        operation.refused(&answer, 404);
     }
 }
 
@@ -256,7 +283,7 @@ async fn with_bad_bodies(server: &Server, operation: &Operation) {
         }
         let answer = Answer::of(as_json(body)).await;
         assert_eq!(answer.status, 400, "{operation:?} with body {shown}: {answer:?}");
-        answer.problem(400);
+        operation.refused(&answer, 400);
     }
     // Every field of the valid body with a value of another type.
     let valid = operation.body();
@@ -269,12 +296,13 @@ async fn with_bad_bodies(server: &Server, operation: &Operation) {
             body[field] = wrong.clone();
             let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
             assert_eq!(answer.status, 400, "{operation:?}, {field} = {wrong}: {answer:?}");
-            answer.problem(400);
+            operation.refused(&answer, 400);
         }
     }
     let text = operation.body().to_string();
-    Answer::of(request().body(text.clone())).await.problem(415);
-    Answer::of(request().header(CONTENT_TYPE, "text/plain").body(text)).await.problem(415);
+    operation.refused(&Answer::of(request().body(text.clone())).await, 415);
+    let plain = request().header(CONTENT_TYPE, "text/plain").body(text);
+    operation.refused(&Answer::of(plain).await, 415);
 
     // The server does not take the rest of such a body: the connection is of no more use.
     let request = || request().header("connection", "close");
@@ -282,14 +310,14 @@ async fn with_bad_bodies(server: &Server, operation: &Operation) {
     let large = format!("{{\"error_type\": \"{}\"}}", "x".repeat(3 << 20));
     // The server may answer, and close, before it was sent everything.
     if let Ok(answer) = Answer::try_of(as_json(large.into_bytes())).await {
-        answer.problem(413);
+        operation.refused(&answer, 413);
     }
     // Without a length in its head, too.
     let chunks = (0..400).map(|_| Ok::<_, std::io::Error>(vec![b' '; 10_000]));
     let stream = reqwest::Body::wrap_stream(futures_util::stream::iter(chunks));
     let endless = request().header(CONTENT_TYPE, "application/json").body(stream);
     if let Ok(answer) = Answer::try_of(endless).await {
-        answer.problem(413);
+        operation.refused(&answer, 413);
     }
 }
 
@@ -310,7 +338,7 @@ async fn with_bad_queries(server: &Server, operation: &Operation) {
             let request = operation.request(server, Some(Role::Admin), &path);
             let answer = Answer::of(request).await;
             assert_eq!(answer.status, 400, "{path}: {answer:?}");
-            answer.problem(400);
+            operation.refused(&answer, 400);
         }
     }
 }
@@ -327,10 +355,12 @@ async fn unknown_addresses_and_methods() {
             Answer::of(request).await.problem(404);
         }
     }
+    let answer = Answer::of(server.request_as(Role::Read, Method::GET, "/v1/engines")).await;
+    answer.openai_error(404);
     for operation in operations(&server).await {
         let request = server.request_as(Role::Admin, Method::PUT, &operation.nowhere());
         let answer = Answer::of(request).await;
-        answer.problem(405);
+        operation.refused(&answer, 405);
         let allow = answer.headers["allow"].to_str().unwrap().to_owned();
         assert!(allow.contains(operation.method.as_str()), "{operation:?}: Allow: {allow}");
     }

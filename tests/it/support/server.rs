@@ -326,6 +326,22 @@ impl Answer {
     }
 }
 
+impl Answer {
+    /// Checks that this is a whole refusal in OpenAI's form, and gives its message.
+    pub(crate) fn openai_error(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        assert_eq!(self.headers["content-type"], "application/json", "{self:?}");
+        let error = &self.json()["error"];
+        for key in ["message", "type", "code"] {
+            let text = error[key].as_str().unwrap_or_default();
+            assert!(!text.is_empty(), "{key} is missing: {self:?}");
+        }
+        assert!(error.as_object().unwrap().contains_key("param"), "{self:?}");
+        assert!(self.headers.contains_key("x-request-id"), "{self:?}");
+        error["message"].as_str().unwrap_or_default().to_owned()
+    }
+}
+
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text: String = self.text.chars().take(2000).collect();
