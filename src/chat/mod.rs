@@ -1,8 +1,10 @@
 //! The chat: a question in, an answer with citations out, both stored. Without a model
 //! the advisor answers what can be answered from data, and says so about the rest.
 
+mod advised;
 mod answer;
 mod aside;
+mod asked;
 mod cite;
 mod failing;
 mod going;
@@ -30,24 +32,17 @@ use crate::{
     app::App,
     auth::Role,
     clock,
-    diagnose::{Analyst, Diagnoser, Diagnosis, Scope, pack::Pack},
+    diagnose::{Analyst, Diagnoser, Diagnosis, Scope},
     error::{Error, Result},
-    errors::store::{
-        groups,
-        open::{self, Open},
-    },
     health::Health,
     http::Problem,
     repair::{Repair, store::runs::Run},
 };
 
-use answer::Answer;
 use going::{Answers, Going, Guard};
-use history::History;
 use intent::Intent;
-use made::{ADVISOR, MODEL, Made};
-use talk::{Silence, Talk};
-use tools::{Tools, User};
+use made::{ADVISOR, Made};
+use tools::Tools;
 
 pub use answer::Citation;
 pub use aside::{Aside, Heard, Said};
@@ -343,201 +338,5 @@ impl Chat {
             () = &mut steps => told.await?,
         };
         Ok(Made { repair_results: told.results, ..Made::by_advisor(told.answer) })
-    }
-
-    /// Asks the model; what the advisor finds goes with the question, and is the answer if
-    /// the model gives none.
-    async fn by_model(
-        &self,
-        going: &Arc<Going>,
-        asking: &Asking,
-    ) -> Result<(Made, Option<Diagnosis>)> {
-        let Asking { question, intent, before, until, .. } = asking;
-        if question.diagnose {
-            return self.consult(going, asking).await;
-        }
-        let mut desk = self.app.llm.desk();
-        let mut pack = Pack::default();
-        let mut advised = None;
-        if intent.is_about_a_diagnosis() {
-            let packed = self.analyst.pack(scope_of(question), &mut desk).await?;
-            pack = packed.pack;
-            advised = Some(self.work_out(question, *intent, Some(packed.diagnosis)).await?);
-        } else if *intent != Intent::Other {
-            advised = Some(self.work_out(question, *intent, None).await?);
-        }
-        let user = User {
-            organization: question.owner.organization,
-            role: question.role,
-            name: question.owner.name.clone(),
-            app: question.app.clone(),
-            wants_repair: false,
-        };
-        let history = match before {
-            Before::Stored(asked) => history::of(&self.app, &user, going.session, *asked).await?,
-            Before::Told(messages) => History { summary: None, messages: messages.clone() },
-        };
-        let beside = advised.as_ref().filter(|_| pack.text.is_empty());
-        let opening = talk::Opening {
-            question: &question.message,
-            found: beside.map(|(answer, _)| made::found(answer)),
-            history: &history.messages,
-            summary: history.summary.as_deref(),
-            why: why(going, before),
-            until: *until,
-        };
-        let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going), desk, pack);
-        let (advised, diagnosis) = advised.unzip();
-        let made = match talk.answer(opening).await {
-            Ok(spoken) => Made::by_model(spoken, question.app.clone()),
-            Err(Silence::Stopped(text)) => Made::stopped(text),
-            Err(Silence::Trouble(trouble)) => {
-                metrics::counter!("lux_chat_fallbacks_total", "why" => trouble.class())
-                    .increment(1);
-                let why = format!("Answered without the model: {trouble}");
-                // What was told of an answer that broke off does not run into this one.
-                going.tell("status", json!({ "text": why }));
-                Made::by_advisor(match advised {
-                    Some(answer) => Answer { notice: Some(why), ..answer },
-                    None => answer::without_model(why),
-                })
-            }
-        };
-        Ok((made, diagnosis.flatten()))
-    }
-
-    /// "Diagnose": the advisor's diagnosis, and beside it what the model makes of it, in a
-    /// form that is checked.
-    async fn consult(
-        &self,
-        going: &Arc<Going>,
-        asking: &Asking,
-    ) -> Result<(Made, Option<Diagnosis>)> {
-        let question = &asking.question;
-        let mut desk = self.app.llm.desk();
-        let (by, why) = (&question.owner.name, why(going, &asking.before));
-        let patience = asking.until - Instant::now();
-        let scope = scope_of(question);
-        let consulted = tokio::select! {
-            consulted = self.analyst.diagnose(scope, &mut desk, by, &why, patience) => consulted?,
-            () = going.stop.cancelled() => return Ok((Made::stopped(String::new()), None)),
-        };
-        let engine = if consulted.diagnosis.model.is_some() { MODEL } else { ADVISOR };
-        let diagnosis = consulted.diagnosis;
-        let mut answer = answer::diagnosis(&diagnosis, &self.looked_at(&diagnosis));
-        if let Some(opinion) = &diagnosis.model {
-            answer::opinion(&mut answer, opinion, &consulted.pack);
-        }
-        answer.notice = consulted.notice.or(answer.notice);
-        let model = diagnosis.model.as_ref().map(|opinion| opinion.model.clone());
-        Ok((Made { engine, answer, model, ..Made::default() }, Some(diagnosis)))
-    }
-
-    async fn work_out(
-        &self,
-        question: &Question,
-        intent: Intent,
-        known: Option<Diagnosis>,
-    ) -> Result<(Answer, Option<Diagnosis>)> {
-        let diagnosed = async {
-            match known {
-                Some(known) => Ok(known),
-                None => self.diagnose(question).await,
-            }
-        };
-        Ok(match intent {
-            Intent::Help => (answer::help(), None),
-            // A wish for repair has its run, and is answered by its report.
-            Intent::Other | Intent::Repair => (answer::needs_model(), None),
-            Intent::Diagnose => {
-                let diagnosis = diagnosed.await?;
-                let looked_at = self.looked_at(&diagnosis);
-                (answer::diagnosis(&diagnosis, &looked_at), Some(diagnosis))
-            }
-            Intent::Since | Intent::HowOften => {
-                let diagnosis = self.known_or_new(question).await?;
-                (answer::when(&diagnosis, clock::now()), Some(diagnosis))
-            }
-            Intent::Around => {
-                let diagnosis = self.known_or_new(question).await?;
-                (self.around(question, &diagnosis).await?, Some(diagnosis))
-            }
-            Intent::Healthy => {
-                let diagnosis = diagnosed.await?;
-                let snapshot = self.health.snapshot().await;
-                let organization = question.owner.organization;
-                let summary = groups::summary(&self.app.db, organization, clock::now()).await?;
-                let open = summary.unresolved + summary.regressed;
-                (answer::health(&diagnosis, &snapshot, open), Some(diagnosis))
-            }
-            Intent::FailingEndpoints => {
-                let (endpoints, requests) =
-                    failing::endpoints(&self.app, question.app.as_deref()).await?;
-                (answer::endpoints(&endpoints, requests), None)
-            }
-            Intent::Errors => {
-                let open = self.open_errors(question).await?;
-                (answer::open_errors(&open), None)
-            }
-        })
-    }
-
-    /// What the operator may start with one click: never started by what was read.
-    async fn proposals(
-        &self,
-        question: &Question,
-        diagnosis: Option<&Diagnosis>,
-    ) -> Result<Vec<Value>> {
-        if diagnosis.is_none_or(|diagnosis| diagnosis.healthy)
-            || self.open_errors(question).await?.is_empty()
-        {
-            return Ok(Vec::new());
-        }
-        Ok(vec![made::repair_button(question.app.clone())])
-    }
-
-    async fn diagnose(&self, question: &Question) -> Result<Diagnosis> {
-        self.diagnoser.diagnose(scope_of(question)).await
-    }
-
-    /// "It" is what this session spoke of last; without that, what is wrong now.
-    async fn known_or_new(&self, question: &Question) -> Result<Diagnosis> {
-        if let Some(session) = question.session
-            && let Some(detail) = store::last_diagnosis(&self.app.db, session).await?
-            && let Ok(Some(diagnosis)) =
-                serde_json::from_value::<Option<Diagnosis>>(detail["diagnosis"].clone())
-        {
-            return Ok(diagnosis);
-        }
-        self.diagnose(question).await
-    }
-
-    async fn open_errors(&self, question: &Question) -> Result<Vec<Open>> {
-        let organization = question.owner.organization;
-        let since = clock::now() - TimeDelta::days(30);
-        let app = question.app.as_deref();
-        Ok(open::latest(&self.app.db, organization, app, since, 10).await?)
-    }
-
-    async fn around(&self, question: &Question, diagnosis: &Diagnosis) -> Result<Answer> {
-        let Some(evidence) = diagnosis.findings.iter().find_map(|found| found.evidence.first())
-        else {
-            return Ok(Answer::of(
-                "Nothing is wrong as far as I see, so there is no line to show.",
-            ));
-        };
-        let (source, line) = (evidence.source.clone(), evidence.line);
-        let neighbours = neighbours::of(&self.app, question.app.clone(), source, line).await?;
-        Ok(answer::around(&neighbours))
-    }
-
-    fn looked_at(&self, diagnosis: &Diagnosis) -> String {
-        let sources = self.app.live.status();
-        let read = sources.iter().filter(|source| source.lines > 0).count();
-        format!(
-            "{} records from {read} of {} log sources, and the captured errors",
-            diagnosis.scanned.lines,
-            sources.len()
-        )
     }
 }

@@ -1,0 +1,131 @@
+//! Answers by the advisor alone: from the diagnosis, the health and the errors.
+
+use chrono::TimeDelta;
+use serde_json::Value;
+
+use super::{
+    Chat, Question,
+    answer::{self, Answer},
+    failing,
+    intent::Intent,
+    made, neighbours, scope_of, store,
+};
+use crate::{
+    clock,
+    diagnose::Diagnosis,
+    error::Result,
+    errors::store::{
+        groups,
+        open::{self, Open},
+    },
+};
+
+impl Chat {
+    pub(super) async fn work_out(
+        &self,
+        question: &Question,
+        intent: Intent,
+        known: Option<Diagnosis>,
+    ) -> Result<(Answer, Option<Diagnosis>)> {
+        let diagnosed = async {
+            match known {
+                Some(known) => Ok(known),
+                None => self.diagnose(question).await,
+            }
+        };
+        Ok(match intent {
+            Intent::Help => (answer::help(), None),
+            // A wish for repair has its run, and is answered by its report.
+            Intent::Other | Intent::Repair => (answer::needs_model(), None),
+            Intent::Diagnose => {
+                let diagnosis = diagnosed.await?;
+                let looked_at = self.looked_at(&diagnosis);
+                (answer::diagnosis(&diagnosis, &looked_at), Some(diagnosis))
+            }
+            Intent::Since | Intent::HowOften => {
+                let diagnosis = self.known_or_new(question).await?;
+                (answer::when(&diagnosis, clock::now()), Some(diagnosis))
+            }
+            Intent::Around => {
+                let diagnosis = self.known_or_new(question).await?;
+                (self.around(question, &diagnosis).await?, Some(diagnosis))
+            }
+            Intent::Healthy => {
+                let diagnosis = diagnosed.await?;
+                let snapshot = self.health.snapshot().await;
+                let organization = question.owner.organization;
+                let summary = groups::summary(&self.app.db, organization, clock::now()).await?;
+                let open = summary.unresolved + summary.regressed;
+                (answer::health(&diagnosis, &snapshot, open), Some(diagnosis))
+            }
+            Intent::FailingEndpoints => {
+                let (endpoints, requests) =
+                    failing::endpoints(&self.app, question.app.as_deref()).await?;
+                (answer::endpoints(&endpoints, requests), None)
+            }
+            Intent::Errors => {
+                let open = self.open_errors(question).await?;
+                (answer::open_errors(&open), None)
+            }
+        })
+    }
+
+    /// What the operator may start with one click: never started by what was read.
+    pub(super) async fn proposals(
+        &self,
+        question: &Question,
+        diagnosis: Option<&Diagnosis>,
+    ) -> Result<Vec<Value>> {
+        if diagnosis.is_none_or(|diagnosis| diagnosis.healthy)
+            || self.open_errors(question).await?.is_empty()
+        {
+            return Ok(Vec::new());
+        }
+        Ok(vec![made::repair_button(question.app.clone())])
+    }
+
+    async fn diagnose(&self, question: &Question) -> Result<Diagnosis> {
+        self.diagnoser.diagnose(scope_of(question)).await
+    }
+
+    /// "It" is what this session spoke of last; without that, what is wrong now.
+    async fn known_or_new(&self, question: &Question) -> Result<Diagnosis> {
+        if let Some(session) = question.session
+            && let Some(detail) = store::last_diagnosis(&self.app.db, session).await?
+            && let Ok(Some(diagnosis)) =
+                serde_json::from_value::<Option<Diagnosis>>(detail["diagnosis"].clone())
+        {
+            return Ok(diagnosis);
+        }
+        self.diagnose(question).await
+    }
+
+    async fn open_errors(&self, question: &Question) -> Result<Vec<Open>> {
+        let organization = question.owner.organization;
+        let since = clock::now() - TimeDelta::days(30);
+        let app = question.app.as_deref();
+        Ok(open::latest(&self.app.db, organization, app, since, 10).await?)
+    }
+
+    async fn around(&self, question: &Question, diagnosis: &Diagnosis) -> Result<Answer> {
+        let Some(evidence) = diagnosis.findings.iter().find_map(|found| found.evidence.first())
+        else {
+            return Ok(Answer::of(
+                "Nothing is wrong as far as I see, so there is no line to show.",
+            ));
+        };
+        let (source, line) = (evidence.source.clone(), evidence.line);
+        let neighbours = neighbours::of(&self.app, question.app.clone(), source, line).await?;
+        Ok(answer::around(&neighbours))
+    }
+
+    pub(super) fn looked_at(&self, diagnosis: &Diagnosis) -> String {
+        let sources = self.app.live.status();
+        let read = sources.iter().filter(|source| source.lines > 0).count();
+        format!(
+            "{} records from {read} of {} log sources, and the captured errors",
+            diagnosis.scanned.lines,
+            sources.len()
+        )
+    }
+}
