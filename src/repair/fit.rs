@@ -133,7 +133,7 @@ fn only_address(captured: &Captured) -> Option<Address> {
 }
 
 impl Address {
-    /// Of "127.0.0.1:6379", "[::1]:80", "('127.0.0.1', 8000)", `"db" (10.0.0.5), port 5432`.
+    /// Of "127.0.0.1:6379", `[::1]:80`, "('127.0.0.1', 8000)", `"db" (10.0.0.5), port 5432`.
     fn of(text: &str) -> Option<Self> {
         let text = text.trim().trim_end_matches(['.', ',', ';']);
         let (name, port) = match text.split_once(", port ") {
