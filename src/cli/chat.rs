@@ -10,7 +10,7 @@ use super::{
     client::{Client, Server},
     events,
 };
-use crate::config::Overrides;
+use crate::{config::Overrides, llm};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -79,12 +79,24 @@ async fn ask(
                 write!(out, "{}", data["text"].as_str().unwrap_or_default())?;
                 out.flush()?;
             }
+            "tool" if !as_json && data["state"] == "started" => {
+                let dim = Style::new().dimmed();
+                let name = data["name"].as_str().unwrap_or_default();
+                let arguments = match &data["arguments"] {
+                    Value::Null => String::new(),
+                    arguments => llm::visible(&arguments.to_string()),
+                };
+                writeln!(anstream::stderr(), "{dim}{name} {arguments}{dim:#}")?;
+            }
             "problem" => anyhow::bail!("{}", data["detail"].as_str().unwrap_or("refused")),
             "done" => {
                 *session = data["session_id"].as_i64();
                 if as_json {
                     writeln!(out, "{}", serde_json::to_string_pretty(&data)?)?;
                 } else {
+                    if data["engine"] == "model" {
+                        sources(&mut out, &data)?;
+                    }
                     if let Some(notice) = data["notice"].as_str() {
                         let dim = Style::new().dimmed();
                         writeln!(out, "{dim}{notice}{dim:#}")?;
@@ -98,4 +110,24 @@ async fn ask(
         Ok(true)
     })
     .await
+}
+
+/// What a model's answer rests on, and what it proposes.
+fn sources(out: &mut impl Write, reply: &Value) -> anyhow::Result<()> {
+    /// Characters of a cited line.
+    const MOST: usize = 160;
+    let list = |key: &str| reply[key].as_array().cloned().unwrap_or_default();
+    let dim = Style::new().dimmed();
+    writeln!(out)?;
+    for cited in list("citations") {
+        let text = llm::visible(cited["text"].as_str().unwrap_or_default());
+        let text: String = text.lines().next().unwrap_or_default().chars().take(MOST).collect();
+        let (number, source) = (&cited["number"], cited["source"].as_str().unwrap_or_default());
+        writeln!(out, "{dim}[{number}] {source}:{} {text}{dim:#}", cited["line"])?;
+    }
+    for proposal in list("proposals") {
+        let title = proposal["title"].as_str().unwrap_or_default();
+        writeln!(out, "Lux could: {title} (`lux repair`)")?;
+    }
+    Ok(())
 }

@@ -377,3 +377,22 @@ async fn an_answer_can_be_gone_through_again(database: Database) {
     assert_eq!(none.code, Some(2), "{none:?}");
     assert!(none.err.contains("no transcript"), "{none:?}");
 }
+
+#[tokio::test]
+async fn the_terminal_shows_what_an_answer_rests_on() {
+    let (server, model) = with(&Database::sqlite()).await;
+    log(&server, &[LINE]).await;
+    model.push(Reply::tool("search_logs", json!({ "text": "pricing" })));
+    model.push(Reply::text("It cannot be priced [1].\nACTION: REPAIR_ERRORS"));
+    let mut command = server.command();
+    command.env("LUX_TOKEN", server.token(Role::Operator)).env("LUX_URL", &server.base);
+    let said =
+        tokio::task::spawn_blocking(move || run(command.args(["chat", "Tell me about baskets"])));
+    let said = said.await.unwrap();
+    assert_eq!(said.code, Some(0), "{said:?}");
+    assert!(said.err.contains("search_logs {\"text\":\"pricing\"}"), "{said:?}");
+    assert!(said.out.contains("It cannot be priced [1]."), "{said:?}");
+    assert!(said.out.contains(&format!("[1] app:1 {LINE}")), "{said:?}");
+    assert!(said.out.contains("Lux could: Run repair"), "{said:?}");
+    assert!(!said.out.contains("ACTION"), "{said:?}");
+}
