@@ -13,6 +13,9 @@ use super::{
 };
 use crate::{clock, redact};
 
+/// Definitions of tools and forms that are remembered to be clean.
+const MOST_CLEAN: usize = 500;
+
 impl Llm {
     pub(super) async fn run(
         &self,
@@ -172,12 +175,27 @@ impl Llm {
         let schema = call.schema.map(|it| (&it.name, "", &it.schema));
         for (name, description, value) in tools.chain(schema) {
             let text = format!("{name} {description} {value}");
-            if redact::secrets(&text) != text {
+            if !self.is_clean(&text) {
                 let why = format!("the definition of {name} holds what looks like a secret");
                 return Err(Trouble::Withheld { why });
             }
         }
         Ok(())
+    }
+
+    /// Whether a definition holds nothing like a secret. The same few come with every call,
+    /// so those that are known to be clean are not searched again.
+    fn is_clean(&self, text: &str) -> bool {
+        let known = || self.0.clean.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().contains(text) {
+            return true;
+        }
+        let clean = redact::secrets(text) == text;
+        let mut known = known();
+        if clean && known.len() < MOST_CLEAN {
+            known.insert(text.into());
+        }
+        clean
     }
 
     /// The words that say the form of an answer.
