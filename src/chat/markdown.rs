@@ -2,7 +2,10 @@
 //! HTML of its own, links as text with their host. Whoever writes into a log can write
 //! into an answer.
 
-use std::{collections::HashSet, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd, html};
 
@@ -43,6 +46,8 @@ const TAGS: &[&str] = &[
 static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
     let mut builder = ammonia::Builder::empty();
     builder.tags(TAGS.iter().copied().collect::<HashSet<_>>());
+    // "Empty" still lets some attributes through, like the number a list starts with.
+    builder.generic_attributes(HashSet::new()).tag_attributes(HashMap::new());
     builder
 });
 
@@ -97,6 +102,7 @@ mod tests {
             ("<https://evil.example/a>", "<p>https://evil.example/a (evil.example)</p>\n"),
             ("<img src=https://evil.example>", "&lt;img src=https://evil.example&gt;"),
             ("a <script>alert(1)</script>", "<p>a &lt;script&gt;alert(1)&lt;/script&gt;</p>\n"),
+            ("7. a", "<ol>\n<li>a</li>\n</ol>\n"),
             ("a\u{202e}b\u{200b}c\u{e0041}", "<p>abc</p>\n"),
         ] {
             assert_eq!(to_html(text).trim_end(), html.trim_end(), "{text}");
