@@ -1,10 +1,10 @@
 //! The chat: a question in, an answer with citations out, both stored. Without a model
 //! the advisor answers what can be answered from data, and says so about the rest.
 
-mod advised;
 mod answer;
 mod aside;
-mod asked;
+mod by_advisor;
+mod by_model;
 mod cite;
 mod failing;
 mod going;
@@ -151,17 +151,7 @@ impl Chat {
             let found = store::find(&self.app.db, &question.owner, id).await?;
             found.ok_or(Error::NotFound("session"))?;
         }
-        if let Some(name) = &question.app {
-            let config = &self.app.config;
-            let known = config.apps.iter().any(|app| app.name == *name)
-                || config.sources.iter().any(|source| source.app.as_ref() == Some(name));
-            if !known {
-                return Err(Error::Invalid(format!(
-                    "there is no app \"{name}\"; [[apps]] in lux.toml names them"
-                )));
-            }
-        }
-        Ok(())
+        self.app.config.check_app(question.app.as_deref())
     }
 
     /// Begins an answer: stores the question, and leaves the rest to a task of its own that

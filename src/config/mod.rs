@@ -24,6 +24,8 @@ use parse::{
     socket_address, text, zone,
 };
 
+use crate::error::Error;
+
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
@@ -293,6 +295,17 @@ impl Config {
                 self.probe_variables.insert(name.to_owned(), value.to_owned().into());
             }
         }
+    }
+
+    /// Refuses the name of an application that nothing here names.
+    pub fn check_app(&self, name: Option<&str>) -> Result<(), Error> {
+        let Some(name) = name else { return Ok(()) };
+        let known = self.apps.iter().any(|app| app.name == name)
+            || self.sources.iter().any(|source| source.app.as_deref() == Some(name));
+        if known {
+            return Ok(());
+        }
+        Err(Error::Invalid(format!("there is no app \"{name}\"; [[apps]] in lux.toml names them")))
     }
 
     /// Every secret that Lux was given: none of them may leave it in a text. Of a URL the

@@ -9,7 +9,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Analyst, Diagnosis, Scope};
 use crate::{
     app::App,
-    error::Error,
     http::{Json, Operator, Problem},
 };
 
@@ -61,15 +60,7 @@ async fn diagnose(
     Extension(analyst): Extension<Analyst>,
     Json(new): Json<NewDiagnosis>,
 ) -> crate::http::Result<Json<Diagnosed>> {
-    if let Some(name) = &new.app {
-        let config = &app.config;
-        let known = config.apps.iter().any(|app| app.name == *name)
-            || config.sources.iter().any(|source| source.app.as_ref() == Some(name));
-        if !known {
-            let detail = format!("there is no app \"{name}\"; [[apps]] in lux.toml names them");
-            return Err(Error::Invalid(detail).into());
-        }
-    }
+    app.config.check_app(new.app.as_deref())?;
     let scope = Scope { organization: caller.organization, app: new.app };
     let mut desk = app.llm.desk();
     if new.model == Some(false) {

@@ -97,12 +97,7 @@ async fn start_run(
     Json(wish): Json<Wish>,
 ) -> Result<Response> {
     let organization = caller.organization;
-    if let Some(name) = &wish.app
-        && !app.config.apps.iter().any(|known| known.name == *name)
-    {
-        let detail = format!("there is no app \"{name}\"; [[apps]] in lux.toml names them");
-        return Err(Error::Invalid(detail).into());
-    }
+    app.config.check_app(wish.app.as_deref())?;
     let scope = repair.scope(organization, wish.error_id, wish.group_ids, wish.app).await?;
     if wish.dry_run {
         return Ok(Json(repair.preview(organization, &scope).await?).into_response());
