@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
@@ -26,12 +26,40 @@ pub const MAX_METHOD: usize = 20;
 pub const MAX_USER: usize = 255;
 /// Longest `app`, in bytes.
 pub const MAX_APP: usize = 100;
+/// Longest `release`, `environment` and `request_id`, in bytes.
+pub const MAX_NAME: usize = 200;
+/// Most tags of an event; their names and values are kept up to [`MAX_NAME`] bytes.
+pub const MAX_TAGS: usize = 50;
+/// Most parts of a fingerprint that the reporting program chose.
+pub const MAX_PARTS: usize = 20;
+/// Largest packed detail, in bytes.
+pub const MAX_DETAIL: usize = 512 * 1024;
 /// Most headers of the request that failed.
 const MAX_HEADERS: usize = 100;
 /// How far a reporting program's clock may be ahead; a later time is set to now.
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// 2000-01-01: earlier times come from clocks that were never set.
 const EARLIEST: i64 = 946_684_800;
+
+/// Who told of an event.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+#[sqlx(type_name = "text", rename_all = "lowercase")]
+pub enum Origin {
+    /// `POST /api/errors`.
+    #[default]
+    Json,
+    /// An SDK that speaks Sentry's protocol.
+    Sentry,
+    /// A record of a log.
+    Log,
+    /// A row that another program inserted.
+    Row,
+    /// Lux itself.
+    Lux,
+}
 
 /// An error as a program reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
@@ -60,6 +88,25 @@ pub struct NewEvent {
     pub request_headers: BTreeMap<String, String>,
     /// That request's `User-Agent`, where not all headers are sent.
     pub user_agent: Option<String>,
+    /// The application's version ("shop@1.4.2").
+    pub release: Option<String>,
+    /// "production", "staging".
+    pub environment: Option<String>,
+    /// Names the request in all logs (nginx's `$request_id`, `X-Request-Id`).
+    pub request_id: Option<String>,
+    /// Name → value, at most 50.
+    #[schema(required = false)]
+    pub tags: BTreeMap<String, String>,
+    /// What the program wants to be told apart by; `{{ default }}` stands for Lux's own way.
+    #[schema(required = false)]
+    pub fingerprint: Vec<String>,
+    /// The reporting program's own id, 32 hexadecimal digits; a repeat is one event.
+    pub event_id: Option<String>,
+    #[schema(ignore)]
+    pub origin: Origin,
+    /// The packed rest (`error_detail`), at most [`MAX_DETAIL`] bytes.
+    #[schema(ignore)]
+    pub detail: Option<Vec<u8>>,
 }
 
 /// A checked and bounded event, ready to be fingerprinted and stored.
@@ -75,6 +122,16 @@ pub struct Event {
     pub created_at: DateTime<Utc>,
     /// "" is the unnamed application.
     pub app: String,
+    pub release: Option<String>,
+    pub environment: Option<String>,
+    pub request_id: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    /// What the reporting program wants it told apart by; empty: nothing.
+    pub parts: Vec<String>,
+    pub event_id: Option<String>,
+    pub origin: Origin,
+    /// The packed rest.
+    pub detail: Option<Vec<u8>>,
 }
 
 /// Every field takes any JSON, so that a refusal can name the field.
@@ -91,6 +148,12 @@ struct Fields {
     app: Option<Value>,
     request_headers: Option<Value>,
     user_agent: Option<Value>,
+    release: Option<Value>,
+    environment: Option<Value>,
+    request_id: Option<Value>,
+    tags: Option<Value>,
+    fingerprint: Option<Value>,
+    event_id: Option<Value>,
 }
 
 impl NewEvent {
@@ -127,6 +190,14 @@ impl NewEvent {
             app: optional("app", fields.app)?,
             request_headers: headers(fields.request_headers)?,
             user_agent: optional("user_agent", fields.user_agent)?,
+            release: optional("release", fields.release)?,
+            environment: optional("environment", fields.environment)?,
+            request_id: optional("request_id", fields.request_id)?,
+            tags: tags(fields.tags)?,
+            fingerprint: parts(fields.fingerprint)?,
+            event_id: event_id(fields.event_id)?,
+            origin: Origin::Json,
+            detail: None,
         })
     }
 
@@ -141,6 +212,9 @@ impl NewEvent {
             ("method", &self.method, MAX_METHOD),
             ("user_id", &self.user_id, MAX_USER),
             ("app", &self.app, MAX_APP),
+            ("release", &self.release, MAX_NAME),
+            ("environment", &self.environment, MAX_NAME),
+            ("request_id", &self.request_id, MAX_NAME),
         ] {
             if let Some(value) = value {
                 within(field, value, most)?;
@@ -186,6 +260,25 @@ impl NewEvent {
             severity: self.severity.unwrap_or(Severity::Error),
             created_at,
             app: line(self.app, MAX_APP).unwrap_or_default(),
+            release: line(self.release, MAX_NAME),
+            environment: line(self.environment, MAX_NAME),
+            request_id: line(self.request_id, MAX_NAME),
+            tags: self
+                .tags
+                .into_iter()
+                .map(|(name, value)| (one_line(&name, MAX_NAME), one_line(&value, MAX_NAME)))
+                .filter(|(name, _)| !name.is_empty())
+                .take(MAX_TAGS)
+                .collect(),
+            parts: self
+                .fingerprint
+                .into_iter()
+                .take(MAX_PARTS)
+                .map(|part| one_line(&part, MAX_NAME))
+                .collect(),
+            event_id: self.event_id,
+            origin: self.origin,
+            detail: self.detail.filter(|detail| detail.len() <= MAX_DETAIL),
         }
     }
 }
@@ -204,6 +297,8 @@ impl Event {
             + optional(&self.error_stack)
             + optional(&self.endpoint)
             + optional(&self.user_id)
+            + self.detail.as_ref().map_or(0, Vec::len)
+            + self.tags.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
     }
 }
 
@@ -255,6 +350,52 @@ fn headers(value: Option<Value>) -> Result<BTreeMap<String, String>> {
         _ => None,
     };
     Ok(fields.into_iter().filter_map(|(name, value)| Some((name, text(value)?))).collect())
+}
+
+/// Name → value; numbers and truth values become texts.
+fn tags(value: Option<Value>) -> Result<BTreeMap<String, String>> {
+    let refused = || {
+        Error::invalid(format!("tags is an object of at most {MAX_TAGS} names with their values"))
+    };
+    match value {
+        None | Some(Value::Null) => Ok(BTreeMap::new()),
+        Some(Value::Object(fields)) if fields.len() <= MAX_TAGS => fields
+            .into_iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| Ok((name, plain(value).ok_or_else(refused)?)))
+            .collect(),
+        Some(_) => Err(refused()),
+    }
+}
+
+fn parts(value: Option<Value>) -> Result<Vec<String>> {
+    let refused =
+        || Error::invalid(format!("fingerprint is an array of at most {MAX_PARTS} strings"));
+    match value {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(parts)) if parts.len() <= MAX_PARTS => {
+            parts.into_iter().map(|part| plain(part).ok_or_else(refused)).collect()
+        }
+        Some(_) => Err(refused()),
+    }
+}
+
+fn plain(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(truth) => Some(truth.to_string()),
+        _ => None,
+    }
+}
+
+/// A UUID with or without hyphens, as 32 small hexadecimal digits.
+fn event_id(value: Option<Value>) -> Result<Option<String>> {
+    let Some(text) = optional("event_id", value)? else { return Ok(None) };
+    let id = uuid::Uuid::parse_str(text.trim()).map_err(|_| {
+        Error::invalid("event_id is not a UUID (32 hexadecimal digits); leave it out, or make one")
+    })?;
+    Ok(Some(id.simple().to_string()))
 }
 
 fn severity(value: Option<Value>) -> Result<Option<Severity>> {
@@ -357,6 +498,10 @@ mod tests {
                 "request_headers",
             ),
             (r#"{"error_type": "T", "error_message": "m", "user_agent": 5}"#, "user_agent"),
+            (r#"{"error_type": "T", "error_message": "m", "tags": ["a"]}"#, "tags"),
+            (r#"{"error_type": "T", "error_message": "m", "tags": {"a": {}}}"#, "tags"),
+            (r#"{"error_type": "T", "error_message": "m", "fingerprint": "x"}"#, "fingerprint"),
+            (r#"{"error_type": "T", "error_message": "m", "event_id": "7"}"#, "event_id"),
             ("[1]", "an event is a JSON object"),
             (r#""text""#, "an event is a JSON object"),
         ] {

@@ -9,7 +9,10 @@ use super::write::{Item, write};
 use crate::{
     auth::OrganizationId,
     db::{self, Db, Foreign, Result, Tx},
-    errors::{Event, Fingerprint, NewEvent, event::parse_time},
+    errors::{
+        Event, Fingerprint, NewEvent,
+        event::{Origin, parse_time},
+    },
 };
 
 /// How long a missing id is waited for: as long as a sane transaction can be open.
@@ -49,6 +52,7 @@ impl Raw {
             severity: text(self.severity).and_then(|severity| severity.trim().parse().ok()),
             created_at: text(self.created_at).and_then(|at| parse_time(&at)),
             app: text(self.app),
+            origin: Origin::Row,
             ..NewEvent::default()
         }
         .fit(now)

@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::{
     auth::OrganizationId,
     db::{Result, Tx},
-    errors::{Event, Fingerprint},
+    errors::{Event, Fingerprint, event::Origin},
     logs::Severity,
 };
 
@@ -52,6 +52,8 @@ struct GroupRow<'a> {
 #[derive(Serialize)]
 struct EventRow<'a> {
     id: Option<i64>,
+    /// Its place among those that are inserted.
+    n: usize,
     organization: i64,
     group: i64,
     app: &'a str,
@@ -63,6 +65,25 @@ struct EventRow<'a> {
     user: Option<&'a str>,
     severity: Severity,
     at: String,
+    origin: Origin,
+    event_id: Option<&'a str>,
+    release: Option<&'a str>,
+    environment: Option<&'a str>,
+    request: Option<&'a str>,
+    /// A JSON object.
+    tags: Option<String>,
+}
+
+/// Where an event's packed detail stands among those of all events of a batch.
+#[derive(Serialize)]
+struct DetailRow {
+    /// The event's place among the inserted ones.
+    n: usize,
+    /// How many were inserted after it.
+    after: usize,
+    /// The first byte's place, from 1.
+    first: usize,
+    length: usize,
 }
 
 #[derive(Serialize)]
@@ -105,7 +126,7 @@ fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
-fn json<T: Serialize>(rows: &[T]) -> Result<String> {
+fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|error| crate::db::Error::Encode(error.into()))
 }
 
@@ -119,15 +140,21 @@ pub async fn write(tx: &mut Tx, items: &[&Item]) -> Result<Vec<i64>> {
     let groups = upsert_groups(tx, items).await?;
     let mut new = Vec::new();
     let mut adopted = Vec::new();
+    let (mut details, mut packed) = (Vec::new(), Vec::new());
     let mut buckets: BTreeMap<BucketKey, i64> = BTreeMap::new();
     let mut hours: BTreeMap<HourKey, i64> = BTreeMap::new();
     let mut users: BTreeSet<UserKey<'_>> = BTreeSet::new();
     for item in items {
         let group = groups.get(&key(item)).ok_or(crate::db::Error::RowNotFound)?;
-        let row = event_row(item, group.id);
+        let row = event_row(item, group.id, new.len())?;
         if item.row.is_some() {
             adopted.push(row);
         } else {
+            if let Some(detail) = &item.event.detail {
+                let first = packed.len() + 1;
+                packed.extend_from_slice(detail);
+                details.push(DetailRow { n: row.n, after: 0, first, length: detail.len() });
+            }
             new.push(row);
         }
         let hour = item.event.created_at.duration_trunc(TimeDelta::hours(1));
@@ -143,7 +170,11 @@ pub async fn write(tx: &mut Tx, items: &[&Item]) -> Result<Vec<i64>> {
         }
     }
 
-    let mut inserted = insert_events(tx, &new, buckets, hours).await?.into_iter();
+    for detail in &mut details {
+        detail.after = new.len() - 1 - detail.n;
+    }
+    let inserted = insert_events(tx, &new, buckets, hours, &details, packed).await?;
+    let mut inserted = inserted.into_iter();
     adopt_events(tx, &adopted).await?;
     if !users.is_empty() {
         count_users(tx, users).await?;
@@ -154,10 +185,12 @@ pub async fn write(tx: &mut Tx, items: &[&Item]) -> Result<Vec<i64>> {
         .collect()
 }
 
-fn event_row(item: &Item, group: i64) -> EventRow<'_> {
+fn event_row(item: &Item, group: i64, n: usize) -> Result<EventRow<'_>> {
     let event = &item.event;
-    EventRow {
+    let tags = if event.tags.is_empty() { None } else { Some(json(&event.tags)?) };
+    Ok(EventRow {
         id: item.row,
+        n,
         organization: item.organization.0,
         group,
         app: &event.app,
@@ -169,7 +202,13 @@ fn event_row(item: &Item, group: i64) -> EventRow<'_> {
         user: event.user_id.as_deref(),
         severity: event.severity,
         at: text(event.created_at),
-    }
+        origin: event.origin,
+        event_id: event.event_id.as_deref(),
+        release: event.release.as_deref(),
+        environment: event.environment.as_deref(),
+        request: event.request_id.as_deref(),
+        tags,
+    })
 }
 
 type GroupKey<'a> = (i64, &'a str, &'a str);
@@ -302,6 +341,8 @@ async fn insert_events(
     rows: &[EventRow<'_>],
     buckets: BTreeMap<BucketKey, i64>,
     hours: BTreeMap<HourKey, i64>,
+    details: &[DetailRow],
+    packed: Vec<u8>,
 ) -> Result<Vec<i64>> {
     let sql = tx.dialect(
         "with bucket as (
@@ -318,15 +359,29 @@ async fn insert_events(
                  severity text, count bigint)
              on conflict (organization_id, hour_at, severity)
                  do update set count = error_hour.count + excluded.count
+         ), new as materialized (
+             select nextval(pg_get_serial_sequence('error_log', 'id')) as id, r.n, r.error_type,
+                 r.message, r.stack, r.endpoint, r.method, r.user, r.severity, r.at,
+                 r.organization, r.app, r.group, r.origin, r.event_id, r.release, r.environment,
+                 r.request, r.tags
+             from json_to_recordset(cast($1 as json)) as r(n bigint, error_type text, message text,
+                 stack text, endpoint text, method text, \"user\" text, severity text,
+                 at timestamptz, organization bigint, app text, \"group\" bigint, origin text,
+                 event_id text, release text, environment text, request text, tags text)
+         ), event as (
+             insert into error_log (id, error_type, error_message, error_stack, endpoint, method,
+                 user_id, severity, created_at, organization_id, app, group_id, origin, event_id,
+                 release, environment, request_id, tags)
+             select id, error_type, message, stack, endpoint, method, \"user\", severity, at,
+                 organization, app, \"group\", origin, event_id, release, environment, request, tags
+             from new
+         ), detail as (
+             insert into error_detail (event_id, body)
+             select new.id, substring(cast($5 as bytea) from r.first for r.length)
+             from json_to_recordset(cast($4 as json)) as r(n bigint, first integer, length integer)
+             join new on new.n = r.n
          )
-         insert into error_log (error_type, error_message, error_stack, endpoint, method, user_id,
-             severity, created_at, organization_id, app, group_id)
-         select r.error_type, r.message, r.stack, r.endpoint, r.method, r.user, r.severity, r.at,
-             r.organization, r.app, r.group
-         from json_to_recordset(cast($1 as json)) as r(error_type text, message text, stack text,
-             endpoint text, method text, \"user\" text, severity text, at timestamptz,
-             organization bigint, app text, \"group\" bigint)
-         returning id",
+         select id from new order by n",
         "insert into error_bucket (group_id, hour_at, count)
          select value ->> 'group', value ->> 'hour', value ->> 'count'
          from jsonb_each($2) where true
@@ -337,27 +392,34 @@ async fn insert_events(
          on conflict (organization_id, hour_at, severity)
              do update set count = error_hour.count + excluded.count;
          insert into error_log (error_type, error_message, error_stack, endpoint, method, user_id,
-             severity, created_at, organization_id, app, group_id)
+             severity, created_at, organization_id, app, group_id, origin, event_id, release,
+             environment, request_id, tags)
          select value ->> 'error_type', value ->> 'message', value ->> 'stack',
              value ->> 'endpoint', value ->> 'method', value ->> 'user', value ->> 'severity',
-             value ->> 'at', value ->> 'organization', value ->> 'app', value ->> 'group'
+             value ->> 'at', value ->> 'organization', value ->> 'app', value ->> 'group',
+             value ->> 'origin', value ->> 'event_id', value ->> 'release',
+             value ->> 'environment', value ->> 'request', value ->> 'tags'
          from jsonb_each($1);
-         select last_insert_rowid()",
+         insert into error_detail (event_id, body)
+         select (select max(id) from error_log) - (value ->> 'after'),
+             substr($5, value ->> 'first', value ->> 'length')
+         from jsonb_each($4);
+         select max(id) from error_log",
     );
     let ids: Vec<(i64,)> = tx
         .query(sql)
         .bind(json(rows)?)
         .bind(json(&counted(buckets))?)
         .bind(json(&counted(hours))?)
+        .bind(json(details)?)
+        .bind(packed)
         .all()
         .await?;
-    let mut ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
+    let ids: Vec<i64> = ids.into_iter().map(|(id,)| id).collect();
     if let (Tx::Lite(..), &[last]) = (&*tx, &ids[..]) {
         // Nobody else writes meanwhile, so the ids have no gaps.
         return Ok((last + 1 - rows.len().cast_signed() as i64..=last).collect());
     }
-    // Ids rise in the order of the rows; `returning` promises no order.
-    ids.sort_unstable();
     Ok(ids)
 }
 
