@@ -38,6 +38,8 @@ async fn main() {
     let folder = tempfile::tempdir().unwrap();
     let bare = bare(folder.path()).await;
     let (lux, token) = lux(folder.path()).await;
+    // For a profile: `cargo bench --bench capture -- lux`.
+    let only_lux = std::env::args().any(|argument| argument == "lux");
     println!(
         "{:<32} {:>9} {:>9} {:>6}   {:>9} {:>9} {:>6}",
         "until committed", "bare ev/s", "lux ev/s", "share", "bare µs", "lux µs", "share"
@@ -49,7 +51,9 @@ async fn main() {
     ] {
         let (mut of_bare, mut of_lux) = (Figures::default(), Figures::default());
         for _ in 0..TURNS {
-            of_bare.add(rate(bare, "/bare", "", connections, events).await);
+            if !only_lux {
+                of_bare.add(rate(bare, "/bare", "", connections, events).await);
+            }
             of_lux.add(rate(lux, "/api/errors", &token, connections, events).await);
         }
         let (bare, lux) = (of_bare.events / of_bare.seconds, of_lux.events / of_lux.seconds);

@@ -210,7 +210,7 @@ async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
 
 /// Serves until the app's shutdown token is cancelled, then drains.
 pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyhow::Result<()> {
-    let router = web::router(app.clone(), features.clone());
+    let router = web::router(app.clone(), &features);
     app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
     app.jobs.start(&app.tasks, app.shutdown.clone());
     deploys::watch::start(&app);

@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Fingerprint, NewEvent,
-    store::write::{Item, write},
+    store::{
+        known::Known,
+        write::{Item, write},
+    },
 };
 use crate::{
     auth::OrganizationId,
@@ -129,7 +132,7 @@ impl Capture {
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer = Writer { db, state: Arc::clone(&parts.state) };
+        let writer = Writer { db, state: Arc::clone(&parts.state), known: Known::default() };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
@@ -267,10 +270,11 @@ impl Batch {
 struct Writer {
     db: Db,
     state: Arc<State>,
+    known: Known,
 }
 
 impl Writer {
-    async fn run(self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
+    async fn run(mut self, mut waiting: mpsc::Receiver<Job>, stop: CancellationToken) {
         // Requests that may be here soon: those answered last, which mostly come back at once,
         // and those that came meanwhile. They share a transaction, or two halves of them would
         // take turns for ever. A lone caller waits for nobody.
@@ -310,7 +314,7 @@ impl Writer {
         }
     }
 
-    async fn store(&self, jobs: Vec<Job>) {
+    async fn store(&mut self, jobs: Vec<Job>) {
         let items: Vec<&Item> = jobs.iter().flat_map(|job| &job.items).collect();
         let outcomes = self.outcomes(&items).await;
         let stored = outcomes.iter().filter(|outcome| outcome.is_ok()).count() as u64;
@@ -331,7 +335,7 @@ impl Writer {
 
     /// Stores all in one transaction. If the database refuses a value, halves are
     /// tried, until the poisonous event stands alone and the others are stored.
-    async fn outcomes(&self, items: &[&Item]) -> Vec<Outcome> {
+    async fn outcomes(&mut self, items: &[&Item]) -> Vec<Outcome> {
         let mut outcomes: Vec<Outcome> = vec![Err(Refusal::Away); items.len()];
         let mut ranges: Vec<Range<usize>> = std::iter::once(0..items.len()).collect();
         while let Some(range) = ranges.pop() {
@@ -359,7 +363,7 @@ impl Writer {
         outcomes
     }
 
-    async fn persist(&self, items: &[&Item]) -> Result<Vec<i64>, Refusal> {
+    async fn persist(&mut self, items: &[&Item]) -> Result<Vec<i64>, Refusal> {
         let mut pause = PAUSE;
         let mut refusal = Refusal::Away;
         for attempt in 1..=TRIES {
@@ -404,10 +408,13 @@ impl Writer {
         Err(refusal)
     }
 
-    async fn attempt(&self, items: &[&Item]) -> Result<Vec<i64>, Attempt> {
+    async fn attempt(&mut self, items: &[&Item]) -> Result<Vec<i64>, Attempt> {
+        // Whatever fails or is given up, what it had learnt is forgotten with it.
+        let mut known = std::mem::take(&mut self.known);
         let mut tx = self.db.begin().await?;
-        let ids = write(&mut tx, items).await?;
+        let ids = write(&mut tx, &mut known, items).await?;
         tx.commit().await.map_err(Attempt::Commit)?;
+        self.known = known;
         Ok(ids)
     }
 

@@ -70,28 +70,44 @@ pub struct Features {
     pub tools: Tools,
 }
 
-/// All routes with their description.
-fn routes() -> OpenApiRouter<App> {
+/// All routes with their description. Each feature reaches its own routes only: what a layer
+/// around all of them carried, every request would pay for.
+fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
+    let of = running.map(|(_, features)| features);
+    let mcp = running.map(|(app, of)| mcp::Mcp::new(app, of.tools.clone()));
+    let repair = repair::router().merge(repair::action::router());
+    let repair = reach(repair, of.map(|of| of.repair.clone()));
     OpenApiRouter::with_openapi(Document::openapi())
-        .merge(health::router())
-        .merge(errors::router())
-        .merge(chat::router())
-        .merge(diagnose::router())
-        .merge(probe::router())
-        .merge(repair::router())
-        .merge(repair::action::router())
+        .merge(reach(health::router(), of.map(|of| of.health.clone())))
+        .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
+        .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
+        .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
+        .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
+        .merge(reach(repair, of.map(|of| of.actions.clone())))
         .merge(logs::router())
         .merge(audit::router())
         .merge(ledger::router())
         .merge(deploys::router())
-        .merge(openai::router())
-        .merge(mcp::router())
+        .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
+        .merge(reach(mcp::router(), mcp))
         .routes(routes!(read_openapi))
+}
+
+/// Hands the running feature to the handlers of its routes; for their description alone there
+/// is none.
+fn reach<T>(router: OpenApiRouter<App>, feature: Option<T>) -> OpenApiRouter<App>
+where
+    T: Clone + Send + Sync + 'static,
+{
+    match feature {
+        Some(feature) => router.layer(Extension(feature)),
+        None => router,
+    }
 }
 
 /// The description of everything served, as `/openapi.json` and `lux openapi` give it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    routes(None).into_openapi()
 }
 
 /// The OpenAPI document of this server.
@@ -101,7 +117,7 @@ async fn read_openapi(_: Reader) -> Json<utoipa::openapi::OpenApi> {
 }
 
 /// The whole service, ready to be served.
-pub fn router(app: App, features: Features) -> Router {
+pub fn router(app: App, features: &Features) -> Router {
     let limits = Limits::new(&app.config.http);
     forget_idle_callers(&app, limits.clone());
     let http = &app.config.http;
@@ -113,16 +129,8 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(middleware::from_fn(edge::read_small_body))
         .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
-        .layer(CompressionLayer::new())
-        .layer(Extension(features.actions))
-        .layer(Extension(features.analyst))
-        .layer(Extension(features.capture))
-        .layer(Extension(features.chat))
-        .layer(Extension(features.health))
-        .layer(Extension(features.probes))
-        .layer(Extension(mcp::Mcp::new(&app, features.tools)))
-        .layer(Extension(features.repair));
-    let (router, _) = routes().split_for_parts();
+        .layer(CompressionLayer::new());
+    let (router, _) = routes(Some((&app, features))).split_for_parts();
     router.fallback(nothing_here).layer(layers).with_state(app)
 }
 

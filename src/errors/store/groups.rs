@@ -85,6 +85,10 @@ pub struct Group {
     pub cause_key: String,
     /// What proves the resolution.
     pub resolution: Option<String>,
+    #[serde(skip)]
+    seen_at: DateTime<Utc>,
+    #[serde(skip)]
+    weight: i64,
 }
 
 /// Which groups; what is `None` does not matter.
@@ -116,9 +120,9 @@ impl Position {
 
     fn of(group: &Group, sort: Sort) -> Self {
         match sort {
-            Sort::LastSeen => Self::LastSeen(group.last_seen, group.id),
+            Sort::LastSeen => Self::LastSeen(group.seen_at, group.id),
             Sort::FirstSeen => Self::FirstSeen(group.first_seen, group.id),
-            Sort::Count => Self::Count(group.count, group.id),
+            Sort::Count => Self::Count(group.weight, group.id),
         }
     }
 }
@@ -128,7 +132,8 @@ macro_rules! select_groups {
         concat!(
             "select g.id, g.title, g.culprit, g.error_type, g.status, g.count, g.users,
                  g.regressions, g.first_seen, g.last_seen, g.status_at, g.severity, g.endpoint,
-                 g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution ",
+                 g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution, g.seen_at,
+                 g.weight ",
             $from
         )
     };
@@ -193,12 +198,12 @@ pub async fn list(
     let scan = if filtered { SCAN } else { limit };
     let (list, walk) = match sort {
         Sort::LastSeen if by_status => (
-            list_groups!("last_seen", " and status = $5"),
-            walk_groups!("last_seen", " and status = $4"),
+            list_groups!("seen_at", " and status = $5"),
+            walk_groups!("seen_at", " and status = $4"),
         ),
-        Sort::LastSeen => (list_groups!("last_seen", ""), walk_groups!("last_seen", "")),
+        Sort::LastSeen => (list_groups!("seen_at", ""), walk_groups!("seen_at", "")),
         Sort::FirstSeen => (list_groups!("first_seen", ""), walk_groups!("first_seen", "")),
-        Sort::Count => (list_groups!("count", ""), walk_groups!("count", "")),
+        Sort::Count => (list_groups!("weight", ""), walk_groups!("weight", "")),
     };
     let bound = |sql| {
         let query = db.query(sql).bind(organization);
@@ -218,10 +223,17 @@ pub async fn list(
         .all()
         .await?;
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
-    if groups.len() > page {
-        groups.truncate(page);
-        let next = groups.last().map(|group| Position::of(group, sort));
-        return Ok((groups, next));
+    let more = groups.len() > page;
+    groups.truncate(page);
+    let last = groups.last().map(|group| Position::of(group, sort));
+    // Exact within the page; the order over all pages is that of seconds and classes.
+    match sort {
+        Sort::LastSeen => groups.sort_by_key(|group| std::cmp::Reverse(group.last_seen)),
+        Sort::Count => groups.sort_by_key(|group| std::cmp::Reverse(group.count)),
+        Sort::FirstSeen => {}
+    }
+    if more {
+        return Ok((groups, last));
     }
     if !filtered {
         return Ok((groups, None));
@@ -424,7 +436,7 @@ pub async fn summary(
     summary.last_event_at = db
         .query(
             "select last_seen from error_group where organization_id = $1
-             order by last_seen desc, id desc limit 1",
+             order by seen_at desc, id desc limit 1",
         )
         .bind(organization)
         .optional::<(DateTime<Utc>,)>()

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::write::{Item, write};
+use super::{
+    known::Known,
+    write::{Item, write},
+};
 use crate::{
     auth::OrganizationId,
     db::{self, Db, Foreign, Result, Tx},
@@ -76,7 +79,7 @@ pub async fn adopt(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<usize> {
     }
     let count = rows.len();
     let items: Vec<Item> = rows.into_iter().map(|row| item(row, now)).collect();
-    write(&mut tx, &items.iter().collect::<Vec<_>>()).await?;
+    write(&mut tx, &mut Known::default(), &items.iter().collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(count)
 }
@@ -109,7 +112,7 @@ pub async fn adopt_singly(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<()>
 async fn adopt_one(db: &Db, id: i64, now: DateTime<Utc>) -> Result<()> {
     let mut tx = db.begin().await?;
     for row in unclaimed(&mut tx, Some(id), 1).await? {
-        write(&mut tx, &[&item(row, now)]).await?;
+        write(&mut tx, &mut Known::default(), &[&item(row, now)]).await?;
     }
     tx.commit().await
 }
@@ -259,7 +262,7 @@ pub async fn copy(
             Item { organization, event, fingerprint, row: None }
         })
         .collect();
-    write(&mut tx, &items.iter().collect::<Vec<_>>()).await?;
+    write(&mut tx, &mut Known::default(), &items.iter().collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(items.len())
 }

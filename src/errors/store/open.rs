@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{groups::Status, intake::json_ids};
+use super::{groups::Status, intake::json_ids, second};
 use crate::{
     auth::OrganizationId,
     db::{self, Db},
@@ -88,12 +88,12 @@ async fn of_status(
     limit: i64,
 ) -> db::Result<Vec<Open>> {
     db.query(select_open!(
-        "status = $2 and last_seen >= $3 and (app = $4 or $4 is null)
-             order by last_seen desc, id desc limit $5"
+        "status = $2 and seen_at >= $3 and (app = $4 or $4 is null)
+             order by seen_at desc, id desc limit $5"
     ))
     .bind(organization)
     .bind(status)
-    .bind(since)
+    .bind(second(since))
     .bind(app)
     .bind(limit)
     .all()

@@ -8,6 +8,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
+use super::{
+    known::{Addition, Group, Key, Known, Stored},
+    second, weight,
+};
 use crate::{
     auth::OrganizationId,
     db::{Result, Tx},
@@ -45,6 +49,8 @@ struct GroupRow<'a> {
     first_seen: String,
     last_seen: String,
     latest: String,
+    seen_at: String,
+    weight: i64,
     #[serde(skip)]
     seen: (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>),
 }
@@ -119,25 +125,35 @@ struct Upserted {
     app: String,
     fingerprint: String,
     users: i64,
+    count: i64,
+    weight: i64,
+}
+
+/// The class of a group's count, where it is another now.
+#[derive(Serialize)]
+struct Weight {
+    id: i64,
+    weight: i64,
 }
 
 /// A time as SQLite holds it (and sqlx would bind it); PostgreSQL reads it as well.
-fn text(at: DateTime<Utc>) -> String {
+pub(super) fn text(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, false)
 }
 
-fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
+pub(super) fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
     serde_json::to_string(rows).map_err(|error| crate::db::Error::Encode(error.into()))
 }
 
 /// Stores the items and counts them; gives their ids in the same order.
 ///
 /// Items with a `row` are that row, which gets its group; the others are inserted.
-pub async fn write(tx: &mut Tx, items: &[&Item]) -> Result<Vec<i64>> {
+/// `known` is the writer's own; after an error it must be dropped.
+pub async fn write(tx: &mut Tx, known: &mut Known, items: &[&Item]) -> Result<Vec<i64>> {
     if items.is_empty() {
         return Ok(Vec::new());
     }
-    let groups = upsert_groups(tx, items).await?;
+    let groups = count_groups(tx, known, items).await?;
     let mut new = Vec::new();
     let mut adopted = Vec::new();
     let (mut details, mut packed) = (Vec::new(), Vec::new());
@@ -165,6 +181,7 @@ pub async fn write(tx: &mut Tx, items: &[&Item]) -> Result<Vec<i64>> {
         *hours.entry(HourKey { organization, hour, severity }).or_default() += 1;
         if let Some(user) = &item.event.user_id
             && group.users < MAX_USERS
+            && known.is_new_user(group.id, user)
         {
             users.insert(UserKey { group: group.id, user });
         }
@@ -211,17 +228,41 @@ fn event_row(item: &Item, group: i64, n: usize) -> Result<EventRow<'_>> {
     })
 }
 
-type GroupKey<'a> = (i64, &'a str, &'a str);
-
-fn key(item: &Item) -> GroupKey<'_> {
+fn key(item: &Item) -> Key<'_> {
     (item.organization.0, &item.event.app, &item.fingerprint.value)
 }
 
-/// What the other tables need of a group.
-#[derive(Clone, Copy)]
-struct Group {
-    id: i64,
-    users: i64,
+/// Counts the items for their groups, which are made where they do not exist.
+async fn count_groups<'a>(
+    tx: &mut Tx,
+    known: &mut Known,
+    items: &[&'a Item],
+) -> Result<HashMap<Key<'a>, Group>> {
+    let mut additions: BTreeMap<Key<'a>, Addition> = BTreeMap::new();
+    for item in items {
+        let event = &item.event;
+        let one = Addition {
+            count: 1,
+            first_seen: event.created_at,
+            last_seen: event.created_at,
+            severity: event.severity,
+            has_endpoint: event.endpoint.is_some(),
+            has_method: event.method.is_some(),
+        };
+        additions.entry(key(item)).and_modify(|addition| addition.add(&one)).or_insert(one);
+    }
+    let mut groups = known.count(tx, &additions).await?;
+    let rest: Vec<&'a Item> =
+        items.iter().copied().filter(|item| !groups.contains_key(&key(item))).collect();
+    if !rest.is_empty() {
+        for (key, stored) in upsert_groups(tx, &rest).await? {
+            if let Some(addition) = additions.get(&key) {
+                known.remember(key, addition, stored);
+            }
+            groups.insert(key, Group { id: stored.id, users: stored.users });
+        }
+    }
+    Ok(groups)
 }
 
 /// The latest moment the event can have happened: SQL's `current_timestamp` on SQLite
@@ -235,7 +276,7 @@ macro_rules! upsert_groups {
         concat!(
             "insert into error_group (organization_id, app, fingerprint, title, culprit,
                  error_type, cause_key, severity, endpoint, method, count, first_seen, last_seen,
-                 status_at) ",
+                 status_at, seen_at, weight) ",
             $rows,
             " on conflict (organization_id, app, fingerprint) do update set
                  count = error_group.count + excluded.count,
@@ -243,6 +284,8 @@ macro_rules! upsert_groups {
                      then excluded.first_seen else error_group.first_seen end,
                  last_seen = case when excluded.last_seen > error_group.last_seen
                      then excluded.last_seen else error_group.last_seen end,
+                 seen_at = case when excluded.seen_at > error_group.seen_at
+                     then excluded.seen_at else error_group.seen_at end,
                  severity = case
                      when 'critical' in (error_group.severity, excluded.severity) then 'critical'
                      when 'error' in (error_group.severity, excluded.severity) then 'error'
@@ -261,18 +304,15 @@ macro_rules! upsert_groups {
                      when error_group.status = 'resolved'
                          and excluded.status_at > error_group.status_at
                      then 'regressed' else error_group.status end
-             returning id, organization_id, app, fingerprint, users"
+             returning id, organization_id, app, fingerprint, users, count, weight"
         )
     };
 }
 
 /// Adds up the batch by group and writes one row each, in the order of their keys:
 /// two replicas that lock the same groups wait for each other instead of deadlocking.
-async fn upsert_groups<'a>(
-    tx: &mut Tx,
-    items: &[&'a Item],
-) -> Result<HashMap<GroupKey<'a>, Group>> {
-    let mut rows: BTreeMap<GroupKey<'a>, GroupRow<'a>> = BTreeMap::new();
+async fn upsert_groups<'a>(tx: &mut Tx, items: &[&'a Item]) -> Result<HashMap<Key<'a>, Stored>> {
+    let mut rows: BTreeMap<Key<'a>, GroupRow<'a>> = BTreeMap::new();
     for item in items {
         let (event, fingerprint) = (&item.event, &item.fingerprint);
         let at = event.created_at;
@@ -291,6 +331,8 @@ async fn upsert_groups<'a>(
             first_seen: String::new(),
             last_seen: String::new(),
             latest: String::new(),
+            seen_at: String::new(),
+            weight: 0,
             seen: (at, at, latest(at)),
         });
         row.count += 1;
@@ -301,37 +343,59 @@ async fn upsert_groups<'a>(
     for row in rows.values_mut() {
         let (first, last, newest) = row.seen;
         (row.first_seen, row.last_seen, row.latest) = (text(first), text(last), text(newest));
+        (row.seen_at, row.weight) = (text(second(last)), weight(row.count));
     }
     let by_key: Vec<&GroupRow<'_>> = rows.values().collect();
     let sql = tx.dialect(
         upsert_groups!(
             "select r.organization, r.app, r.fingerprint, r.title, r.culprit, r.error_type,
                  r.cause_key, r.severity, r.endpoint, r.method, r.count, r.first_seen, r.last_seen,
-                 r.latest
+                 r.latest, r.seen_at, r.weight
              from json_to_recordset(cast($1 as json)) as r(organization bigint, app text,
                  fingerprint text, title text, culprit text, error_type text, cause_key text,
                  severity text, endpoint text, method text, count bigint, first_seen timestamptz,
-                 last_seen timestamptz, latest timestamptz)"
+                 last_seen timestamptz, latest timestamptz, seen_at timestamptz, weight bigint)"
         ),
         upsert_groups!(
             "select value ->> 'organization', value ->> 'app', value ->> 'fingerprint',
                  value ->> 'title', value ->> 'culprit', value ->> 'error_type',
                  value ->> 'cause_key', value ->> 'severity', value ->> 'endpoint',
                  value ->> 'method', value ->> 'count', value ->> 'first_seen',
-                 value ->> 'last_seen', value ->> 'latest'
+                 value ->> 'last_seen', value ->> 'latest', value ->> 'seen_at',
+                 value ->> 'weight'
              from jsonb_each($1) where true"
         ),
     );
     let upserted: Vec<Upserted> = tx.query(sql).bind(json(&by_key)?).all().await?;
-    let keys: Vec<GroupKey<'a>> = rows.keys().copied().collect();
+    let keys: Vec<Key<'a>> = rows.keys().copied().collect();
     let mut groups = HashMap::with_capacity(upserted.len());
+    let mut weights = Vec::new();
     for group in upserted {
         let key = (group.organization_id, group.app.as_str(), group.fingerprint.as_str());
         if let Ok(at) = keys.binary_search_by(|known| (*known).cmp(&key)) {
-            groups.insert(keys[at], Group { id: group.id, users: group.users });
+            let Upserted { id, users, count, .. } = group;
+            groups.insert(keys[at], Stored { id, users, count });
+        }
+        if group.weight != weight(group.count) {
+            weights.push(Weight { id: group.id, weight: weight(group.count) });
         }
     }
+    weigh(tx, &weights).await?;
     Ok(groups)
+}
+
+async fn weigh(tx: &mut Tx, weights: &[Weight]) -> Result<()> {
+    if weights.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.dialect(
+        "update error_group set weight = r.weight
+         from json_to_recordset(cast($1 as json)) as r(id bigint, weight bigint)
+         where error_group.id = r.id",
+        "update error_group set weight = r.value ->> 'weight'
+         from json_each($1) as r where error_group.id = r.value ->> 'id'",
+    );
+    tx.query(sql).bind(json(weights)?).run().await.map(drop)
 }
 
 /// Inserts the events and counts them by hour, in one round trip: that costs more than

@@ -227,10 +227,10 @@ pub async fn untried(db: &Db, seen_since: DateTime<Utc>, limit: i64) -> Result<V
              g.title
          from error_group as g
          left join failing_request as f on f.group_id = g.id
-         where g.organization_id in (select id from organization) and g.last_seen >= $1
+         where g.organization_id in (select id from organization) and g.seen_at >= $1
            and g.status in ('unresolved', 'regressed')
            and (f.group_id is null or (g.status = 'regressed' and f.tried_at < g.status_at))
-         order by g.last_seen desc, g.id desc limit $2",
+         order by g.seen_at desc, g.id desc limit $2",
     )
     .bind(seen_since)
     .bind(limit)
