@@ -95,7 +95,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         looking.shutdown.run_until_cancelled(look).await;
     });
     errors::clear::register(&app, &[FORGET]);
-    let capture = Capture::start(app.db.clone());
+    let capture = Capture::start(app.db.clone(), app.config.capture.keep_first);
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), intake, actions.clone());

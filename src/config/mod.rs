@@ -102,6 +102,9 @@ pub struct Capture {
     /// Events a minute of one application that has no quota of its own. Each replica counts
     /// for itself.
     pub quota: u32,
+    /// Events of a group from SDKs and logs that are kept in an hour before only some are; all
+    /// are counted. 0 keeps all.
+    pub keep_first: u64,
 }
 
 /// All mistakes of a configuration, at once.
@@ -192,6 +195,11 @@ impl Config {
                     &key("capture.quota", &["LUX_CAPTURE_QUOTA"]),
                     "60000",
                     at_least_one,
+                ),
+                keep_first: from.value(
+                    &key("capture.keep_first", &["LUX_CAPTURE_KEEP_FIRST"]),
+                    "1000",
+                    number::<u64>,
                 ),
             },
             apps: from.list("apps", |written: AppEntry, entry| {

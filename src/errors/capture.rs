@@ -17,7 +17,7 @@ use super::{
     Fingerprint, NewEvent,
     store::{
         known::Known,
-        write::{Item, write},
+        write::{Item, Recorded, write},
     },
 };
 use crate::{
@@ -88,7 +88,7 @@ struct Job {
     _room: OwnedSemaphorePermit,
 }
 
-type Outcome = Result<i64, Refusal>;
+type Outcome = Result<Recorded, Refusal>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
@@ -122,8 +122,8 @@ impl Refusal {
 }
 
 impl Capture {
-    /// Starts the writer.
-    pub fn start(db: Db) -> Self {
+    /// Starts the writer; see [`Known::sampling`] for `keep_first`.
+    pub fn start(db: Db, keep_first: u64) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let parts = Parts {
             jobs,
@@ -132,7 +132,7 @@ impl Capture {
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer = Writer { db, state: Arc::clone(&parts.state), known: Known::default() };
+        let writer = Writer { db, state: Arc::clone(&parts.state), known: Known::sampling(keep_first) };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
@@ -143,16 +143,16 @@ impl Capture {
 
     /// Checks, fingerprints and stores events; returns once they are committed.
     ///
-    /// One outcome for each event, in order: its id, or why it is not stored
+    /// One outcome for each event, in order: what became of it, or why it is not stored
     /// ([`Error::Invalid`]: mend it; [`Error::Unavailable`]: send it again).
     pub async fn record(
         &self,
         organization: OrganizationId,
         events: Vec<NewEvent>,
-    ) -> Vec<Result<i64>> {
+    ) -> Vec<Result<Recorded>> {
         let now = clock::now();
         let mut items = Vec::with_capacity(events.len());
-        let mut outcomes: Vec<Option<Result<i64>>> = Vec::with_capacity(events.len());
+        let mut outcomes: Vec<Option<Result<Recorded>>> = Vec::with_capacity(events.len());
         for event in events {
             match event.check(now) {
                 Ok(event) => {
@@ -363,7 +363,15 @@ impl Writer {
         outcomes
     }
 
-    async fn persist(&mut self, items: &[&Item]) -> Result<Vec<i64>, Refusal> {
+    async fn persist(&mut self, items: &[&Item]) -> Result<Vec<Recorded>, Refusal> {
+        let recorded = self.tries(items).await;
+        if recorded.is_err() {
+            self.known.forget();
+        }
+        recorded
+    }
+
+    async fn tries(&mut self, items: &[&Item]) -> Result<Vec<Recorded>, Refusal> {
         let mut pause = PAUSE;
         let mut refusal = Refusal::Away;
         for attempt in 1..=TRIES {
@@ -399,6 +407,7 @@ impl Writer {
                     break;
                 }
             }
+            self.known.forget();
             if attempt < TRIES {
                 tokio::time::sleep(pause).await;
                 pause *= 2;
@@ -408,14 +417,11 @@ impl Writer {
         Err(refusal)
     }
 
-    async fn attempt(&mut self, items: &[&Item]) -> Result<Vec<i64>, Attempt> {
-        // Whatever fails or is given up, what it had learnt is forgotten with it.
-        let mut known = std::mem::take(&mut self.known);
+    async fn attempt(&mut self, items: &[&Item]) -> Result<Vec<Recorded>, Attempt> {
         let mut tx = self.db.begin().await?;
-        let ids = write(&mut tx, &mut known, items).await?;
+        let recorded = write(&mut tx, &mut self.known, items).await?;
         tx.commit().await.map_err(Attempt::Commit)?;
-        self.known = known;
-        Ok(ids)
+        Ok(recorded)
     }
 
     fn note(&self, refusal: Option<Refusal>) {

@@ -121,7 +121,7 @@ async fn report_errors(
     let mut ids = Vec::with_capacity(places.len());
     for (index, outcome) in places.into_iter().zip(outcomes) {
         match outcome {
-            Ok(id) => ids.push(id),
+            Ok(recorded) => ids.extend(recorded.id()),
             Err(error) => refused.push((index, error)),
         }
     }

@@ -8,9 +8,11 @@ use lux::{
     error::Error,
     errors::{
         Capture, NewEvent,
+        event::Origin,
         store::{
             events,
             groups::{self, Decision, Group, Position, Sort, Status},
+            write::Recorded,
         },
     },
     logs::Severity,
@@ -40,6 +42,10 @@ pub(crate) async fn all_groups(db: &Db, organization: OrganizationId) -> Vec<Gro
     groups::list(db, organization, &filter, Sort::Count, 200, None).await.unwrap().0
 }
 
+fn id_of(recorded: lux::error::Result<Recorded>) -> i64 {
+    recorded.unwrap().id().unwrap()
+}
+
 fn recent<'a>() -> events::Filter<'a> {
     events::Filter {
         since: clock::now() - TimeDelta::hours(24),
@@ -54,7 +60,7 @@ fn recent<'a>() -> events::Filter<'a> {
 on_both! {
     async fn like_events_form_one_group(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let mut sent = Vec::new();
         for i in 0..250 {
             sent.push(NewEvent {
@@ -63,8 +69,7 @@ on_both! {
                 ..event("KeyError", &format!("order {i} of customer {} is missing", i * 31))
             });
         }
-        let ids: Vec<i64> =
-            capture.record(ONE, sent).await.into_iter().collect::<Result<_, _>>().unwrap();
+        let ids: Vec<i64> = capture.record(ONE, sent).await.into_iter().map(id_of).collect();
         assert_eq!(ids.len(), 250);
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]), "ids follow the order of the events");
 
@@ -85,7 +90,7 @@ on_both! {
 
     async fn many_callers_share_transactions_and_lose_nothing(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let callers: Vec<_> = (0..40)
             .map(|caller| {
                 let capture = capture.clone();
@@ -95,7 +100,7 @@ on_both! {
                         let name = ["KeyError", "ValueError", "OSError"][(caller + i) % 3];
                         let mut stored =
                             capture.record(ONE, vec![event(name, "it failed")]).await;
-                        ids.push(stored.pop().unwrap().unwrap());
+                        ids.push(id_of(stored.pop().unwrap()));
                     }
                     ids
                 })
@@ -117,7 +122,7 @@ on_both! {
 
     async fn what_cannot_be_stored_does_not_fail_the_others(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let stranger = OrganizationId(4711);
         let good = capture.record(ONE, vec![event("A", "a"), event("", "no type"), event("B", "b")]);
         let poison = capture.record(stranger, vec![event("C", "c")]);
@@ -131,7 +136,7 @@ on_both! {
 
     async fn a_resolved_group_that_recurs_has_regressed(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let past = clock::now() - TimeDelta::minutes(10);
         capture.record(ONE, vec![at(past, event("E", "x"))]).await;
         let id = all_groups(&db, ONE).await[0].id;
@@ -164,7 +169,7 @@ on_both! {
 
     async fn the_database_refuses_resolved_without_evidence(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         capture.record(ONE, vec![event("E", "x")]).await;
         let group = db.query("update error_group set status = 'resolved'").run().await;
         assert!(group.is_err());
@@ -174,12 +179,12 @@ on_both! {
 
     async fn another_organization_sees_and_changes_nothing(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let other = second_organization(&db).await;
         let mut ids = capture.record(ONE, vec![event("E", "x")]).await;
         let theirs = capture.record(other, vec![event("E", "x")]).await;
         assert!(theirs[0].is_ok());
-        let id = ids.pop().unwrap().unwrap();
+        let id = id_of(ids.pop().unwrap());
         let (mine, foreign) = (all_groups(&db, ONE).await, all_groups(&db, other).await);
         assert_eq!((mine.len(), foreign.len()), (1, 1));
         assert_ne!(mine[0].id, foreign[0].id);
@@ -195,7 +200,7 @@ on_both! {
 
     async fn events_are_paged_and_filtered(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let start = clock::now() - TimeDelta::hours(2);
         let sent = (0..95).map(|i| {
             let mut event = event("ValueError", &format!("row 100% {i} \\ bad_value"));
@@ -238,7 +243,7 @@ on_both! {
 
     async fn groups_are_paged_in_every_order(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let start = clock::now() - TimeDelta::hours(3);
         let mut sent = Vec::new();
         for i in 0_u8..23 {
@@ -285,7 +290,7 @@ on_both! {
 
     async fn a_drained_writer_has_stored_what_it_took(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone());
+        let capture = Capture::start(db.clone(), 0);
         let waiting: Vec<_> = (0..20)
             .map(|_| {
                 let capture = capture.clone();
@@ -302,5 +307,49 @@ on_both! {
         assert_eq!(usize::try_from(rows).unwrap(), stored);
         let late = capture.record(ONE, vec![event("E", "x")]).await;
         assert!(matches!(late[0], Err(Error::Unavailable(_))));
+    }
+}
+
+on_both! {
+    async fn an_event_that_is_sent_again_is_one(url: &str) {
+        let db = Db::connect(url, 4).await.unwrap();
+        let capture = Capture::start(db.clone(), 0);
+        let sent = |id: &str, app: &str| NewEvent {
+            event_id: Some(id.repeat(32)),
+            app: Some(app.into()),
+            ..event("E", "x")
+        };
+        let first = capture.record(ONE, vec![sent("a", "shop"), sent("b", "shop"), sent("a", "shop")]);
+        let first: Vec<Recorded> = first.await.into_iter().map(Result::unwrap).collect();
+        let [Recorded::Stored(a), Recorded::Stored(b), Recorded::Repeated(again)] = first[..] else {
+            panic!("{first:?}");
+        };
+        assert!(a != b && a == again);
+        // Another application's ids are its own.
+        let later = capture.record(ONE, vec![sent("b", "shop"), sent("a", "site"), sent("c", "shop")]);
+        let later: Vec<Recorded> = later.await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(later[0], Recorded::Repeated(b));
+        assert!(matches!(later[1..], [Recorded::Stored(_), Recorded::Stored(_)]), "{later:?}");
+        let counts: i64 = all_groups(&db, ONE).await.iter().map(|group| group.count).sum();
+        assert_eq!(counts, 4);
+    }
+
+    async fn of_a_storm_all_is_counted_and_some_is_kept(url: &str) {
+        let db = Db::connect(url, 4).await.unwrap();
+        let capture = Capture::start(db.clone(), 20);
+        let of = |origin| move |_| NewEvent { origin, user_id: Some("u".into()), ..event("E", "x") };
+        let storm = capture.record(ONE, (0..300).map(of(Origin::Sentry)).collect()).await;
+        let kept = storm.iter().filter(|one| matches!(one, Ok(Recorded::Stored(_)))).count();
+        assert_eq!(kept, 20 + 17 + 2, "20, then every 10th to 199, then every 100th");
+        // Whoever is promised an id gets a row.
+        let told = capture.record(ONE, (0..50).map(of(Origin::Json)).collect()).await;
+        assert!(told.iter().all(|one| matches!(one, Ok(Recorded::Stored(_)))));
+        let groups = all_groups(&db, ONE).await;
+        let [group] = &groups[..] else { panic!("{groups:?}") };
+        assert_eq!((group.count, group.users), (350, 1));
+        let rows: i64 = db.query("select count(*) from error_log").scalar().await.unwrap();
+        assert_eq!(rows, 39 + 50);
+        let sampled: i64 = db.query("select sampled from error_group").scalar().await.unwrap();
+        assert_eq!(sampled, 300 - 39);
     }
 }

@@ -6,7 +6,7 @@
 //! second. What is remembered here is a hint: the statement itself skips groups that have been
 //! resolved, merged or split meanwhile, and those take the long way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -31,7 +31,11 @@ pub(super) type Key<'a> = (i64, &'a str, &'a str);
 pub struct Known {
     groups: HashMap<u64, Remembered>,
     /// Hashes of groups with their users.
-    users: std::collections::HashSet<u64>,
+    users: HashSet<u64>,
+    /// The hour of a group's latest event and how many it has brought.
+    hours: HashMap<i64, (i64, u64)>,
+    /// Events of a group that are kept in an hour before only some are; 0: all are kept.
+    keep_first: u64,
     hasher: foldhash::quality::RandomState,
 }
 
@@ -92,6 +96,35 @@ struct Row {
 }
 
 impl Known {
+    /// For a writer that keeps the first so many events of a group in an hour, then every
+    /// tenth up to ten times as many, every hundredth up to a hundred times, and so on.
+    pub fn sampling(keep_first: u64) -> Self {
+        Self { keep_first, ..Self::default() }
+    }
+
+    /// Forgets all that an undone transaction may have taught.
+    pub fn forget(&mut self) {
+        self.groups.clear();
+        self.users.clear();
+    }
+
+    /// Whether the next event of the group in this hour is kept.
+    pub(super) fn keeps(&mut self, group: i64, hour: DateTime<Utc>) -> bool {
+        if self.keep_first == 0 {
+            return true;
+        }
+        if self.hours.len() >= MOST {
+            self.hours.clear();
+        }
+        let hour = hour.timestamp();
+        let (of, seen) = self.hours.entry(group).or_insert((hour, 0));
+        if *of != hour {
+            (*of, *seen) = (hour, 0);
+        }
+        *seen += 1;
+        is_kept(*seen, self.keep_first)
+    }
+
     fn hash(&self, key: impl std::hash::Hash) -> u64 {
         std::hash::BuildHasher::hash_one(&self.hasher, key)
     }
@@ -202,5 +235,28 @@ impl Remembered {
             && addition.severity <= self.severity
             && (self.has_endpoint || !addition.has_endpoint)
             && (self.has_method || !addition.has_method)
+    }
+}
+
+/// Whether the `n`th event is kept, counted from 1.
+fn is_kept(n: u64, first: u64) -> bool {
+    if n <= first {
+        return true;
+    }
+    let step = 10_u64.saturating_pow((n / first).max(1).ilog10() + 1);
+    n.is_multiple_of(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_kept;
+
+    #[test]
+    fn the_first_are_kept_and_then_ever_fewer() {
+        let kept = |from: u64, to: u64| (from..=to).filter(|n| is_kept(*n, 100)).count();
+        assert_eq!(kept(1, 100), 100);
+        assert_eq!(kept(101, 999), 89);
+        assert_eq!(kept(1000, 9999), 90);
+        assert_eq!(kept(1, 1_000_000), 100 + 89 + 90 * 3 + 1);
     }
 }
