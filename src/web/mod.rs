@@ -1,6 +1,7 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod apps;
 mod audit;
 mod ledger;
 mod logs;
@@ -81,6 +82,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(repair::router())
         .merge(repair::action::router())
         .merge(logs::router())
+        .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
         .merge(deploys::router())
