@@ -7,7 +7,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    auth::token::Tokens, config::Config, db::Db, jobs::Jobs, llm::Llm, logs::Live,
+    apps::Apps, auth::token::Tokens, config::Config, db::Db, jobs::Jobs, llm::Llm, logs::Live,
     outbound::Outbound,
 };
 
@@ -17,6 +17,8 @@ pub struct App(Arc<Parts>);
 
 pub struct Parts {
     pub config: Config,
+    /// The monitored applications and their keys.
+    pub apps: Apps,
     pub db: Db,
     /// The logs, as they are written.
     pub live: Live,

@@ -5,6 +5,7 @@
 //! `tests/it/layers.rs` holds who may use whom.
 
 pub mod app;
+pub mod apps;
 pub mod auth;
 pub mod chat;
 pub mod cli;

@@ -25,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::{
     app::{App, Parts},
+    apps::Apps,
     auth::{OrganizationId, Role, token},
     chat::{Chat, tools::Tools},
     clock,
@@ -66,7 +67,10 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let db = open_database(&config).await?;
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
     let llm = Llm::new(db.clone(), &config).context("the model cannot be set up")?;
+    let tasks = TaskTracker::new();
+    let apps = Apps::start(&db, &config, &tasks, &shutdown).await?;
     let app = App::new(Parts {
+        apps,
         live: Live::start(
             db.clone(),
             logs::host_name(),
@@ -79,7 +83,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         llm,
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
-        tasks: TaskTracker::new(),
+        tasks,
         shutdown,
         started_at: clock::now(),
         db,
@@ -287,6 +291,8 @@ async fn drain(app: App, features: Features, graceful: GracefulShutdown) {
     if tokio::time::timeout(BACKGROUND_TIMEOUT, app.tasks.wait()).await.is_err() {
         tracing::warn!("some background work did not end in time");
     }
+    // The last requests were counted after the last tick.
+    app.apps.flush(&app.db).await;
     app.db.close().await;
 }
 

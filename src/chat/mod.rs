@@ -151,7 +151,7 @@ impl Chat {
             let found = store::find(&self.app.db, &question.owner, id).await?;
             found.ok_or(Error::NotFound("session"))?;
         }
-        self.app.config.check_app(question.app.as_deref())
+        self.app.apps.check(&self.app.config, question.app.as_deref())
     }
 
     /// Begins an answer: stores the question, and leaves the rest to a task of its own that

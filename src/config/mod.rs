@@ -24,8 +24,6 @@ use parse::{
     socket_address, text, zone,
 };
 
-use crate::error::Error;
-
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
@@ -60,6 +58,7 @@ pub struct Config {
     pub playbooks_dir: Option<PathBuf>,
     /// Bound of the window of recent records, in bytes, over all sources.
     pub window_bytes: usize,
+    pub capture: Capture,
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
@@ -95,6 +94,14 @@ pub struct Http {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Serve on a public address although there is no TLS here.
     pub allow_public: bool,
+}
+
+/// `[capture]`: what applications may send.
+#[derive(Clone, Debug)]
+pub struct Capture {
+    /// Events a minute of one application that has no quota of its own. Each replica counts
+    /// for itself.
+    pub quota: u32,
 }
 
 /// All mistakes of a configuration, at once.
@@ -180,6 +187,13 @@ impl Config {
                 "67108864",
                 number::<usize>,
             ),
+            capture: Capture {
+                quota: from.value(
+                    &key("capture.quota", &["LUX_CAPTURE_QUOTA"]),
+                    "60000",
+                    at_least_one,
+                ),
+            },
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);
                 Some(written)
@@ -297,15 +311,10 @@ impl Config {
         }
     }
 
-    /// Refuses the name of an application that nothing here names.
-    pub fn check_app(&self, name: Option<&str>) -> Result<(), Error> {
-        let Some(name) = name else { return Ok(()) };
-        let known = self.apps.iter().any(|app| app.name == name)
-            || self.sources.iter().any(|source| source.app.as_deref() == Some(name));
-        if known {
-            return Ok(());
-        }
-        Err(Error::Invalid(format!("there is no app \"{name}\"; [[apps]] in lux.toml names them")))
+    /// Whether `[[apps]]` or a log source names the application.
+    pub fn names_app(&self, name: &str) -> bool {
+        self.apps.iter().any(|app| app.name == name)
+            || self.sources.iter().any(|source| source.app.as_deref() == Some(name))
     }
 
     /// Every secret that Lux was given: none of them may leave it in a text. Of a URL the

@@ -60,7 +60,7 @@ async fn diagnose(
     Extension(analyst): Extension<Analyst>,
     Json(new): Json<NewDiagnosis>,
 ) -> crate::http::Result<Json<Diagnosed>> {
-    app.config.check_app(new.app.as_deref())?;
+    app.apps.check(&app.config, new.app.as_deref())?;
     let scope = Scope { organization: caller.organization, app: new.app };
     let mut desk = app.llm.desk();
     if new.model == Some(false) {

@@ -97,7 +97,7 @@ async fn start_run(
     Json(wish): Json<Wish>,
 ) -> Result<Response> {
     let organization = caller.organization;
-    app.config.check_app(wish.app.as_deref())?;
+    app.apps.check(&app.config, wish.app.as_deref())?;
     let scope = repair.scope(organization, wish.error_id, wish.group_ids, wish.app).await?;
     if wish.dry_run {
         return Ok(Json(repair.preview(organization, &scope).await?).into_response());
