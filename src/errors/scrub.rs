@@ -104,7 +104,7 @@ impl<'s> Scrubber<'s> {
     }
 
     /// Strikes out what is secret anywhere in the tree.
-    pub fn tree(&self, tree: &mut Tree<'_>) {
+    pub fn tree(self, tree: &mut Tree<'_>) {
         match tree {
             Tree::Text(text) => self.text(text),
             Tree::Number(text) if text.len() >= 13 => self.text(text),
@@ -126,7 +126,7 @@ impl<'s> Scrubber<'s> {
     }
 
     /// Scrubs one text.
-    pub fn text(&self, text: &mut Cow<'_, str>) {
+    pub fn text(self, text: &mut Cow<'_, str>) {
         if text.len() > MAX_TEXT {
             super::tree::cut(text, MAX_TEXT);
         }
@@ -154,7 +154,7 @@ impl<'s> Scrubber<'s> {
     }
 
     /// Whether a field of this name holds a secret.
-    pub fn is_secret(&self, name: &str) -> bool {
+    pub fn is_secret(self, name: &str) -> bool {
         if self.rules.off || name.len() > MAX_NAME {
             return false;
         }
@@ -163,7 +163,7 @@ impl<'s> Scrubber<'s> {
             || self.rules.keys.iter().any(|key| position(name, key).is_some())
     }
 
-    fn field(&self, name: &str, tree: &mut Tree<'_>) {
+    fn field(self, name: &str, tree: &mut Tree<'_>) {
         if self.is_secret(name) {
             strike(name, tree);
         } else if self.rules.addresses && !self.rules.off && is_address_name(name) {
@@ -176,18 +176,20 @@ impl<'s> Scrubber<'s> {
     }
 
     /// A list of pairs is one of fields.
-    fn list(&self, trees: &mut [Tree<'_>]) {
+    fn list(self, trees: &mut [Tree<'_>]) {
         if let [Tree::Text(name), value] = trees
             && !matches!(value, Tree::Map(_))
         {
             let name = name.to_string();
             self.field(&name, value);
         }
-        trees.iter_mut().for_each(|tree| self.tree(tree));
+        for tree in trees {
+            self.tree(tree);
+        }
     }
 
     /// `{"name": "Authorization", "value": "…"}`
-    fn named_value(&self, fields: &mut [(Cow<'_, str>, Tree<'_>)]) {
+    fn named_value(self, fields: &mut [(Cow<'_, str>, Tree<'_>)]) {
         let at = |wanted: &[&str]| {
             fields.iter().position(|(name, _)| wanted.iter().any(|w| name.eq_ignore_ascii_case(w)))
         };
@@ -200,7 +202,7 @@ impl<'s> Scrubber<'s> {
     }
 
     /// `a=1&password=x`, also behind a URL's question mark.
-    fn parameters(&self, text: &mut Cow<'_, str>) {
+    fn parameters(self, text: &mut Cow<'_, str>) {
         if !text.contains(['?', '&']) && !is_one_parameter(text) {
             return;
         }
@@ -332,7 +334,9 @@ fn position(text: &str, name: &str) -> Option<usize> {
     let (small, large) = (first.to_ascii_lowercase(), first.to_ascii_uppercase());
     let bytes = text.as_bytes();
     memchr::memchr2_iter(small, large, bytes).find(|&at| {
-        bytes.get(at..at + name.len()).is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes()))
+        bytes
+            .get(at..at + name.len())
+            .is_some_and(|part| part.eq_ignore_ascii_case(name.as_bytes()))
     })
 }
 

@@ -48,6 +48,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The same, taken out; [`Tree::Null`] if there is none.
+    #[must_use]
     pub fn take(&mut self, name: &str) -> Tree<'a> {
         match self {
             Self::Map(fields) => fields
@@ -151,7 +152,9 @@ impl<'a> Tree<'a> {
                     trees.truncate(bounds.entries);
                     trees.push(Self::Cut);
                 }
-                trees.iter_mut().for_each(|tree| tree.bound(inner));
+                for tree in trees {
+                    tree.bound(inner);
+                }
             }
             Self::Map(fields) if bounds.depth > 0 => {
                 if fields.len() > bounds.entries {
@@ -213,7 +216,7 @@ impl Serialize for Tree<'_> {
 
 impl<'de> Deserialize<'de> for Tree<'_> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Visitor).map(|tree| tree)
+        deserializer.deserialize_any(Visitor)
     }
 }
 

@@ -316,7 +316,8 @@ mod tests {
     #[test]
     fn depth_and_number_cost_neither_stack_nor_memory() {
         let deep = |n: usize| format!("{}1{}", "[".repeat(n), "]".repeat(n));
-        let mut tree = read(&deep(1_000_000)).unwrap();
+        let json = deep(1_000_000);
+        let mut tree = read(&json).unwrap();
         let mut depth = 0;
         while let Tree::List(mut trees) = tree {
             tree = trees.pop().unwrap();
@@ -324,9 +325,8 @@ mod tests {
         }
         assert_eq!((depth, tree), (MAX_DEPTH, Tree::Cut));
         let many: Vec<String> = (0..1_000_000).map(|n| format!("\"k{n}\":{{\"a\":[1]}}")).collect();
-        let Tree::Map(fields) = read(&format!("{{{}}}", many.join(","))).unwrap() else {
-            panic!("no map")
-        };
+        let json = format!("{{{}}}", many.join(","));
+        let Tree::Map(fields) = read(&json).unwrap() else { panic!("no map") };
         assert_eq!(fields.len(), MAX_ENTRIES + 1);
     }
 
