@@ -107,6 +107,14 @@ pub fn router(app: App, features: Features) -> Router {
     let limits = Limits::new(&app.config.http);
     forget_idle_callers(&app, limits.clone());
     let http = &app.config.http;
+    // Reports of SDKs have bounds of their own for their bodies.
+    let layers = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state((app.clone(), limits.clone()), edge::wrap))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
+        .layer(middleware::from_fn(edge::read_small_body))
+        .layer(Extension(features.capture.clone()));
+    let sentry = errors::sentry::router().layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
@@ -125,7 +133,7 @@ pub fn router(app: App, features: Features) -> Router {
         .layer(Extension(mcp::Mcp::new(&app, features.tools)))
         .layer(Extension(features.repair));
     let (router, _) = routes().split_for_parts();
-    router.fallback(nothing_here).layer(layers).with_state(app)
+    router.fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

@@ -6,6 +6,7 @@ pub mod groups;
 pub mod intake;
 pub mod open;
 pub mod release;
+pub mod report;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a
