@@ -29,6 +29,7 @@ use crate::{
 
 pub use dsn::Address;
 pub use quota::{OverQuota, Quota};
+use remembered::Remembered;
 pub use usage::Outcome;
 pub use wish::{Change, Wish};
 
@@ -161,11 +162,13 @@ impl Apps {
     ) -> Result<Option<Arc<Known>>> {
         // What has another form was never given out.
         let Some(key) = dsn::parse_key(public_key) else { return Ok(None) };
-        if let Some(known) = self.0.keys.remembered((app, key)) {
-            if let Some(known) = &known {
+        match self.0.keys.remembered((app, key)) {
+            Remembered::Known(known) => {
                 self.0.usage.note_use(known.key);
+                return Ok(Some(known));
             }
-            return Ok(known);
+            Remembered::Unknown => return Ok(None),
+            Remembered::Nothing => {}
         }
         let found = store::by_key(db, app, &dsn::key_text(key), self.0.default_quota).await?;
         let known = found.map(Arc::new);

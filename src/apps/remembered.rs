@@ -24,6 +24,15 @@ pub(super) struct Keys {
     unknown: Mutex<HashMap<Key, Instant>>,
 }
 
+/// What is remembered of a key.
+pub(super) enum Remembered {
+    Known(Arc<Known>),
+    /// There is no such key.
+    Unknown,
+    /// The caller has to ask.
+    Nothing,
+}
+
 #[derive(Debug)]
 struct Entry {
     known: Arc<Known>,
@@ -33,8 +42,7 @@ struct Entry {
 }
 
 impl Keys {
-    /// `None`: nothing is remembered, the caller has to ask. `Some(None)`: there is no such key.
-    pub(super) fn remembered(&self, key: Key) -> Option<Option<Arc<Known>>> {
+    pub(super) fn remembered(&self, key: Key) -> Remembered {
         let now = clock::instant();
         let age = |since: Instant| now.saturating_duration_since(since);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,14 +50,17 @@ impl Keys {
             && age(entry.since) < REMEMBERED
         {
             if age(entry.asked) < FRESH {
-                return Some(Some(Arc::clone(&entry.known)));
+                return Remembered::Known(Arc::clone(&entry.known));
             }
             entry.asked = now;
-            return None;
+            return Remembered::Nothing;
         }
         drop(known);
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
-        unknown.get(&key).filter(|since| age(**since) < REMEMBERED).map(|_| None)
+        match unknown.get(&key) {
+            Some(since) if age(*since) < REMEMBERED => Remembered::Unknown,
+            _ => Remembered::Nothing,
+        }
     }
 
     pub(super) fn remember(&self, key: Key, answer: Option<Arc<Known>>) {

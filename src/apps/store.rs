@@ -141,12 +141,8 @@ pub(super) async fn all(db: &Db, default: Quota) -> db::Result<Vec<Known>> {
 }
 
 /// Writes `[[apps]]` into the table: the configuration has the last word on their base_url,
-/// and what it lists is not archived. What it no longer lists is kept.
-pub(super) async fn sync(
-    db: &Db,
-    organization: OrganizationId,
-    entries: &[AppEntry],
-) -> Result<()> {
+/// and what it lists is not archived and has a key. What it no longer lists is kept.
+pub async fn sync(db: &Db, organization: OrganizationId, entries: &[AppEntry]) -> Result<()> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -155,21 +151,28 @@ pub(super) async fn sync(
     // Replicas that start together lock rows in one order.
     names.sort_by(|a, b| a.name.cmp(&b.name));
     for entry in names {
-        tx.query(
-            "insert into app
+        let id: i64 = tx
+            .query(
+                "insert into app
                  (organization_id, name, base_url, allowed_origins, scrub, created_at)
              values ($1, $2, $3, $4, $5, $6)
              on conflict (organization_id, name)
-                 do update set base_url = excluded.base_url, archived_at = null",
-        )
-        .bind(organization)
-        .bind(entry.name.as_str())
-        .bind(entry.base_url.as_str())
-        .bind(everywhere())
-        .bind(Json(Scrub::default()))
-        .bind(clock::now())
-        .run()
-        .await?;
+                 do update set base_url = excluded.base_url, archived_at = null
+             returning id",
+            )
+            .bind(organization)
+            .bind(entry.name.as_str())
+            .bind(entry.base_url.as_str())
+            .bind(everywhere())
+            .bind(Json(Scrub::default()))
+            .bind(clock::now())
+            .scalar()
+            .await?;
+        let keys: i64 =
+            tx.query("select count(*) from app_key where app_id = $1").bind(id).scalar().await?;
+        if keys == 0 {
+            insert_key(&mut tx, id, "first").await?;
+        }
     }
     Ok(tx.commit().await?)
 }
@@ -436,7 +439,7 @@ pub(super) async fn add_usage(
             "category": category, "outcome": outcome, "count": count,
         })
     });
-    let rows = Value::from_iter(rows).to_string();
+    let rows = rows.collect::<Value>().to_string();
     let mut tx = db.begin().await?;
     if !counters.is_empty() {
         let sql = tx.dialect(

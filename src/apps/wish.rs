@@ -12,6 +12,8 @@ const MAX_NAME: usize = 100;
 const MAX_URL: usize = 500;
 const MAX_ORIGINS: usize = 100;
 const MAX_ORIGIN: usize = 200;
+/// Stands for the star while an origin is read; no host name has a label like this.
+const STAR: &str = "any--subdomain";
 const MAX_KEYS: usize = 200;
 const MAX_KEY: usize = 100;
 
@@ -139,8 +141,6 @@ fn origin(text: &str) -> Result<String> {
     if text.len() > MAX_ORIGIN || text.matches('*').count() != usize::from(starred) {
         return Err(wrong());
     }
-    // No host name has a label like this; it stands for the star while the address is read.
-    const STAR: &str = "any--subdomain";
     let read = text.replacen("://*.", &format!("://{STAR}."), 1);
     let url = Url::parse(&read).map_err(|_| wrong())?;
     let origin = url.origin();

@@ -199,8 +199,8 @@ impl<'a> Talk<'a> {
 
     /// The messages before the model's first turn.
     fn open(&mut self, opening: &Opening<'_>) -> Result<()> {
-        let config = &self.app.config;
-        let names = config.apps.iter().map(|app| app.name.as_str());
+        let monitored = self.app.apps.monitored();
+        let names = monitored.iter().map(|app| app.name.as_str());
         let mine = names.filter(|name| self.user.app.as_deref().is_none_or(|app| app == *name));
         let applications: Vec<Outgoing> = mine.map(|name| self.desk.plain(name)).collect();
         let now = clock::now();

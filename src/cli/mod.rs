@@ -1,6 +1,7 @@
 //! The command line. Results go to stdout, everything else to stderr; exit code 0 is
 //! success, 1 a finding or failure, 2 a mistake in the call or the set-up.
 
+mod apps;
 mod chat;
 pub mod client;
 mod demo;
@@ -69,6 +70,9 @@ enum Command {
     Probe(probe::Args),
     #[command(subcommand)]
     Model(model::Command),
+    /// The applications that report their errors: add one, get its DSN
+    #[command(subcommand)]
+    Apps(apps::Command),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -139,6 +143,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
         Command::Probe(args) => return runtime()?.block_on(probe::run(args, overrides)),
         Command::Model(command) => return runtime()?.block_on(model::run(command, overrides)),
+        Command::Apps(command) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(apps::run(command, &config))?;
+        }
         Command::Token(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(token::run(command, &config))?;

@@ -87,7 +87,7 @@ fn apps(finding: &Finding, app: &App, errors: &[Open]) -> BTreeSet<String> {
         finding.evidence.iter().filter_map(|quote| of_source(&quote.source)).collect();
     apps.extend(cited(finding, errors).map(|error| error.app.clone()));
     if apps.is_empty()
-        && let [only] = &app.config.apps[..]
+        && let [only] = &app.apps.monitored()[..]
     {
         apps.insert(only.name.clone());
     }

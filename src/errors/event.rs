@@ -39,7 +39,7 @@ const MAX_HEADERS: usize = 100;
 /// How far a reporting program's clock may be ahead; a later time is set to now.
 const MAX_AHEAD: TimeDelta = TimeDelta::minutes(5);
 /// 2000-01-01: earlier times come from clocks that were never set.
-const EARLIEST: i64 = 946_684_800;
+pub const EARLIEST: i64 = 946_684_800;
 
 /// Who told of an event.
 #[derive(

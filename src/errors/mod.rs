@@ -6,12 +6,16 @@
 
 pub mod capture;
 pub mod clear;
+pub mod detail;
 pub mod event;
 pub mod fingerprint;
 pub mod intake;
 pub mod routes;
+pub mod scrub;
+pub mod sentry;
 pub mod store;
 pub mod traceback;
+pub mod tree;
 
 pub use capture::Capture;
 pub use event::{Event, NewEvent};

@@ -10,11 +10,12 @@ use serde_json::value::RawValue;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Capture, NewEvent,
+    Capture, NewEvent, detail,
     store::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group, Sort, Status},
         release,
+        report::{self, Report},
     },
 };
 use crate::{
@@ -206,20 +207,32 @@ struct ErrorWithGroup {
     success: bool,
     error: Detail,
     group: Group,
+    report: Report,
+    /// What an SDK told besides.
+    detail: Option<detail::Detail<'static>>,
 }
 
-/// One event with its stack trace and its group.
+/// One event with its stack trace, its group, and what an SDK told of it.
 #[utoipa::path(
     get, path = "/api/diagnostics/errors/{id}",
-    params(("id" = i64, Path, description = "the event's id")),
+    params(("id" = String, Path, description =
+        "the event's id, or that of the SDK: 32 hexadecimal digits")),
     responses((status = 200, body = ErrorWithGroup), (status = 404, description = "no such event"))
 )]
 async fn read_error(
     who: Reader,
     app: axum::extract::State<App>,
-    Path(id): Path<i64>,
+    Path(id): Path<String>,
 ) -> Result<Json<ErrorWithGroup>> {
     let organization = who.caller.organization;
+    let id = match uuid::Uuid::parse_str(&id) {
+        Ok(uuid) => {
+            let event_id = uuid.simple().to_string();
+            report::by_event_id(&app.db, organization, &event_id).await.map_err(Error::from)?
+        }
+        Err(_) => id.parse().ok(),
+    };
+    let id = id.ok_or(Error::NotFound("error"))?;
     let found = events::find(&app.db, organization, id).await.map_err(Error::from)?;
     let mut error = found.ok_or(Error::NotFound("error"))?;
     let group = groups::find(&app.db, organization, error.event.group_id);
@@ -227,7 +240,11 @@ async fn read_error(
     strike_event(&mut error.event);
     error.error_stack = error.error_stack.as_deref().map(struck);
     strike_group(&mut group);
-    Ok(Json(ErrorWithGroup { success: true, error, group }))
+    let told = report::find(&app.db, organization, id).await.map_err(Error::from)?;
+    let (report, packed) = told.ok_or(Error::NotFound("error"))?;
+    let detail = packed.map(|packed| detail::Detail::unpack(&packed)).transpose();
+    let detail = detail.map_err(Error::from)?;
+    Ok(Json(ErrorWithGroup { success: true, error, group, report, detail }))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -28,11 +28,12 @@ impl std::error::Error for Refused {}
 
 pub(super) fn learn(
     config: &Config,
+    apps: &[AppEntry],
     app: &str,
     method: Option<&str>,
     endpoint: &str,
 ) -> Result<Probe, Refused> {
-    let app = find_app(config, app)?;
+    let app = find_app(apps, app)?;
     let told = method.map(str::trim).filter(|method| !method.is_empty());
     let told = told.map(str::to_ascii_uppercase);
     let method = told.clone().unwrap_or_else(|| "GET".to_owned());
@@ -71,21 +72,25 @@ pub(super) fn learn(
 }
 
 /// An event without an application belongs to the only one there is.
-fn find_app<'a>(config: &'a Config, app: &str) -> Result<&'a AppEntry, Refused> {
-    let found = match config.apps.as_slice() {
+fn find_app<'a>(apps: &'a [AppEntry], app: &str) -> Result<&'a AppEntry, Refused> {
+    let found = match apps {
         [only] if app.is_empty() => Some(only),
         apps => apps.iter().find(|entry| entry.name == app),
     };
     found.ok_or_else(|| {
-        Refused(if config.apps.is_empty() {
+        Refused(if apps.is_empty() {
             "Lux does not know where the application is: add [[apps]] with name and base_url to \
-             lux.toml"
+             lux.toml, or use `lux apps add`"
                 .to_owned()
         } else if app.is_empty() {
-            "the error names no application, and [[apps]] lists several: report errors with app"
+            "the error names no application, and there are several: report errors with app"
                 .to_owned()
         } else {
-            format!("no [[apps]] entry is named \"{}\": add it with its base_url", shown(app))
+            format!(
+                "Lux knows no address of \"{}\": add it with its base_url to [[apps]], or use \
+                 `lux apps add`",
+                shown(app)
+            )
         })
     })
 }

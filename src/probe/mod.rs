@@ -277,7 +277,8 @@ impl Probes {
         method: Option<&str>,
         endpoint: &str,
     ) -> Result<Probe, Refused> {
-        learnt::learn(&self.app.config, app, method, endpoint)
+        let apps = self.app.apps.monitored();
+        learnt::learn(&self.app.config, &apps, app, method, endpoint)
     }
 
     /// Where the database of a probe is, if its URL can be read and says so.
@@ -296,10 +297,16 @@ impl Probes {
 
     /// The typed form of an entry of `[[probes]]`.
     pub fn typed(&self, definition: &config::Probe, origin: Origin) -> Result<Probe> {
-        let app = definition.app.clone().or_else(|| match self.app.config.apps.as_slice() {
+        // A probe of the configuration means the only one of the configuration.
+        let only = |entries: &[config::AppEntry]| match entries {
             [only] if definition.kind == config::ProbeKind::Http => Some(only.name.clone()),
             _ => None,
-        });
+        };
+        let app = definition
+            .app
+            .clone()
+            .or_else(|| only(&self.app.config.apps))
+            .or_else(|| only(&self.app.apps.monitored()));
         Ok(Probe {
             name: definition.name.clone(),
             app,

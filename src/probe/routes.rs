@@ -110,15 +110,21 @@ async fn make(
     Json(definition): Json<config::Probe>,
 ) -> Result<(StatusCode, Json<Listed>)> {
     let mut mistakes = definition.mistakes();
+    let apps = probes.app.apps.monitored();
     if let Some(app) = &definition.app
-        && !probes.app.config.apps.iter().any(|entry| &entry.name == app)
+        && !apps.iter().any(|entry| &entry.name == app)
     {
-        mistakes.push(format!("app \"{}\" is none of [[apps]] in lux.toml", clip(app)));
+        mistakes.push(format!(
+            "app \"{}\" has no address: lux.toml ([[apps]]) or `lux apps add` tells its base_url",
+            clip(app)
+        ));
     } else if definition.app.is_none()
         && definition.kind == ProbeKind::Http
+        && apps.len() != 1
         && probes.app.config.apps.len() != 1
     {
-        mistakes.push("an http probe needs app, the name of an entry of [[apps]]".to_owned());
+        mistakes
+            .push("an http probe needs app, the name of an application with a base_url".to_owned());
     }
     if !mistakes.is_empty() {
         return Err(Error::Invalid(mistakes.join("; ")).into());

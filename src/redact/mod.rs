@@ -65,7 +65,9 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
 /// What is to be struck out, in order, without overlaps.
 fn find(text: &str, personal: bool) -> Vec<(Range<usize>, Kind)> {
     let compiled = &*COMPILED;
-    let has_digits = text.bytes().any(|b| b.is_ascii_digit());
+    // A card has at least thirteen digits; what else has no mark is a person's.
+    let digits = if personal { 1 } else { 13 };
+    let has_digits = text.bytes().filter(u8::is_ascii_digit).nth(digits - 1).is_some();
     let mut wanted = if has_digits { compiled.always } else { 0 };
     for found in compiled.marks.find_overlapping_iter(text) {
         wanted |= 1 << compiled.rules_of[found.pattern().as_usize()];
@@ -99,6 +101,19 @@ fn find(text: &str, personal: bool) -> Vec<(Range<usize>, Kind)> {
 /// The text with every secret replaced by `[redacted]`; borrowed if there is none.
 pub fn secrets(text: &str) -> Cow<'_, str> {
     let spans = find(text, false);
+    if spans.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(replace(text, spans, |_, _| "[redacted]".to_owned()))
+}
+
+/// The same, and e-mail addresses as well.
+pub fn secrets_and_emails(text: &str) -> Cow<'_, str> {
+    if !text.contains('@') {
+        return secrets(text);
+    }
+    let mut spans = find(text, true);
+    spans.retain(|(_, kind)| matches!(kind, Kind::Secret | Kind::Card | Kind::Email));
     if spans.is_empty() {
         return Cow::Borrowed(text);
     }

@@ -90,6 +90,7 @@ impl Chooser {
     pub(super) async fn choose(&self, wanted: &Wanted<'_>) -> Checks {
         let mut checks = Checks::default();
         let app = self.app_of(wanted.app);
+        let app = app.as_deref();
         let of_app =
             |probe: &&Probe| probe.app.is_none() || app.is_none() || probe.app.as_deref() == app;
         if let Some(endpoint) = wanted.endpoint {
@@ -167,11 +168,11 @@ impl Chooser {
     }
 
     /// An error that names no application belongs to the only one there is.
-    fn app_of<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        let apps = &self.app.config.apps;
+    fn app_of(&self, name: &str) -> Option<String> {
+        let apps = self.app.apps.monitored();
         match (apps.iter().find(|app| app.name == name), apps.as_slice()) {
-            (Some(app), _) => Some(&app.name),
-            (None, [only]) if name.is_empty() => Some(&only.name),
+            (Some(app), _) => Some(app.name.clone()),
+            (None, [only]) if name.is_empty() => Some(only.name.clone()),
             _ => None,
         }
     }

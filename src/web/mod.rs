@@ -1,6 +1,7 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod apps;
 mod audit;
 mod ledger;
 mod logs;
@@ -85,6 +86,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
         .merge(logs::router())
+        .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
         .merge(deploys::router())
@@ -121,6 +123,14 @@ pub fn router(app: App, features: &Features) -> Router {
     let limits = Limits::new(&app.config.http);
     forget_idle_callers(&app, limits.clone());
     let http = &app.config.http;
+    // Reports of SDKs have bounds of their own for their bodies.
+    let layers = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state((app.clone(), limits.clone()), edge::wrap))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
+        .layer(middleware::from_fn(edge::read_small_body))
+        .layer(Extension(features.capture.clone()));
+    let sentry = errors::sentry::router().layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
@@ -131,7 +141,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
-    router.fallback(nothing_here).layer(layers).with_state(app)
+    router.fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

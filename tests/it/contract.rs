@@ -40,11 +40,15 @@ impl Operation {
     fn allows(&self, role: Role) -> bool {
         let reports = self.path == "/api/errors"
             || (self.path == "/api/deploys" && self.method == Method::POST);
+        let changes_apps = self.path.starts_with("/api/apps") && self.method != Method::GET;
         let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
         let ledger = self.path.starts_with("/api/model/ledger");
         match role {
             Role::Admin => true,
-            Role::Operator => !switches.contains(&self.path.as_str()) && self.path != "/api/audit",
+            Role::Operator => {
+                let admins = switches.contains(&self.path.as_str()) || self.path == "/api/audit";
+                !admins && !changes_apps
+            }
             Role::Ingest => reports,
             Role::Read => {
                 let reads = self.method == Method::GET && !ledger && self.path != "/api/audit";
@@ -105,6 +109,13 @@ impl Operation {
                 "model": "lux", "messages": [{ "role": "user", "content": "what is wrong?" }],
             }),
             ("POST", "/mcp") => json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
+            ("POST", "/api/apps") => json!({
+                "name": "shop", "base_url": "http://127.0.0.1:8000",
+                "allowed_origins": ["https://shop.example"],
+                "scrub": { "emails": true, "keys": ["iban"] }, "events_per_minute": 600,
+            }),
+            ("PATCH", "/api/apps/{id}") => json!({ "base_url": "http://127.0.0.1:8000" }),
+            ("POST", "/api/apps/{id}/keys") => json!({ "name": "mobile" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
@@ -166,6 +177,7 @@ async fn state(server: &Server) -> Vec<Value> {
         "/api/chat/sessions?limit=200",
         "/api/auto-repair/actions?limit=200",
         "/api/probes",
+        "/api/apps?archived=true",
         "/api/deploys?limit=200",
     ] {
         state.push(server.get(path).await);

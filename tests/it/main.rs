@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod action;
+mod apps;
 mod apps_store;
 mod both;
 mod capture;

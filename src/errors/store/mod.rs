@@ -9,6 +9,7 @@ pub mod intake;
 pub mod known;
 pub mod open;
 pub mod release;
+pub mod report;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a

@@ -22,9 +22,11 @@ pub(super) async fn run(app: &App, probe: &Probe, mark: &str, memory: Option<&Me
         return Seen::new(Outcome::Unclear, "", "this is no http probe");
     };
     let line = format!("{method} {path}");
-    let entry = app.config.apps.iter().find(|entry| Some(&entry.name) == probe.app.as_ref());
+    let monitored = app.apps.monitored();
+    let entry = monitored.iter().find(|entry| Some(&entry.name) == probe.app.as_ref());
     let Some(entry) = entry else {
-        let why = "its application is none of [[apps]]; add it there with its base_url";
+        let why = "Lux does not know where its application is; `lux apps add` or [[apps]] tells \
+                   its base_url";
         return Seen::new(Outcome::Unclear, line, why);
     };
     let target = match Target::new(&entry.base_url) {
