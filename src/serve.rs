@@ -96,6 +96,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     });
     errors::clear::register(&app, &[FORGET]);
     let capture = Capture::start(app.db.clone(), app.config.capture.keep_first);
+    errors::own::start(capture.clone(), &app.tasks, app.shutdown.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), intake, actions.clone());
@@ -315,7 +316,7 @@ pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
 pub fn log_to_stderr(config: &Config) {
     use std::io::IsTerminal;
 
-    use tracing_subscriber::{EnvFilter, fmt};
+    use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
 
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // It logs whole answers and refusals, whatever stands in them.
@@ -323,15 +324,18 @@ pub fn log_to_stderr(config: &Config) {
         Ok(silent) => filter.add_directive(silent),
         Err(_) => filter,
     };
-    let builder = fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    // A second call (in tests) finds the first one's subscriber in place.
-    let set = match config.log_format {
-        LogFormat::Text => builder.try_init(),
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    let shown = fmt::layer().with_writer(std::io::stderr);
+    let shown = shown.with_ansi(std::io::stderr().is_terminal());
+    let shown = match config.log_format {
+        LogFormat::Text => shown.boxed(),
+        LogFormat::Json => shown.json().flatten_event(true).boxed(),
     };
+    // A second call (in tests) finds the first one's subscriber in place.
+    let set = tracing_subscriber::registry()
+        .with(filter)
+        .with(shown)
+        .with(errors::own::Watch)
+        .try_init();
     if let Err(error) = set {
         tracing::debug!(%error, "logging was set up before");
     }

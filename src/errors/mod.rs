@@ -10,6 +10,7 @@ pub mod detail;
 pub mod event;
 pub mod fingerprint;
 pub mod intake;
+pub mod own;
 pub mod routes;
 pub mod scrub;
 pub mod sentry;

@@ -180,7 +180,7 @@ mod tests {
             ("{\"type\":\"event\",\"length\":50}\n{}", "ends after 2 of 50 bytes"),
             ("{\"type\":\"event\",\"length\":1}\nxyz\n", "goes on after the 1 bytes"),
             ("{\"type\":\"event\",\"length\":-1}\n{}\n", "no number of bytes"),
-            ("{\"type\":5}\n{}\n", "no type"),
+            ("{\"type\":[]}\n{}\n", "no type"),
             ("{\"length\":2}\n{}\n", "no type"),
             ("[]\n", "no JSON object"),
             ("{\"type\":\"ev", "not valid JSON"),

@@ -16,3 +16,6 @@ mod routes;
 mod stack;
 
 pub use routes::router;
+
+#[cfg(test)]
+mod tests;

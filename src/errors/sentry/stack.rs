@@ -117,11 +117,13 @@ impl Python<'_, '_> {
         let exceptions = self.exceptions;
         let exception = &exceptions[at];
         let margin = if depth == 0 { String::new() } else { format!("{}| ", "  ".repeat(depth)) };
-        let (causes, members): (Vec<usize>, Vec<usize>) =
+        let (mut causes, members): (Vec<usize>, Vec<usize>) =
             self.children(at).into_iter().partition(|child| {
                 let mechanism = exceptions[*child].mechanism.as_ref();
                 mechanism.and_then(|m| m.source.as_deref()).is_some_and(|s| s.starts_with("__c"))
             });
+        // A cause's own cause is told with the same parent and a higher id.
+        causes.reverse();
         for cause in causes {
             self.tree(cause, depth, seen);
             let source = exceptions[cause].mechanism.as_ref().and_then(|m| m.source.as_deref());
@@ -132,6 +134,13 @@ impl Python<'_, '_> {
             traceback(self.out, &margin, "Traceback (most recent call last):", exception);
             return;
         }
+        let count = members.len();
+        let s = if count == 1 { "" } else { "s" };
+        let said = exception.value.as_deref().unwrap_or_default();
+        let exception = &Exception {
+            value: Some(format!("{said} ({count} sub-exception{s})").into()),
+            ..exception.clone()
+        };
         let head = "Exception Group Traceback (most recent call last):";
         if depth == 0 {
             let _ = writeln!(self.out, "  + {head}");
@@ -174,8 +183,11 @@ fn javascript(out: &mut String, exceptions: &[Exception<'_>]) {
         let (head, margin) = if n == 0 { ("", "") } else { ("  [cause]: ", "  ") };
         let _ = writeln!(out, "{head}{}", named("javascript", exception));
         for (n, frame) in exception.frames.iter().enumerate().rev() {
-            let line = frame.lineno.unwrap_or(0);
-            let place = format!("{}:{line}:{}", path(frame), frame.colno.unwrap_or(0));
+            let place = match frame.lineno {
+                Some(line) => format!("{}:{line}:{}", path(frame), frame.colno.unwrap_or(0)),
+                // The engine's own: "Array.map (<anonymous>)".
+                None => path(frame).to_owned(),
+            };
             let _ = match frame.function.as_deref() {
                 None | Some("" | "?" | "<anonymous>") => writeln!(out, "{margin}    at {place}"),
                 Some(function) => match function.strip_suffix(".?") {

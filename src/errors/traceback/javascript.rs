@@ -57,6 +57,9 @@ fn named(line: &str) -> Option<Exception> {
 }
 
 fn frame(line: &str) -> Option<Frame> {
+    // Behind the last frame Node opens a brace for the cause and the error's own fields, and
+    // parts the members of a list.
+    let line = line.trim_end_matches([' ', '{', ',']);
     let (function, place) = if let Some(call) = line.strip_prefix("at ") {
         let call = call.strip_prefix("async ").unwrap_or(call);
         match call.strip_suffix(')').and_then(|call| call.rsplit_once(" (")) {

@@ -246,7 +246,8 @@ impl<'de> de::Visitor<'de> for Visitor {
     }
 
     fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
-        Ok(Tree::Number(Cow::Owned(number.to_string())))
+        // With its point: 5.0 stays one.
+        Ok(Tree::Number(Cow::Owned(format!("{number:?}"))))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {

@@ -295,7 +295,7 @@ mod tests {
     #[test]
     fn what_is_json_is_read_like_json() {
         same(
-            r#" {"a": [1, -2.5, 1e3, 18446744073709551615, true, false, null, {}, []], "b": {"c": "x"}} "#,
+            r#" {"a": [1, -2.5, 1.5e3, 18446744073709551615, true, false, null, {}, []], "b": {"c": "x"}} "#,
         );
         same(r#""\"\\\/\b\f\n\r\té \u00e9 \ud83d\ude00 é😀""#);
         same("[[[[]]]]");
