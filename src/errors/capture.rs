@@ -15,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Fingerprint, NewEvent,
-    store::write::{Item, write},
+    store::{
+        releases::Releases,
+        write::{Item, write},
+    },
 };
 use crate::{
     auth::OrganizationId,
@@ -129,7 +132,8 @@ impl Capture {
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer = Writer { db, state: Arc::clone(&parts.state) };
+        let state = Arc::clone(&parts.state);
+        let writer = Writer { db, releases: Releases::default(), state };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
@@ -266,6 +270,7 @@ impl Batch {
 
 struct Writer {
     db: Db,
+    releases: Releases,
     state: Arc<State>,
 }
 
@@ -406,8 +411,10 @@ impl Writer {
 
     async fn attempt(&self, items: &[&Item]) -> Result<Vec<i64>, Attempt> {
         let mut tx = self.db.begin().await?;
+        let new = self.releases.note(&mut tx, items, clock::now()).await?;
         let ids = write(&mut tx, items).await?;
         tx.commit().await.map_err(Attempt::Commit)?;
+        self.releases.remember(new);
         Ok(ids)
     }
 

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod clear;
 pub mod event;
 pub mod fingerprint;
+pub mod grouping;
 pub mod intake;
 pub mod routes;
 pub mod store;

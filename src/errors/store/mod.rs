@@ -5,7 +5,9 @@ pub mod events;
 pub mod groups;
 pub mod intake;
 pub mod open;
+mod regroup;
 pub mod release;
+pub mod releases;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a
