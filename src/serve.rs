@@ -91,6 +91,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         looking.shutdown.run_until_cancelled(look).await;
     });
     errors::clear::register(&app, &[FORGET]);
+    errors::grouping::register(&app);
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());

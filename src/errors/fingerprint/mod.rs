@@ -4,7 +4,8 @@
 //! (file and function, no line numbers). Without: the class and the masked message.
 //!
 //! **Versions.** A fingerprint begins with the version of the way it was made, and groups
-//! keep theirs for ever. When the newest version makes a new group of an event whose older
+//! keep theirs for ever. An event that a newer version sees no otherwise than the older one
+//! keeps the older one's fingerprint. When the newest version makes a new group of an event whose older
 //! fingerprint ([`older`]) has a group already, the new group becomes a signpost to that
 //! one (`store::regroup`): its history goes on, and nothing is rewritten. So for a version 3:
 //!

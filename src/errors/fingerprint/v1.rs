@@ -3,7 +3,7 @@
 use super::{Key, Seen, mask};
 use crate::errors::traceback::{Frame, Trace};
 
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// Frames that count, over all exceptions of a chain.
 const MAX_FRAMES: usize = 50;
 

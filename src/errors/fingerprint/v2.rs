@@ -27,18 +27,22 @@ const INLINED: [&str; 3] = ["<listcomp>", "<dictcomp>", "<setcomp>"];
 const MODULES: [&str; 7] =
     ["module.exports.", "exports.", "Object.", "Module.", "Function.", "Proxy.", "window."];
 
+/// An event that version 2 sees no otherwise than version 1 keeps that one's fingerprint.
 pub(super) fn value(seen: &Seen<'_>) -> String {
-    let mut frames: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::new();
-    for frame in seen.trace.as_ref().map(v1::own_frames).unwrap_or_default() {
-        if INLINED.contains(&frame.function.as_str()) {
-            continue;
-        }
-        let frame = (file(&frame.file), function(&frame.function));
-        if !frames.contains(&frame) {
-            frames.push(frame);
+    let own = seen.trace.as_ref().map(v1::own_frames).unwrap_or_default();
+    let mut frames: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(own.len());
+    let mut same = true;
+    for frame in own {
+        let (file, function) = (file(&frame.file), function(&frame.function));
+        same &= *file == *frame.file && *function == *frame.function;
+        if INLINED.contains(&&*function) {
+            same = false;
+        } else if !frames.contains(&(file.clone(), function.clone())) {
+            frames.push((file, function));
         }
     }
-    v1::value_of(VERSION, seen, frames.iter().map(|(file, function)| (&**file, &**function)))
+    let version = if same { v1::VERSION } else { VERSION };
+    v1::value_of(version, seen, frames.iter().map(|(file, function)| (&**file, &**function)))
 }
 
 fn file(path: &str) -> Cow<'_, str> {

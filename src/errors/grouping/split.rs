@@ -62,17 +62,16 @@ impl By {
 
     /// Fingerprint and title of the part of a group that an event belongs to. An event
     /// that lacks what the group is split by belongs to a part of its own.
-    pub fn part(&self, fingerprint: &str, title: &str, event: &Event) -> (String, String) {
+    pub fn part(&self, fingerprint: &str, title: &str, event: &Traits<'_>) -> (String, String) {
         let value = match self {
-            Self::Message => mask(event.error_message.lines().next().unwrap_or_default()),
-            Self::Endpoint => template::path(event.path().unwrap_or_default()),
-            Self::Release => event.release.clone().unwrap_or_default(),
-            Self::Environment => event.environment.clone().unwrap_or_default(),
-            Self::Tag(name) => event.tags.get(name).cloned().unwrap_or_default(),
+            Self::Message => mask(event.message.lines().next().unwrap_or_default()),
+            Self::Endpoint => template::path(event.endpoint.unwrap_or_default()),
+            Self::Release => event.release.unwrap_or_default().to_owned(),
+            Self::Environment => event.environment.unwrap_or_default().to_owned(),
+            Self::Tag(name) => (event.tag)(name).unwrap_or_default(),
         };
         let by = self.to_string();
-        let name = self.to_string();
-        let name = name.strip_prefix("tag:").unwrap_or(&name);
+        let name = by.strip_prefix("tag:").unwrap_or(&by);
         let title = if value.is_empty() {
             format!("{title} [no {name}]")
         } else {
@@ -81,7 +80,30 @@ impl By {
             let more = if end < value.len() { "…" } else { "" };
             format!("{title} [{name} {}{more}]", &value[..end])
         };
-        // A part may be split again: its fingerprint grows by one step, not by a value.
         (format!("{fingerprint}/{}", digest(&[&by, &value])), title)
+    }
+}
+
+/// What of an event a group can be split by.
+pub struct Traits<'a> {
+    pub message: &'a str,
+    /// Perhaps with a query.
+    pub endpoint: Option<&'a str>,
+    pub release: Option<&'a str>,
+    pub environment: Option<&'a str>,
+    pub tag: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl By {
+    /// [`By::part`] of an event that comes in.
+    pub fn part_of(&self, fingerprint: &str, title: &str, event: &Event) -> (String, String) {
+        let traits = Traits {
+            message: &event.error_message,
+            endpoint: event.endpoint.as_deref(),
+            release: event.release.as_deref(),
+            environment: event.environment.as_deref(),
+            tag: &|name| event.tags.get(name).cloned(),
+        };
+        self.part(fingerprint, title, &traits)
     }
 }

@@ -4,6 +4,7 @@ pub mod clear;
 pub mod events;
 pub mod groups;
 pub mod intake;
+pub mod moving;
 pub mod open;
 mod regroup;
 pub mod release;

@@ -309,7 +309,7 @@ async fn parts_of_targets(
 
 fn part(known: &Known, place: &Place<'_>, open: &Open) -> Result<Open> {
     let other = match (known.merged_into, known.split_by.as_deref().and_then(By::parse)) {
-        (None, Some(by)) => by.part(&known.fingerprint, place.title, &place.item.event),
+        (None, Some(by)) => by.part_of(&known.fingerprint, place.title, &place.item.event),
         // Merged meanwhile: its own row leads on.
         (Some(_), _) => (known.fingerprint.clone(), place.title.to_owned()),
         (None, None) => return Err(Error::RowNotFound),
