@@ -92,8 +92,10 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     });
     errors::clear::register(&app, &[FORGET]);
     errors::grouping::register(&app);
-    let capture = Capture::start(app.db.clone());
-    let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
+    let rules = errors::grouping::Rules::new(&app.config.grouping);
+    let capture = Capture::start_with(app.db.clone(), rules.clone());
+    let sources = &app.config.error_sources;
+    let intake = Intake::start(&app.db, sources, &rules, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;

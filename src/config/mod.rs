@@ -5,6 +5,7 @@
 mod actions;
 mod apps;
 mod error_sources;
+mod grouping;
 mod load;
 mod model;
 mod parameter;
@@ -29,6 +30,7 @@ use crate::error::Error;
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
+pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
@@ -63,6 +65,7 @@ pub struct Config {
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
+    pub grouping: Vec<GroupingRule>,
     pub probes: Vec<Probe>,
     /// What the variables hold that probes take secrets from.
     pub probe_variables: BTreeMap<String, SecretString>,
@@ -186,6 +189,7 @@ impl Config {
             }),
             sources: from.list("sources", Source::check),
             error_sources: from.list("error_sources", ErrorSource::check),
+            grouping: from.list("grouping", GroupingRule::check),
             probes: from.list("probes", |written: Probe, entry| {
                 written.check(entry);
                 Some(written)
@@ -240,6 +244,9 @@ impl Config {
         from.unique("error_sources", names);
         from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
         from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
+        if let Some(problem) = GroupingRule::number(&mut self.grouping) {
+            from.mistake("grouping", from.file_origin(), problem);
+        }
         self.check_probes(&mut from);
         for action in &self.actions {
             for problem in action.missing(&self.actions, &self.probes) {

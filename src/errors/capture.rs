@@ -14,7 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fingerprint, NewEvent,
+    NewEvent,
+    grouping::Rules,
     store::{
         releases::Releases,
         write::{Item, write},
@@ -58,6 +59,7 @@ struct Parts {
     state: Arc<State>,
     stop: CancellationToken,
     stopped: CancellationToken,
+    rules: Rules,
 }
 
 /// How the writer is doing.
@@ -122,8 +124,13 @@ impl Refusal {
 }
 
 impl Capture {
-    /// Starts the writer.
+    /// Starts the writer, without rules for grouping.
     pub fn start(db: Db) -> Self {
+        Self::start_with(db, Rules::default())
+    }
+
+    /// Starts the writer.
+    pub fn start_with(db: Db, rules: Rules) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let parts = Parts {
             jobs,
@@ -131,6 +138,7 @@ impl Capture {
             state: Arc::default(),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            rules,
         };
         let state = Arc::clone(&parts.state);
         let writer = Writer { db, releases: Releases::default(), state };
@@ -157,7 +165,7 @@ impl Capture {
         for event in events {
             match event.check(now) {
                 Ok(event) => {
-                    let fingerprint = Fingerprint::of(&event);
+                    let fingerprint = self.0.rules.fingerprint(&event);
                     items.push(Item { organization, event, fingerprint, row: None });
                     outcomes.push(None);
                 }

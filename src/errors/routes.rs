@@ -325,7 +325,8 @@ async fn read_group(
     let organization = who.caller.organization;
     let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
     let group = group.ok_or(Error::NotFound("group"))?;
-    let mut events = events::of_group(&app.db, organization, group.id, 20).await.map_err(Error::from)?;
+    let mut events =
+        events::of_group(&app.db, organization, group.id, 20).await.map_err(Error::from)?;
     events.iter_mut().for_each(strike_event);
     let mut groups = with_buckets(&app, vec![group]).await?;
     let group = groups.pop().ok_or(Error::NotFound("group"))?;
@@ -383,8 +384,7 @@ impl Change {
                     && release.len() <= MAX_NAME
                     && !release.contains(char::is_control);
                 if !fits {
-                    let detail =
-                        format!("in_release is a release's name of 1 to {MAX_NAME} bytes");
+                    let detail = format!("in_release is a release's name of 1 to {MAX_NAME} bytes");
                     return Err(Error::Invalid(detail));
                 }
                 Some(Mends::In(release))

@@ -30,7 +30,7 @@ use super::{
 use crate::{logs::template, redact};
 
 /// Longest title, in bytes.
-const MAX_TITLE: usize = 200;
+pub const MAX_TITLE: usize = 200;
 /// As much of a message as is masked, in bytes.
 const MAX_MASKED: usize = 1024;
 
@@ -203,6 +203,15 @@ fn endpoint(event: &Event) -> Option<String> {
         None => path.to_owned(),
     };
     Some(whole[..whole.floor_char_boundary(MAX_TITLE)].to_owned())
+}
+
+/// The fingerprint that parts make which a rule or a program chose.
+pub fn custom(parts: &[String]) -> String {
+    let mut key = Key::new(0);
+    for part in parts {
+        key.add("part", part);
+    }
+    format!("custom:{}", key.digest(16))
 }
 
 /// 16 hexadecimal digits that stand for these texts in this order.

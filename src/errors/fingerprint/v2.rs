@@ -72,8 +72,7 @@ fn file(path: &str) -> Cow<'_, str> {
 }
 
 fn function(name: &str) -> Cow<'_, str> {
-    if let Some((_, inner)) =
-        name.strip_prefix("block ").and_then(|block| block.split_once("in "))
+    if let Some((_, inner)) = name.strip_prefix("block ").and_then(|block| block.split_once("in "))
     {
         return function(inner);
     }
@@ -91,8 +90,7 @@ fn function(name: &str) -> Cow<'_, str> {
         name = outer;
     }
     // Go: main.serve.func1, main.serve.func2.1, main.serve.gowrap1
-    loop {
-        let Some((outer, last)) = name.rsplit_once('.') else { break };
+    while let Some((outer, last)) = name.rsplit_once('.') {
         let digits = last.trim_start_matches("func").trim_start_matches("gowrap");
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
             break;

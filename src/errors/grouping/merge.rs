@@ -83,7 +83,9 @@ fn may_be_merged(group: &Locked, target: &Locked) -> Result<()> {
         )
     } else if group.split_by.is_some() || target.split_by.is_some() {
         let split = if group.split_by.is_some() { id } else { into };
-        format!("group {split} is split; merge its parts, or end that first with {{\"by\": \"none\"}}")
+        format!(
+            "group {split} is split; merge its parts, or end that first with {{\"by\": \"none\"}}"
+        )
     } else if target.status == Status::Resolved && group.status != Status::Resolved {
         format!(
             "group {into} is resolved on evidence that says nothing of group {id} ({}); reopen \
@@ -117,7 +119,8 @@ pub async fn undo(
     for id in ids.iter().collect::<BTreeSet<_>>() {
         let signpost = find(*id)?;
         if signpost.merged_into != Some(target.id) {
-            let detail = format!("group {id} is not merged into group {from}; \"merged\" lists those");
+            let detail =
+                format!("group {id} is not merged into group {from}; \"merged\" lists those");
             return Err(Error::Conflict(detail));
         }
         if signpost.merged_by.is_none() {
@@ -153,8 +156,7 @@ pub async fn split(
     let mut tx = db.begin().await?;
     let locked = store::lock(&mut tx, organization, &[id]).await?;
     let group = locked.iter().find(|it| it.id == id).ok_or(Error::NotFound("group"))?;
-    let merged =
-        locked.iter().any(|it| it.merged_into == Some(id) && it.merged_by.is_some());
+    let merged = locked.iter().any(|it| it.merged_into == Some(id) && it.merged_by.is_some());
     let text = by.map(By::to_string);
     if let Some(target) = group.merged_into {
         let detail = format!("group {id} is merged into group {target}; split that one");

@@ -192,10 +192,9 @@ pub async fn undo(tx: &mut Tx, signpost: &Locked, target: &Locked) -> Result<()>
 /// Sets by what a group is split; `None` ends that. The group is locked.
 pub async fn split(tx: &mut Tx, group: i64, by: Option<&str>, now: DateTime<Utc>) -> Result<()> {
     let query = match by {
-        Some(_) => tx
-            .query("update error_group set split_by = $2 where id = $1")
-            .bind(group)
-            .bind(by),
+        Some(_) => {
+            tx.query("update error_group set split_by = $2 where id = $1").bind(group).bind(by)
+        }
         None => tx
             .query(
                 "update error_group set split_by = null, status = 'unresolved', status_at = $2
@@ -483,7 +482,7 @@ struct Moved<'a> {
 #[derive(Serialize)]
 struct Hour {
     group: i64,
-    hour: String,
+    begin: String,
     count: i64,
 }
 
@@ -503,17 +502,17 @@ async fn count_again(tx: &mut Tx, moved: &[Moved<'_>]) -> Result<()> {
     }
     let changed: Vec<Hour> = hours
         .into_iter()
-        .map(|((group, hour), count)| Hour { group, hour: text(hour), count })
+        .map(|((group, hour), count)| Hour { group, begin: text(hour), count })
         .collect();
     let (more, fewer): (Vec<_>, Vec<_>) = changed.into_iter().partition(|hour| hour.count > 0);
     let sql = tx.dialect(
         "insert into error_bucket (group_id, hour_at, count)
-         select r.group, r.hour, r.count
-         from json_to_recordset(cast($1 as json)) as r(\"group\" bigint, hour timestamptz,
+         select r.group, r.begin, r.count
+         from json_to_recordset(cast($1 as json)) as r(\"group\" bigint, \"begin\" timestamptz,
              count bigint)
          on conflict (group_id, hour_at) do update set count = error_bucket.count + excluded.count",
         "insert into error_bucket (group_id, hour_at, count)
-         select value ->> 'group', value ->> 'hour', value ->> 'count'
+         select value ->> 'group', value ->> 'begin', value ->> 'count'
          from json_each($1) where true
          on conflict (group_id, hour_at) do update set count = error_bucket.count + excluded.count",
     );
@@ -521,13 +520,13 @@ async fn count_again(tx: &mut Tx, moved: &[Moved<'_>]) -> Result<()> {
     let sql = tx.dialect(
         "update error_bucket set count = case when error_bucket.count + r.count > 0
              then error_bucket.count + r.count else 0 end
-         from json_to_recordset(cast($1 as json)) as r(\"group\" bigint, hour timestamptz,
+         from json_to_recordset(cast($1 as json)) as r(\"group\" bigint, \"begin\" timestamptz,
              count bigint)
-         where error_bucket.group_id = r.group and error_bucket.hour_at = r.hour",
+         where error_bucket.group_id = r.group and error_bucket.hour_at = r.begin",
         "update error_bucket set count = max(error_bucket.count + (r.value ->> 'count'), 0)
          from json_each($1) as r
          where error_bucket.group_id = r.value ->> 'group'
-           and error_bucket.hour_at = r.value ->> 'hour'",
+           and error_bucket.hour_at = r.value ->> 'begin'",
     );
     tx.query(sql).bind(json(&fewer)?).run().await?;
     let mut added: BTreeMap<i64, i64> = BTreeMap::new();

@@ -67,11 +67,7 @@ pub(super) async fn settle(
         }
         let counted: Vec<(i64, Place<'_>)> =
             onto.iter().map(|(n, target)| (*target, here[*n])).collect();
-        let counted = if counted.is_empty() {
-            Vec::new()
-        } else {
-            count_for(tx, &counted).await?
-        };
+        let counted = if counted.is_empty() { Vec::new() } else { count_for(tx, &counted).await? };
         let counted: HashMap<i64, (i64, bool)> =
             counted.into_iter().map(|(id, users, awaits)| (id, (users, awaits))).collect();
         let mut missed: Vec<(usize, i64)> = Vec::new();
@@ -195,11 +191,7 @@ async fn by_keys(tx: &mut Tx, keys: &BTreeSet<GroupKey<'_>>) -> Result<Vec<Known
 
 /// New groups whose events an older version of the fingerprint put into a group that is
 /// there become signposts to it, so that its history goes on. Gives those new groups.
-async fn lead_to_older(
-    tx: &mut Tx,
-    places: &[Place<'_>],
-    met: &mut [Option<Met>],
-) -> Result<()> {
+async fn lead_to_older(tx: &mut Tx, places: &[Place<'_>], met: &mut [Option<Met>]) -> Result<()> {
     // The first event of a new group speaks for it.
     let mut older: BTreeMap<i64, (Vec<String>, &Place<'_>)> = BTreeMap::new();
     for (place, met) in places.iter().zip(met.iter()) {

@@ -124,8 +124,10 @@ struct Resolved {
     organization_id: OrganizationId,
     app: String,
     status_at: DateTime<Utc>,
-    resolved_in: Option<String>,
-    resolved_after: Option<String>,
+    #[sqlx(rename = "resolved_in")]
+    mended_in: Option<String>,
+    #[sqlx(rename = "resolved_after")]
+    mended_after: Option<String>,
 }
 
 /// Reopens a group that is resolved from a release on, if one of these events (release,
@@ -150,14 +152,15 @@ pub(super) async fn reopen(
         let reopens = match release {
             // Which one it was nobody knows: better one look too many.
             None => true,
-            Some(release) => match judged.iter().find(|(known, _)| known == release) {
-                Some((_, reopens)) => *reopens,
-                None => {
+            Some(release) => {
+                if let Some((_, reopens)) = judged.iter().find(|(known, _)| known == release) {
+                    *reopens
+                } else {
                     let reopens = resolved.is_reopened_by(tx, release).await?;
                     judged.push((release, reopens));
                     reopens
                 }
-            },
+            }
         };
         if reopens {
             newest = newest.max(Some(*at));
@@ -178,7 +181,7 @@ pub(super) async fn reopen(
 
 impl Resolved {
     async fn is_reopened_by(&self, tx: &mut Tx, release: &str) -> Result<bool> {
-        let (mark, or_equal) = match (&self.resolved_in, &self.resolved_after) {
+        let (mark, or_equal) = match (&self.mended_in, &self.mended_after) {
             (Some(mark), _) => (mark, true),
             (None, Some(mark)) => (mark, false),
             (None, None) => return Ok(true),
