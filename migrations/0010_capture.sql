@@ -41,14 +41,20 @@ alter table error_group add column resolved_in text;
 -- Events that were counted and not kept, since there are enough like them.
 alter table error_group add column sampled bigint not null default 0;
 
--- Lists are ordered by these two and not by `last_seen` and `count`, which change with every
+-- Signposts are on no list. Lists are ordered by these two and not by `last_seen` and `count`, which change with every
 -- event: the second of the last event, and the class of the count (8 for each doubling).
 alter table error_group add column seen_at timestamptz not null default '1970-01-01T00:00:00+00:00';
 alter table error_group add column weight bigint not null default 0;
 update error_group set seen_at = last_seen;
 drop index error_group_last_seen;
+drop index error_group_first_seen;
 drop index error_group_count;
 drop index error_group_status;
-create index error_group_seen on error_group (organization_id, seen_at desc, id desc);
-create index error_group_weight on error_group (organization_id, weight desc, id desc);
-create index error_group_status_seen on error_group (organization_id, status, seen_at desc, id desc);
+create index error_group_seen on error_group (organization_id, seen_at desc, id desc)
+    where merged_into is null;
+create index error_group_first_seen on error_group (organization_id, first_seen desc, id desc)
+    where merged_into is null;
+create index error_group_weight on error_group (organization_id, weight desc, id desc)
+    where merged_into is null;
+create index error_group_status_seen on error_group (organization_id, status, seen_at desc, id desc)
+    where merged_into is null;

@@ -95,9 +95,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         looking.shutdown.run_until_cancelled(look).await;
     });
     errors::clear::register(&app, &[FORGET]);
-    let capture = Capture::start(app.db.clone(), app.config.capture.keep_first);
+    errors::grouping::register(&app);
+    let rules = errors::grouping::Rules::new(&app.config.grouping);
+    let capture = Capture::start(app.db.clone(), rules.clone(), app.config.capture.keep_first);
+    let sources = &app.config.error_sources;
+    let intake = Intake::start(&app.db, sources, &rules, &app.tasks, &app.shutdown);
     errors::own::start(capture.clone(), &app.tasks, app.shutdown.clone());
-    let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;

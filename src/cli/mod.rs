@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 pub mod eval;
 mod events;
+mod grouping;
 mod logs;
 mod model;
 mod probe;
@@ -65,6 +66,9 @@ enum Command {
     Errors(errors::Args),
     /// What the logs said lately; with -f what they say
     Logs(logs::Args),
+    /// Which group an event would belong to
+    #[command(subcommand)]
+    Grouping(grouping::Command),
     Repair(repair::Args),
     /// Run a probe of the running service, or ask for a URL once
     Probe(probe::Args),
@@ -140,6 +144,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Chat(args) => runtime()?.block_on(chat::run(args, overrides))?,
         Command::Errors(args) => runtime()?.block_on(errors::run(args, overrides))?,
         Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
+        Command::Grouping(command) => grouping::run(&command, overrides)?,
         Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
         Command::Probe(args) => return runtime()?.block_on(probe::run(args, overrides)),
         Command::Model(command) => return runtime()?.block_on(model::run(command, overrides)),

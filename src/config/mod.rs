@@ -5,6 +5,7 @@
 mod actions;
 mod apps;
 mod error_sources;
+mod grouping;
 mod load;
 mod model;
 mod parameter;
@@ -27,6 +28,7 @@ use parse::{
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use error_sources::ErrorSource;
+pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
@@ -62,6 +64,7 @@ pub struct Config {
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
+    pub grouping: Vec<GroupingRule>,
     pub probes: Vec<Probe>,
     /// What the variables hold that probes take secrets from.
     pub probe_variables: BTreeMap<String, SecretString>,
@@ -208,6 +211,7 @@ impl Config {
             }),
             sources: from.list("sources", Source::check),
             error_sources: from.list("error_sources", ErrorSource::check),
+            grouping: from.list("grouping", GroupingRule::check),
             probes: from.list("probes", |written: Probe, entry| {
                 written.check(entry);
                 Some(written)
@@ -262,6 +266,9 @@ impl Config {
         from.unique("error_sources", names);
         from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
         from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
+        if let Some(problem) = GroupingRule::number(&mut self.grouping) {
+            from.mistake("grouping", from.file_origin(), problem);
+        }
         self.check_probes(&mut from);
         for action in &self.actions {
             for problem in action.missing(&self.actions, &self.probes) {

@@ -14,9 +14,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Fingerprint, NewEvent,
+    NewEvent,
+    grouping::Rules,
     store::{
         known::Known,
+        releases::Releases,
         write::{Item, Recorded, write},
     },
 };
@@ -58,6 +60,7 @@ struct Parts {
     state: Arc<State>,
     stop: CancellationToken,
     stopped: CancellationToken,
+    rules: Rules,
 }
 
 /// How the writer is doing.
@@ -123,7 +126,7 @@ impl Refusal {
 
 impl Capture {
     /// Starts the writer; see [`Known::sampling`] for `keep_first`.
-    pub fn start(db: Db, keep_first: u64) -> Self {
+    pub fn start(db: Db, rules: Rules, keep_first: u64) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let parts = Parts {
             jobs,
@@ -131,8 +134,14 @@ impl Capture {
             state: Arc::default(),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
+            rules,
         };
-        let writer = Writer { db, state: Arc::clone(&parts.state), known: Known::sampling(keep_first) };
+        let writer = Writer {
+            db,
+            releases: Releases::default(),
+            state: Arc::clone(&parts.state),
+            known: Known::sampling(keep_first),
+        };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
@@ -156,7 +165,7 @@ impl Capture {
         for event in events {
             match event.check(now) {
                 Ok(event) => {
-                    let fingerprint = Fingerprint::of(&event);
+                    let fingerprint = self.0.rules.fingerprint(&event);
                     items.push(Item { organization, event, fingerprint, row: None });
                     outcomes.push(None);
                 }
@@ -269,6 +278,7 @@ impl Batch {
 
 struct Writer {
     db: Db,
+    releases: Releases,
     state: Arc<State>,
     known: Known,
 }
@@ -419,8 +429,10 @@ impl Writer {
 
     async fn attempt(&mut self, items: &[&Item]) -> Result<Vec<Recorded>, Attempt> {
         let mut tx = self.db.begin().await?;
+        let new = self.releases.note(&mut tx, items, clock::now()).await?;
         let recorded = write(&mut tx, &mut self.known, items).await?;
         tx.commit().await.map_err(Attempt::Commit)?;
+        self.releases.remember(new);
         Ok(recorded)
     }
 

@@ -8,7 +8,10 @@ use std::{
 use secrecy::ExposeSecret;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::store::intake::{adopt, adopt_singly, copy};
+use super::{
+    grouping::Rules,
+    store::intake::{adopt, adopt_singly, copy},
+};
 use crate::{
     clock,
     config::ErrorSource,
@@ -41,6 +44,7 @@ impl Intake {
     pub fn start(
         db: &Db,
         sources: &[ErrorSource],
+        rules: &Rules,
         tasks: &TaskTracker,
         shutdown: &CancellationToken,
     ) -> Self {
@@ -50,10 +54,11 @@ impl Intake {
             failing: None,
         });
         let intake = Self(Arc::new(Mutex::new(states.collect())));
-        tasks.spawn(group_rows(db.clone(), shutdown.clone()));
+        tasks.spawn(group_rows(db.clone(), rules.clone(), shutdown.clone()));
         for (index, source) in sources.iter().cloned().enumerate() {
             let (intake, db, shutdown) = (intake.clone(), db.clone(), shutdown.clone());
-            tasks.spawn(async move { intake.follow(index, source, db, shutdown).await });
+            let rules = rules.clone();
+            tasks.spawn(async move { intake.follow(index, source, db, rules, shutdown).await });
         }
         intake
     }
@@ -63,7 +68,14 @@ impl Intake {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    async fn follow(&self, index: usize, source: ErrorSource, db: Db, shutdown: CancellationToken) {
+    async fn follow(
+        &self,
+        index: usize,
+        source: ErrorSource,
+        db: Db,
+        rules: Rules,
+        shutdown: CancellationToken,
+    ) {
         let Ok(foreign) = Foreign::new(source.url.expose_secret(), &source.table) else {
             // The error would quote the address, and with it the password.
             self.note(index, &Err("its url is not valid".to_owned()));
@@ -71,7 +83,8 @@ impl Intake {
         };
         let mut pause = source.poll;
         while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-            let step = copy(&db, &foreign, &source.name, &source.app, BATCH, clock::now()).await;
+            let named = (source.name.as_str(), source.app.as_str());
+            let step = copy(&db, &foreign, &rules, named, BATCH, clock::now()).await;
             pause = match &step {
                 Ok(copied) if i64::try_from(*copied).unwrap_or(0) >= BATCH => Duration::ZERO,
                 Ok(_) => source.poll,
@@ -98,13 +111,13 @@ impl Intake {
     }
 }
 
-async fn group_rows(db: Db, shutdown: CancellationToken) {
+async fn group_rows(db: Db, rules: Rules, shutdown: CancellationToken) {
     let mut pause = LOOK;
     while shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_some() {
-        let step = match adopt(&db, BATCH, clock::now()).await {
+        let step = match adopt(&db, &rules, BATCH, clock::now()).await {
             // One of them cannot be stored: the others must not wait for it.
             Err(error) if db::failure(&error) == db::Failure::Statement => {
-                adopt_singly(&db, BATCH, clock::now()).await.map(|()| BATCH)
+                adopt_singly(&db, &rules, BATCH, clock::now()).await.map(|()| BATCH)
             }
             step => step.map(|found| i64::try_from(found).unwrap_or(0)),
         };

@@ -9,6 +9,7 @@ pub mod clear;
 pub mod detail;
 pub mod event;
 pub mod fingerprint;
+pub mod grouping;
 pub mod intake;
 pub mod own;
 pub mod routes;

@@ -11,9 +11,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Capture, NewEvent, detail,
+    event::MAX_NAME,
     store::{
         events::{self, Detail, Listed},
-        groups::{self, Decision, Group, Sort, Status},
+        groups::{self, Decision, Group, Mends, Sort, Status},
+        moving::{self, Merged},
         release,
         report::{self, Report},
     },
@@ -45,6 +47,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_groups, change_groups))
         .routes(routes!(read_group, change_group))
         .merge(super::clear::router())
+        .merge(super::grouping::router())
 }
 
 /// What became of reported events.
@@ -270,7 +273,8 @@ struct GroupWithBuckets {
     group: Group,
     /// Events in each of the last 24 hours, the present one last.
     buckets: Vec<i64>,
-    /// The release in which it appeared: the newest deploy of its app when it was first seen.
+    /// The release in which it appeared: as its events name it, else the newest deploy of
+    /// its app when it was first seen.
     release: Option<String>,
 }
 
@@ -313,9 +317,15 @@ struct GroupWithEvents {
     group: GroupWithBuckets,
     /// The newest 20.
     events: Vec<Listed>,
+    /// The group that was asked for is merged into this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    merged_into: Option<i64>,
+    /// Groups that were merged into this one, and may be taken apart again.
+    merged: Vec<Merged>,
 }
 
-/// One group with its course and its newest events.
+/// One group with its course and its newest events; for the id of a merged group the one
+/// that it was merged into.
 #[utoipa::path(
     get, path = "/api/diagnostics/groups/{id}",
     params(("id" = i64, Path, description = "the group's id")),
@@ -332,11 +342,17 @@ async fn read_group(
     let organization = who.caller.organization;
     let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
     let group = group.ok_or(Error::NotFound("group"))?;
-    let mut events = events::of_group(&app.db, organization, id, 20).await.map_err(Error::from)?;
+    let mut events =
+        events::of_group(&app.db, organization, group.id, 20).await.map_err(Error::from)?;
     events.iter_mut().for_each(strike_event);
     let mut groups = with_buckets(&app, vec![group]).await?;
     let group = groups.pop().ok_or(Error::NotFound("group"))?;
-    Ok(Json(GroupWithEvents { group, events }))
+    let merged_into = Some(group.group.id).filter(|found| *found != id);
+    let mut merged = moving::merged(&app.db, group.group.id).await.map_err(Error::from)?;
+    for group in &mut merged {
+        group.title = struck(&group.title);
+    }
+    Ok(Json(GroupWithEvents { group, events, merged_into, merged }))
 }
 
 /// The status to set, under its own name or that of the deed.
@@ -360,6 +376,12 @@ struct Change {
     status: NewStatus,
     /// Why it counts as resolved: what was done, and how that was checked.
     reason: Option<String>,
+    /// The release that mends it: events of older ones are counted and do not reopen it.
+    in_release: Option<String>,
+    /// The same with the release that comes next, whatever its name.
+    #[serde(default)]
+    #[schema(required = false)]
+    in_next_release: bool,
 }
 
 impl Change {
@@ -369,12 +391,37 @@ impl Change {
             let detail = format!("reason is text of at most {MAX_REASON} bytes");
             return Err(Error::Invalid(detail));
         }
+        let mends = match (self.in_release.as_deref().map(str::trim), self.in_next_release) {
+            (None, false) => None,
+            (Some(_), true) => {
+                return Err(Error::invalid("give either in_release or in_next_release"));
+            }
+            (Some(release), false) => {
+                let fits = !release.is_empty()
+                    && release.len() <= MAX_NAME
+                    && !release.contains(char::is_control);
+                if !fits {
+                    let detail = format!("in_release is a release's name of 1 to {MAX_NAME} bytes");
+                    return Err(Error::Invalid(detail));
+                }
+                Some(Mends::In(release))
+            }
+            (None, true) => Some(Mends::Next),
+        };
+        if mends.is_some() && !matches!(self.status, NewStatus::Resolved) {
+            return Err(Error::invalid(
+                "in_release and in_next_release belong to the status \"resolved\"",
+            ));
+        }
         match self.status {
             NewStatus::Resolved if reason.is_empty() => Err(Error::invalid(
                 "resolving needs a reason: say what was done and how it was checked; \
                  it is kept as the evidence",
             )),
-            NewStatus::Resolved => Ok(Decision::Resolve(reason)),
+            NewStatus::Resolved => Ok(match mends {
+                Some(mends) => Decision::ResolveFrom(reason, mends),
+                None => Decision::Resolve(reason),
+            }),
             NewStatus::Ignored => Ok(Decision::Ignore),
             NewStatus::Unresolved => Ok(Decision::Reopen),
         }
@@ -415,6 +462,12 @@ struct BulkChange {
     status: NewStatus,
     /// Why they count as resolved: what was done, and how that was checked.
     reason: Option<String>,
+    /// The release that mends them: events of older ones are counted and do not reopen them.
+    in_release: Option<String>,
+    /// The same with the release of each group's app that comes next.
+    #[serde(default)]
+    #[schema(required = false)]
+    in_next_release: bool,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -442,7 +495,12 @@ async fn change_groups(
         let most = groups::MAX_CHANGED;
         return Err(Error::invalid(format!("ids lists 1 to {most} groups")).into());
     }
-    let change = Change { status: bulk.status, reason: bulk.reason };
+    let change = Change {
+        status: bulk.status,
+        reason: bulk.reason,
+        in_release: bulk.in_release,
+        in_next_release: bulk.in_next_release,
+    };
     let (organization, author) = (who.caller.organization, &who.caller.name);
     groups::decide(&app.db, organization, &ids, &change.decision()?, author, clock::now()).await?;
     Ok(Json(Changed { changed: ids.len() }))
@@ -457,7 +515,8 @@ async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuck
         .map(|mut group| {
             strike_group(&mut group);
             let buckets = buckets.remove(&group.id).unwrap_or_default();
-            let release = releases.remove(&group.id);
+            let deployed = releases.remove(&group.id);
+            let release = group.first_release.clone().or(deployed);
             GroupWithBuckets { group, buckets, release }
         })
         .collect())

@@ -172,11 +172,14 @@ impl Repair {
                     ids.len()
                 )));
             }
-            for id in ids.iter() {
+            for id in ids.iter_mut() {
                 let found =
                     crate::errors::store::groups::find(&self.app.db, organization, *id).await?;
-                found.ok_or(Error::NotFound("group"))?;
+                // What was merged is repaired with the group that it is part of.
+                *id = found.ok_or(Error::NotFound("group"))?.id;
             }
+            ids.sort_unstable();
+            ids.dedup();
         }
         Ok(Scope { groups, app })
     }

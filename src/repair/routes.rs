@@ -269,8 +269,9 @@ async fn list_attempts(
     let organization = caller.organization;
     let group =
         crate::errors::store::groups::find(&app.db, organization, id).await.map_err(Error::from)?;
-    group.ok_or(Error::NotFound("group"))?;
-    let found = attempts::of_group(&app.db, organization, id, 100).await.map_err(Error::from)?;
+    let group = group.ok_or(Error::NotFound("group"))?;
+    let found =
+        attempts::of_group(&app.db, organization, group.id, 100).await.map_err(Error::from)?;
     Ok(Json(Attempts { attempts: found.into_iter().map(AttemptOf::from).collect() }))
 }
 

@@ -97,6 +97,10 @@ impl Operation {
                 json!({ "ids": [987_654_321], "status": "ignored" })
             }
             ("PATCH", "/api/diagnostics/groups/{id}") => json!({ "status": "ignored" }),
+            ("POST", "/api/diagnostics/groups/merge") => {
+                json!({ "into": 987_654_321, "groups": [987_654_322] })
+            }
+            ("POST", "/api/diagnostics/groups/{id}/split") => json!({ "by": "release" }),
             ("POST", "/api/diagnostics/diagnosis") => json!({ "app": "shop", "model": false }),
             ("POST", "/chatbot/send") => {
                 json!({ "message": "what is wrong?", "session_id": 987_654_321 })

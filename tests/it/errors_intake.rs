@@ -7,6 +7,7 @@ use lux::{
     db::{Db, Foreign},
     errors::{
         Capture,
+        grouping::Rules,
         store::{
             events,
             groups::{self, Decision, Status},
@@ -45,7 +46,7 @@ on_both! {
                     let mut found = 0;
                     // A replica may find nothing while others hold what is left.
                     for _ in 0..20 {
-                        found += intake::adopt(&db, 10, clock::now()).await.unwrap();
+                        found += intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap();
                     }
                     found
                 })
@@ -77,8 +78,8 @@ on_both! {
         let sql: &'static str = Box::leak(sql.into_boxed_str());
         assert_eq!(db.query(sql).run().await.unwrap(), 3);
         let now = clock::now();
-        assert_eq!(intake::adopt(&db, 10, now).await.unwrap(), 3);
-        assert_eq!(intake::adopt(&db, 10, now).await.unwrap(), 0);
+        assert_eq!(intake::adopt(&db, &Rules::default(), 10, now).await.unwrap(), 3);
+        assert_eq!(intake::adopt(&db, &Rules::default(), 10, now).await.unwrap(), 0);
         let filter = events::Filter {
             since: DateTime::UNIX_EPOCH,
             severity: None,
@@ -109,9 +110,9 @@ on_both! {
              begin select raise(abort, 'no bad'); end",
         );
         db.query(sql).run().await.unwrap();
-        assert!(intake::adopt(&db, 10, clock::now()).await.is_err());
-        intake::adopt_singly(&db, 10, clock::now()).await.unwrap();
-        assert_eq!(intake::adopt(&db, 10, clock::now()).await.unwrap(), 0, "it is not looped over");
+        assert!(intake::adopt(&db, &Rules::default(), 10, clock::now()).await.is_err());
+        intake::adopt_singly(&db, &Rules::default(), 10, clock::now()).await.unwrap();
+        assert_eq!(intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap(), 0, "it is not looped over");
         assert_eq!(all_groups(&db, ONE).await.len(), 2);
         let refused: Vec<(String, String)> = db
             .query("select error_type, refused from error_log where refused is not null")
@@ -125,12 +126,12 @@ on_both! {
     async fn a_row_of_the_same_second_is_a_recurrence(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
         insert(&db, "E", "x").await;
-        intake::adopt(&db, 10, clock::now()).await.unwrap();
+        intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap();
         let id = all_groups(&db, ONE).await[0].id;
         let resolve = Decision::Resolve("done");
         groups::decide(&db, ONE, &[id], &resolve, "ann", clock::now()).await.unwrap();
         insert(&db, "E", "x").await;
-        intake::adopt(&db, 10, clock::now()).await.unwrap();
+        intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap();
         let group = groups::find(&db, ONE, id).await.unwrap().unwrap();
         assert_eq!((group.status, group.count), (Status::Regressed, 2));
     }
@@ -141,7 +142,7 @@ on_both! {
         let capture = Capture::start(db.clone(), 0);
         assert!(capture.record(ONE, vec![event("E", "row 7")]).await[0].is_ok());
         insert(&db, "E", "row 8").await;
-        intake::adopt(&db, 10, clock::now()).await.unwrap();
+        intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap();
         assert_eq!(all_groups(&db, ONE).await.iter().map(|group| group.count).sum::<i64>(), 2);
     }
 
@@ -151,7 +152,7 @@ on_both! {
         let db = Db::connect(url, 4).await.unwrap();
         let table = Foreign::new(&foreign.url, "error_log").unwrap();
         let copy = async || {
-            intake::copy(&db, &table, "shop", "shop", 3, clock::now()).await.unwrap()
+            intake::copy(&db, &table, &Rules::default(), ("shop", "shop"), 3, clock::now()).await.unwrap()
         };
         foreign.insert("KeyError", "1").await;
         foreign.insert("KeyError", "2").await;
@@ -180,7 +181,7 @@ on_both! {
         let copies: Vec<_> = (0..4).map(|_| {
             let (db, table) = (db.clone(), table.clone());
             tokio::spawn(async move {
-                intake::copy(&db, &table, "shop", "shop", 100, clock::now()).await.unwrap()
+                intake::copy(&db, &table, &Rules::default(), ("shop", "shop"), 100, clock::now()).await.unwrap()
             })
         }).collect();
         foreign.insert("KeyError", "9").await;
@@ -196,7 +197,7 @@ on_both! {
         let Some(foreign) = application().await else { return };
         let db = Db::connect(url, 4).await.unwrap();
         let table = Foreign::new(&foreign.url, "no_such_table").unwrap();
-        let step = intake::copy(&db, &table, "shop", "", 10, clock::now()).await;
+        let step = intake::copy(&db, &table, &Rules::default(), ("shop", ""), 10, clock::now()).await;
         assert!(step.unwrap_err().to_string().contains("no_such_table"));
     }
 }

@@ -21,6 +21,7 @@ mod errors_http;
 mod errors_intake;
 mod errors_store;
 mod front;
+mod grouping;
 mod injection;
 mod jobs;
 mod layers;

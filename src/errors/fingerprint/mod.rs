@@ -2,6 +2,22 @@
 //!
 //! With a stack trace: the classes of the chain and the application's own frames
 //! (file and function, no line numbers). Without: the class and the masked message.
+//!
+//! **Versions.** A fingerprint begins with the version of the way it was made, and groups
+//! keep theirs for ever. An event that a newer version sees no otherwise than the older one
+//! keeps the older one's fingerprint. When the newest version makes a new group of an event whose older
+//! fingerprint ([`older`]) has a group already, the new group becomes a signpost to that
+//! one (`store::regroup`): its history goes on, and nothing is rewritten. So for a version 3:
+//!
+//! 1. Write `v3.rs` with `PREFIX` and `value`; touch neither `v1.rs` nor `v2.rs`, nor what
+//!    they call in a way that changes their values (`fingerprints_are_stable` watches that).
+//! 2. Let [`Fingerprint::of_seen`] use it, and let [`older`] give version 2's value before
+//!    version 1's.
+//! 3. `cause_key` stays version 1's as long as its way is good: groups of several versions
+//!    share causes.
+
+mod v1;
+mod v2;
 
 use std::borrow::Cow;
 
@@ -13,20 +29,15 @@ use super::{
 };
 use crate::{logs::template, redact};
 
-/// Stands before each fingerprint. A change of the algorithm raises it: groups of
-/// the old one stay as they are, new events form new groups.
-const VERSION: u32 = 1;
-/// Frames that count, over all exceptions of a chain.
-const MAX_FRAMES: usize = 50;
 /// Longest title, in bytes.
-const MAX_TITLE: usize = 200;
+pub const MAX_TITLE: usize = 200;
 /// As much of a message as is masked, in bytes.
 const MAX_MASKED: usize = 1024;
 
 /// What an event is told apart by, and how its group is shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// "1:" and 32 hexadecimal digits.
+    /// Version, ":", and 32 hexadecimal digits.
     pub value: String,
     /// Class and masked message of what was raised: groups of one cause share it.
     pub cause_key: String,
@@ -35,140 +46,86 @@ pub struct Fingerprint {
     pub culprit: Option<String>,
 }
 
-impl Fingerprint {
-    pub fn of(event: &Event) -> Self {
-        let trace = event.error_stack.as_deref().and_then(Trace::parse);
-        let raised = trace.as_ref().and_then(Trace::raised);
-        let (name, message) = match raised {
+/// What an event says of an error, read once for all that is derived from it.
+pub struct Seen<'a> {
+    pub event: &'a Event,
+    pub trace: Option<Trace>,
+}
+
+impl<'a> Seen<'a> {
+    pub fn of(event: &'a Event) -> Self {
+        Self { event, trace: event.error_stack.as_deref().and_then(Trace::parse) }
+    }
+
+    fn raised(&self) -> Option<&Exception> {
+        self.trace.as_ref().and_then(Trace::raised)
+    }
+
+    /// The class, and the first line of the message.
+    pub fn said(&self) -> (&str, &str) {
+        match self.raised() {
             // Some exceptions say nothing; what a logger wrote above them varies.
-            Some(raised) if !raised.name.is_empty() => {
-                (raised.name.as_str(), raised.message.as_str())
-            }
-            _ => (class(&event.error_type), first_line(&event.error_message)),
-        };
+            Some(raised) if !raised.name.is_empty() => (&raised.name, &raised.message),
+            _ => (class(&self.event.error_type), first_line(&self.event.error_message)),
+        }
+    }
+
+    /// The innermost frame of the application.
+    pub fn innermost(&self) -> Option<&Frame> {
+        let innermost =
+            |exception: &'_ Exception| exception.frames.iter().rposition(|frame| frame.in_app);
+        if let Some(raised) = self.raised()
+            && let Some(at) = innermost(raised)
+        {
+            return raised.frames.get(at);
+        }
+        let exceptions = &self.trace.as_ref()?.exceptions;
+        exceptions
+            .iter()
+            .rev()
+            .find_map(|exception| innermost(exception).and_then(|at| exception.frames.get(at)))
+    }
+}
+
+impl Fingerprint {
+    /// Lux's own way, by the newest version.
+    pub fn of(event: &Event) -> Self {
+        Self::of_seen(&Seen::of(event))
+    }
+
+    pub fn of_seen(seen: &Seen<'_>) -> Self {
+        let event = seen.event;
+        let (_, message) = seen.said();
         let masked = mask(message);
-        let frames = trace.as_ref().map(own_frames).unwrap_or_default();
-
-        let mut key = Key::new(VERSION);
-        match &trace {
-            Some(trace) => {
-                for name in names(trace) {
-                    key.add("type", name);
-                }
-            }
-            None => key.add("type", name),
-        }
-        for frame in &frames {
-            key.add("file", &frame.file);
-            key.add("function", &frame.function);
-        }
-        if frames.is_empty() || is_told_by_message(name) {
-            key.add("message", &masked);
-        } else if let Some(reason) = reason(message) {
-            key.add("reason", &mask(reason));
-        }
-        let mut cause = Key::new(VERSION);
-        cause.add("type", name);
-        cause.add("message", &masked);
-
         // Events of a group without frames differ in what was masked. A secret must go
         // before: masked in parts it is not known for one any more.
         let shown = match message {
             "" => redact::secrets(first_line(&event.error_message)),
-            _ if frames.is_empty() => match redact::secrets(message) {
+            _ if !has_frames(seen) => match redact::secrets(message) {
                 Cow::Borrowed(_) => Cow::Borrowed(masked.as_str()),
                 Cow::Owned(struck) => Cow::Owned(mask(&struck)),
             },
             message => redact::secrets(message),
         };
         Self {
-            value: key.finish(),
-            cause_key: cause.finish(),
+            value: v2::value(seen),
+            cause_key: v1::cause_key(seen),
             title: title(class(&event.error_type), &shown),
-            culprit: culprit(raised, trace.as_ref()).or_else(|| endpoint(event)),
+            culprit: seen.innermost().map(place).or_else(|| endpoint(event)),
         }
     }
 }
 
-/// Distinct classes in the order of their raising: how often a retry or a group
-/// repeats one varies.
-fn names(trace: &Trace) -> Vec<&str> {
-    let mut names: Vec<&str> = Vec::new();
-    for exception in &trace.exceptions {
-        if !names.contains(&exception.name.as_str()) {
-            names.push(&exception.name);
-        }
-    }
-    names
+/// What older versions, the newest first, make of an event that has the fingerprint
+/// `value` now; nothing where that is not of Lux's own making.
+pub fn older(event: &Event, value: &str) -> Vec<String> {
+    let own = value.strip_prefix(v2::PREFIX).is_some_and(|rest| !rest.contains('/'));
+    if own { vec![v1::value(&Seen::of(event))] } else { Vec::new() }
 }
 
-fn own_frames(trace: &Trace) -> Vec<&Frame> {
-    let mut frames: Vec<&Frame> = Vec::new();
-    for frame in trace.exceptions.iter().flat_map(|exception| &exception.frames) {
-        if frame.in_app && !frames.contains(&frame) {
-            frames.push(frame);
-        }
-        if frames.len() == MAX_FRAMES {
-            break;
-        }
-    }
-    frames
-}
-
-/// Errors while code is loaded: the frames are those of the importer, which is the
-/// same whatever is missing.
-fn is_told_by_message(name: &str) -> bool {
-    matches!(
-        name,
-        "SyntaxError" | "IndentationError" | "TabError" | "ImportError" | "ModuleNotFoundError"
-    )
-}
-
-/// One call can fail for wholly different reasons of the system or a server behind it,
-/// which clients put into the message: an errno, an HTTP status, PostgreSQL's FATAL.
-fn reason(message: &str) -> Option<&str> {
-    if let Some(at) = message.find("FATAL:") {
-        return Some(&message[at..]);
-    }
-    for mark in ["[Errno ", "Errno ", "Error code: ", "Error "] {
-        if let Some(rest) = message.find(mark).map(|at| &message[at + mark.len()..]) {
-            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-            if (1..=5).contains(&digits) {
-                // As words: a number would be masked.
-                return errno_word(&rest[..digits]);
-            }
-        }
-    }
-    None
-}
-
-fn errno_word(digits: &str) -> Option<&'static str> {
-    Some(match digits {
-        "2" => "not found",
-        "11" | "35" => "would block",
-        "12" => "no memory",
-        "13" => "permission denied",
-        "24" => "too many files",
-        "28" => "disk full",
-        "32" => "broken pipe",
-        "98" => "address in use",
-        "99" => "address not available",
-        "101" => "network unreachable",
-        "104" => "connection reset",
-        "110" => "timed out",
-        "111" | "61" => "connection refused",
-        "113" => "no route",
-        "400" => "bad request",
-        "401" => "unauthorized",
-        "403" => "forbidden",
-        "404" => "not found there",
-        "429" => "too many requests",
-        "500" => "server error",
-        "502" => "bad gateway",
-        "503" => "unavailable",
-        "504" => "gateway timeout",
-        _ => return None,
-    })
+fn has_frames(seen: &Seen<'_>) -> bool {
+    let exceptions = seen.trace.iter().flat_map(|trace| &trace.exceptions);
+    exceptions.flat_map(|exception| &exception.frames).any(|frame| frame.in_app)
 }
 
 /// What varies in a message is replaced. URLs and paths go as a whole, since a
@@ -230,18 +187,13 @@ fn title(name: &str, message: &str) -> String {
     format!("{}…", &title[..title.floor_char_boundary(MAX_TITLE - 3)])
 }
 
-fn culprit(raised: Option<&Exception>, trace: Option<&Trace>) -> Option<String> {
-    let innermost =
-        |exception: &Exception| exception.frames.iter().rfind(|frame| frame.in_app).cloned();
-    let frame = raised
-        .and_then(innermost)
-        .or_else(|| trace?.exceptions.iter().rev().find_map(innermost))?;
+fn place(frame: &Frame) -> String {
     let whole = if frame.function == "<syntax>" {
-        frame.file
+        frame.file.clone()
     } else {
         format!("{} in {}", frame.file, frame.function)
     };
-    Some(whole[..whole.floor_char_boundary(MAX_TITLE)].to_owned())
+    whole[..whole.floor_char_boundary(MAX_TITLE)].to_owned()
 }
 
 fn endpoint(event: &Event) -> Option<String> {
@@ -251,6 +203,24 @@ fn endpoint(event: &Event) -> Option<String> {
         None => path.to_owned(),
     };
     Some(whole[..whole.floor_char_boundary(MAX_TITLE)].to_owned())
+}
+
+/// The fingerprint that parts make which a rule or a program chose.
+pub fn custom(parts: &[String]) -> String {
+    let mut key = Key::new(0);
+    for part in parts {
+        key.add("part", part);
+    }
+    format!("custom:{}", key.digest(16))
+}
+
+/// 16 hexadecimal digits that stand for these texts in this order.
+pub fn digest(parts: &[&str]) -> String {
+    let mut key = Key::new(0);
+    for part in parts {
+        key.add("part", part);
+    }
+    key.digest(8)
 }
 
 /// Collects named parts so that no two different lists of parts give one text.
@@ -271,11 +241,16 @@ impl Key {
     }
 
     fn finish(self) -> String {
+        let version = self.version;
+        format!("{version}:{}", self.digest(16))
+    }
+
+    fn digest(self, bytes: usize) -> String {
         const DIGITS: [char; 16] =
             ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
         let digest = self.context.finish();
-        let mut text = format!("{}:", self.version);
-        for byte in &digest.as_ref()[..16] {
+        let mut text = String::with_capacity(2 * bytes);
+        for byte in digest.as_ref().iter().take(bytes) {
             text.push(DIGITS[usize::from(byte >> 4)]);
             text.push(DIGITS[usize::from(byte & 15)]);
         }

@@ -39,7 +39,8 @@ pub async fn batch(
         "delete from error_log where id in
              (select e.id from error_group as g
               join error_log as e on e.group_id = g.id and e.created_at < $2
-              where g.organization_id = $1 and g.status = 'resolved' limit $3)",
+              where g.organization_id = $1 and g.merged_into is null
+                and g.status = 'resolved' limit $3)",
     )
     .bind(organization)
     .bind(before)

@@ -1,11 +1,14 @@
 //! Reading and changing groups.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{SCAN, containing, intake::json_ids};
+use super::{SCAN, containing, intake::json_ids, releases};
 use crate::{
     auth::OrganizationId,
     db::{self, Db, Tx},
@@ -85,6 +88,16 @@ pub struct Group {
     pub cause_key: String,
     /// What proves the resolution.
     pub resolution: Option<String>,
+    /// The release of its first event that named one.
+    pub first_release: Option<String>,
+    pub last_release: Option<String>,
+    /// The release that mends it: events of older ones do not reopen it.
+    pub resolved_in: Option<String>,
+    /// Any release newer than this one mends it.
+    pub resolved_after: Option<String>,
+    /// New events count for its parts: "message", "endpoint", "release", "environment" or
+    /// "tag:NAME".
+    pub split_by: Option<String>,
     #[serde(skip)]
     seen_at: DateTime<Utc>,
     #[serde(skip)]
@@ -132,8 +145,9 @@ macro_rules! select_groups {
         concat!(
             "select g.id, g.title, g.culprit, g.error_type, g.status, g.count, g.users,
                  g.regressions, g.first_seen, g.last_seen, g.status_at, g.severity, g.endpoint,
-                 g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution, g.seen_at,
-                 g.weight ",
+                 g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution,
+                 g.first_release, g.last_release, g.resolved_in, g.resolved_after, g.split_by,
+                 g.seen_at, g.weight ",
             $from
         )
     };
@@ -143,7 +157,9 @@ macro_rules! select_groups {
 macro_rules! list_groups {
     ($column:literal, $status:literal) => {
         concat!(
-            select_groups!("from (select id from error_group where organization_id = $1"),
+            select_groups!(
+                "from (select id from error_group where organization_id = $1 and merged_into is null"
+            ),
             $status,
             " and (",
             $column,
@@ -169,7 +185,7 @@ macro_rules! walk_groups {
         concat!(
             "select ",
             $column,
-            ", id from error_group where organization_id = $1",
+            ", id from error_group where organization_id = $1 and merged_into is null",
             $status,
             " and (",
             $column,
@@ -253,12 +269,13 @@ pub async fn list(
     Ok((groups, next))
 }
 
-/// One group of the organization.
+/// One group of the organization; of a merged one the group that it was merged into.
 pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> db::Result<Option<Group>> {
     db.query(select_groups!(
         "from error_group as g
          left join evidence as v on v.id = g.evidence_id and g.status = 'resolved'
-         where g.organization_id = $1 and g.id = $2"
+         where g.organization_id = $1
+           and g.id = (select coalesce(merged_into, id) from error_group where id = $2)"
     ))
     .bind(organization)
     .bind(id)
@@ -300,12 +317,24 @@ pub async fn buckets(
 pub enum Decision<'a> {
     /// With the reason that is its evidence.
     Resolve(&'a str),
+    /// The same; events of releases before the one that mends it do not reopen it.
+    ResolveFrom(&'a str, Mends<'a>),
     Ignore,
     Reopen,
 }
 
+/// The release that mends a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mends<'a> {
+    /// This one, and those after it.
+    In(&'a str),
+    /// Whichever comes after the newest that is known of the group's application.
+    Next,
+}
+
 /// Carries out a decision on all of `ids`, or on none: an id that the organization does
-/// not have is [`Error::NotFound`]. `ids` holds no duplicates.
+/// not have is [`Error::NotFound`]. `ids` holds no duplicates; for a merged group the
+/// decision is about the one that it was merged into.
 pub async fn decide(
     db: &Db,
     organization: OrganizationId,
@@ -315,36 +344,89 @@ pub async fn decide(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
-    let (status, evidence) = match decision {
-        Decision::Resolve(reason) => (
-            Status::Resolved,
-            Some(add_evidence(&mut tx, organization, reason, author, now).await?),
-        ),
-        Decision::Ignore => (Status::Ignored, None),
-        Decision::Reopen => (Status::Unresolved, None),
+    let (status, reason, mends) = match decision {
+        Decision::Resolve(reason) => (Status::Resolved, Some(*reason), None),
+        Decision::ResolveFrom(reason, mends) => (Status::Resolved, Some(*reason), Some(*mends)),
+        Decision::Ignore => (Status::Ignored, None, None),
+        Decision::Reopen => (Status::Unresolved, None, None),
     };
-    let sql = tx.dialect(
-        "update error_group set status = $3, evidence_id = $4, status_at = $5
-         where organization_id = $1
-           and id in (select cast(value as bigint)
-                      from json_array_elements_text(cast($2 as json)))",
-        "update error_group set status = $3, evidence_id = $4, status_at = $5
-         where organization_id = $1 and id in (select value from json_each($2))",
-    );
-    let changed = tx
-        .query(sql)
-        .bind(organization)
-        .bind(json_ids(ids))
-        .bind(status)
-        .bind(evidence)
-        .bind(now)
-        .run()
-        .await?;
-    if changed != ids.len() as u64 {
-        return Err(Error::NotFound("group"));
+    let evidence = match reason {
+        Some(reason) => Some(add_evidence(&mut tx, organization, reason, author, now).await?),
+        None => None,
+    };
+    for (app, ids) in by_app(&mut tx, organization, ids).await? {
+        let (mends_in, mends_after) = match mends {
+            None => (None, None),
+            Some(Mends::In(release)) => (Some(release.to_owned()), None),
+            Some(Mends::Next) => {
+                let newest = releases::newest(&mut tx, organization, &app).await?;
+                let newest = newest.ok_or_else(|| {
+                    Error::Invalid(format!(
+                        "no release of app \"{app}\" is known yet, so there is no next one; name \
+                         the release in in_release, or tell of deploys (POST /api/deploys)"
+                    ))
+                })?;
+                (None, Some(newest))
+            }
+        };
+        let sql = tx.dialect(
+            "update error_group set status = $3, evidence_id = $4, status_at = $5,
+                 resolved_in = $6, resolved_after = $7
+             where organization_id = $1 and merged_into is null
+               and id in (select cast(value as bigint)
+                          from json_array_elements_text(cast($2 as json)))",
+            "update error_group set status = $3, evidence_id = $4, status_at = $5,
+                 resolved_in = $6, resolved_after = $7
+             where organization_id = $1 and merged_into is null
+               and id in (select value from json_each($2))",
+        );
+        let changed = tx
+            .query(sql)
+            .bind(organization)
+            .bind(json_ids(&ids))
+            .bind(status)
+            .bind(evidence)
+            .bind(now)
+            .bind(mends_in)
+            .bind(mends_after)
+            .run()
+            .await?;
+        if changed != ids.len() as u64 {
+            return Err(Error::NotFound("group"));
+        }
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// The groups that these ids lead to, by application.
+async fn by_app(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    ids: &[i64],
+) -> Result<BTreeMap<String, Vec<i64>>> {
+    let sql = tx.dialect(
+        "select app, coalesce(merged_into, id) from error_group
+         where organization_id = $1
+           and id in (select cast(value as bigint)
+                      from json_array_elements_text(cast($2 as json)))
+         order by 2",
+        "select app, coalesce(merged_into, id) from error_group
+         where organization_id = $1 and id in (select value from json_each($2)) order by 2",
+    );
+    let found: Vec<(String, i64)> =
+        tx.query(sql).bind(organization).bind(json_ids(ids)).all().await?;
+    if found.len() != ids.len() {
+        return Err(Error::NotFound("group"));
+    }
+    let mut groups: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+    for (app, id) in found {
+        let ids = groups.entry(app).or_default();
+        if ids.last() != Some(&id) {
+            ids.push(id);
+        }
+    }
+    Ok(groups)
 }
 
 async fn add_evidence(
@@ -393,13 +475,13 @@ pub async fn summary(
     let counts: Vec<(Status, i64)> = db
         .query(
             "select 'unresolved' as status, count(*) from (select id from error_group
-                 where organization_id = $1 and status = 'unresolved' limit $2) as u
+                 where organization_id = $1 and merged_into is null and status = 'unresolved' limit $2) as u
              union all select 'regressed', count(*) from (select id from error_group
-                 where organization_id = $1 and status = 'regressed' limit $2) as g
+                 where organization_id = $1 and merged_into is null and status = 'regressed' limit $2) as g
              union all select 'resolved', count(*) from (select id from error_group
-                 where organization_id = $1 and status = 'resolved' limit $2) as r
+                 where organization_id = $1 and merged_into is null and status = 'resolved' limit $2) as r
              union all select 'ignored', count(*) from (select id from error_group
-                 where organization_id = $1 and status = 'ignored' limit $2) as i",
+                 where organization_id = $1 and merged_into is null and status = 'ignored' limit $2) as i",
         )
         .bind(organization)
         .bind(MAX_COUNT)
@@ -435,7 +517,8 @@ pub async fn summary(
     }
     summary.last_event_at = db
         .query(
-            "select last_seen from error_group where organization_id = $1
+            "select last_seen from error_group
+             where organization_id = $1 and merged_into is null
              order by seen_at desc, id desc limit 1",
         )
         .bind(organization)

@@ -13,8 +13,9 @@ use crate::{
     auth::OrganizationId,
     db::{self, Db, Foreign, Result, Tx},
     errors::{
-        Event, Fingerprint, NewEvent,
+        Event, NewEvent,
         event::{Origin, parse_time},
+        grouping::Rules,
     },
 };
 
@@ -64,7 +65,7 @@ impl Raw {
 
 /// Groups rows that lack a group; gives how many it found. One transaction; another
 /// replica that does the same at the same time takes other rows.
-pub async fn adopt(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<usize> {
+pub async fn adopt(db: &Db, rules: &Rules, limit: i64, now: DateTime<Utc>) -> Result<usize> {
     let waiting: Option<(i64,)> = db
         .query("select id from error_log where group_id is null and refused is null limit 1")
         .optional()
@@ -78,14 +79,14 @@ pub async fn adopt(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<usize> {
         return Ok(0);
     }
     let count = rows.len();
-    let items: Vec<Item> = rows.into_iter().map(|row| item(row, now)).collect();
+    let items: Vec<Item> = rows.into_iter().map(|row| item(rules, row, now)).collect();
     write(&mut tx, &mut Known::default(), &items.iter().collect::<Vec<_>>()).await?;
     tx.commit().await?;
     Ok(count)
 }
 
 /// Like [`adopt`], row by row: a row that cannot be grouped is put aside with the reason.
-pub async fn adopt_singly(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<()> {
+pub async fn adopt_singly(db: &Db, rules: &Rules, limit: i64, now: DateTime<Utc>) -> Result<()> {
     let ids: Vec<(i64,)> = db
         .query(
             "select id from error_log where group_id is null and refused is null
@@ -95,7 +96,7 @@ pub async fn adopt_singly(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<()>
         .all()
         .await?;
     for (id,) in ids {
-        let Err(error) = adopt_one(db, id, now).await else { continue };
+        let Err(error) = adopt_one(db, rules, id, now).await else { continue };
         if db::failure(&error) != db::Failure::Statement {
             return Err(error);
         }
@@ -109,18 +110,18 @@ pub async fn adopt_singly(db: &Db, limit: i64, now: DateTime<Utc>) -> Result<()>
     Ok(())
 }
 
-async fn adopt_one(db: &Db, id: i64, now: DateTime<Utc>) -> Result<()> {
+async fn adopt_one(db: &Db, rules: &Rules, id: i64, now: DateTime<Utc>) -> Result<()> {
     let mut tx = db.begin().await?;
     for row in unclaimed(&mut tx, Some(id), 1).await? {
-        write(&mut tx, &mut Known::default(), &[&item(row, now)]).await?;
+        write(&mut tx, &mut Known::default(), &[&item(rules, row, now)]).await?;
     }
     tx.commit().await
 }
 
-fn item(row: Raw, now: DateTime<Utc>) -> Item {
+fn item(rules: &Rules, row: Raw, now: DateTime<Utc>) -> Item {
     let (id, organization) = (row.id, OrganizationId(row.organization_id));
     let event = row.event(now);
-    let fingerprint = Fingerprint::of(&event);
+    let fingerprint = rules.fingerprint(&event);
     Item { organization, event, fingerprint, row: Some(id) }
 }
 
@@ -174,8 +175,8 @@ async fn unclaimed(tx: &mut Tx, only: Option<i64>, limit: i64) -> Result<Vec<Raw
 pub async fn copy(
     db: &Db,
     foreign: &Foreign,
-    source: &str,
-    app: &str,
+    rules: &Rules,
+    (source, app): (&str, &str),
     limit: i64,
     now: DateTime<Utc>,
 ) -> Result<usize> {
@@ -258,7 +259,7 @@ pub async fn copy(
             let organization = OrganizationId(row.organization_id);
             let mut event = row.event(now);
             app.clone_into(&mut event.app);
-            let fingerprint = Fingerprint::of(&event);
+            let fingerprint = rules.fingerprint(&event);
             Item { organization, event, fingerprint, row: None }
         })
         .collect();

@@ -11,9 +11,10 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{second, weight};
+use super::{second, weight, write::Group};
 use crate::{
     db::{Result, Tx},
+    errors::Event,
     logs::Severity,
 };
 
@@ -49,20 +50,39 @@ struct Remembered {
     severity: Severity,
     has_endpoint: bool,
     has_method: bool,
+    /// Of the last event that named one.
+    release: Option<String>,
 }
 
 /// What the events of a batch add to one group.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Addition {
+pub(super) struct Addition<'a> {
     pub(super) count: i64,
     pub(super) first_seen: DateTime<Utc>,
     pub(super) last_seen: DateTime<Utc>,
     pub(super) severity: Severity,
     pub(super) has_endpoint: bool,
     pub(super) has_method: bool,
+    /// The one that all name.
+    release: Option<&'a str>,
+    /// They name several.
+    mixed: bool,
 }
 
-impl Addition {
+impl<'a> Addition<'a> {
+    pub(super) fn of(event: &'a Event) -> Self {
+        Self {
+            count: 1,
+            first_seen: event.created_at,
+            last_seen: event.created_at,
+            severity: event.severity,
+            has_endpoint: event.endpoint.is_some(),
+            has_method: event.method.is_some(),
+            release: event.release.as_deref(),
+            mixed: false,
+        }
+    }
+
     pub(super) fn add(&mut self, other: &Self) {
         self.count += other.count;
         self.first_seen = self.first_seen.min(other.first_seen);
@@ -70,14 +90,8 @@ impl Addition {
         self.severity = self.severity.max(other.severity);
         self.has_endpoint |= other.has_endpoint;
         self.has_method |= other.has_method;
+        self.mixed |= self.release != other.release;
     }
-}
-
-/// What the other tables need of a group.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Group {
-    pub(super) id: i64,
-    pub(super) users: i64,
 }
 
 /// A group as the database has it after an upsert.
@@ -133,7 +147,7 @@ impl Known {
     pub(super) async fn count<'a>(
         &mut self,
         tx: &mut Tx,
-        additions: &BTreeMap<Key<'a>, Addition>,
+        additions: &BTreeMap<Key<'a>, Addition<'_>>,
     ) -> Result<HashMap<Key<'a>, Group>> {
         let mut keys: HashMap<i64, (Key<'a>, u64)> = HashMap::new();
         let mut rows = Vec::new();
@@ -183,7 +197,7 @@ impl Known {
             if let Some(known) = self.groups.get_mut(&hash) {
                 (known.count, known.users) = (count, users);
             }
-            groups.insert(key, Group { id, users });
+            groups.insert(key, Group { id, users, came_as: None });
         }
         // What was not counted is no longer what it was.
         for (_, hash) in keys.into_values() {
@@ -193,7 +207,7 @@ impl Known {
     }
 
     /// Remembers a group after its upsert.
-    pub(super) fn remember(&mut self, key: Key<'_>, addition: &Addition, stored: Stored) {
+    pub(super) fn remember(&mut self, key: Key<'_>, addition: &Addition<'_>, stored: Stored) {
         if self.groups.len() >= MOST {
             self.groups.clear();
         }
@@ -207,6 +221,7 @@ impl Known {
             severity: addition.severity,
             has_endpoint: addition.has_endpoint,
             has_method: addition.has_method,
+            release: None,
         });
         (known.id, known.users, known.count) = (stored.id, stored.users, stored.count);
         known.seen_at = known.seen_at.max(second(addition.last_seen));
@@ -214,6 +229,8 @@ impl Known {
         known.severity = known.severity.max(addition.severity);
         known.has_endpoint |= addition.has_endpoint;
         known.has_method |= addition.has_method;
+        // Which of several came last is not known here: the next batch takes the long way.
+        known.release = if addition.mixed { None } else { addition.release.map(str::to_owned) };
     }
 
     /// Whether this user of the group was not counted lately.
@@ -228,13 +245,15 @@ impl Known {
 
 impl Remembered {
     /// Whether nothing changes but the count and the time of the last event.
-    fn takes(&self, addition: &Addition) -> bool {
+    fn takes(&self, addition: &Addition<'_>) -> bool {
         second(addition.last_seen) <= self.seen_at
             && addition.first_seen >= self.first_seen
             && weight(self.count + addition.count) == weight(self.count)
             && addition.severity <= self.severity
             && (self.has_endpoint || !addition.has_endpoint)
             && (self.has_method || !addition.has_method)
+            && !addition.mixed
+            && (addition.release.is_none() || addition.release == self.release.as_deref())
     }
 }
 

@@ -7,8 +7,11 @@ pub mod events;
 pub mod groups;
 pub mod intake;
 pub mod known;
+pub mod moving;
 pub mod open;
+mod regroup;
 pub mod release;
+pub mod releases;
 pub mod report;
 pub mod write;
 

@@ -40,7 +40,7 @@ macro_rules! select_open {
              from (select id, title, status, count, first_seen, last_seen, app,
                        (select x.id from error_log as x where x.group_id = error_group.id
                         order by x.created_at desc, x.id desc limit 1) as event_id
-                   from error_group where organization_id = $1 and ",
+                   from error_group where organization_id = $1 and merged_into is null and ",
             $which,
             ") as g
              join error_log as e on e.id = g.event_id
@@ -64,16 +64,20 @@ pub async fn latest(
     Ok(open)
 }
 
-/// The open ones among these groups, at most a thousand.
+/// The open ones among these groups, at most a thousand; for a merged one the group that
+/// it was merged into.
 pub async fn these(db: &Db, organization: OrganizationId, ids: &[i64]) -> db::Result<Vec<Open>> {
     let sql = db.dialect(
         select_open!(
-            "status in ('unresolved', 'regressed') and id in (select cast(value as bigint)
-                 from json_array_elements_text(cast($2 as json))) limit 1000"
+            "status in ('unresolved', 'regressed') and id in
+                 (select coalesce(m.merged_into, m.id) from error_group as m
+                  where m.id in (select cast(value as bigint)
+                                 from json_array_elements_text(cast($2 as json)))) limit 1000"
         ),
         select_open!(
-            "status in ('unresolved', 'regressed') and id in (select value from json_each($2))
-             limit 1000"
+            "status in ('unresolved', 'regressed') and id in
+                 (select coalesce(m.merged_into, m.id) from error_group as m
+                  where m.id in (select value from json_each($2))) limit 1000"
         ),
     );
     db.query(sql).bind(organization).bind(json_ids(ids)).all().await

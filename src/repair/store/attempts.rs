@@ -89,7 +89,7 @@ pub async fn of_run(db: &Db, run: i64) -> Result<Vec<Attempt>> {
     .await
 }
 
-/// A group's attempts, the newest first.
+/// The attempts of a group and of those that were merged into it, the newest first.
 pub async fn of_group(
     db: &Db,
     organization: OrganizationId,
@@ -99,7 +99,9 @@ pub async fn of_group(
     db.query(
         "select id, run_id, cause_id, group_id, error_id, verdict, why, checks, evidence_id,
              started_at, finished_at, held
-         from repair_attempt where group_id = $1 and organization_id = $2
+         from repair_attempt
+         where organization_id = $2 and (group_id = $1
+             or group_id in (select id from error_group where merged_into = $1))
          order by id desc limit $3",
     )
     .bind(group)
@@ -174,8 +176,9 @@ pub async fn resolve(
 ) -> Result<bool> {
     let changed = tx
         .query(
-            "update error_group set status = 'resolved', evidence_id = $3, status_at = $4
-             where organization_id = $1 and id = $2 and status in ('unresolved', 'regressed')
+            "update error_group set status = 'resolved', evidence_id = $3, status_at = $4,
+                 resolved_in = null, resolved_after = null
+             where organization_id = $1 and id = $2 and merged_into is null and status in ('unresolved', 'regressed')
                and last_seen < $4",
         )
         .bind(organization)
@@ -228,7 +231,7 @@ pub async fn untried(db: &Db, seen_since: DateTime<Utc>, limit: i64) -> Result<V
          from error_group as g
          left join failing_request as f on f.group_id = g.id
          where g.organization_id in (select id from organization) and g.seen_at >= $1
-           and g.status in ('unresolved', 'regressed')
+           and g.merged_into is null and g.status in ('unresolved', 'regressed')
            and (f.group_id is null or (g.status = 'regressed' and f.tried_at < g.status_at))
          order by g.seen_at desc, g.id desc limit $2",
     )

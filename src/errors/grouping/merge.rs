@@ -1,0 +1,205 @@
+//! What operators decide about groups as such: merging them, undoing that, and splitting
+//! one by what its events differ in. What was kept follows (see [`super::moving`]).
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{moving, split::By};
+use crate::{
+    auth::{OrganizationId, audit},
+    db::{Db, Tx},
+    error::{Error, Result},
+    errors::store::{
+        groups::Status,
+        moving::{self as store, Locked},
+    },
+    jobs::Jobs,
+};
+
+/// Groups that one call may merge or take apart.
+pub const MOST: usize = 100;
+
+/// Merges groups into another one. Gives that one (where `into` is merged itself, the group
+/// that it leads to) and the groups that are merged by this call.
+///
+/// # Errors
+/// [`Error::NotFound`] if the organization lacks one of them; [`Error::Conflict`] where
+/// two do not belong together (applications, a resolution that proves nothing for the
+/// other); nothing is merged then.
+pub async fn merge(
+    db: &Db,
+    organization: OrganizationId,
+    into: i64,
+    ids: &[i64],
+    by: &str,
+) -> Result<(i64, Vec<i64>)> {
+    let mut tx = db.begin().await?;
+    let all: Vec<i64> = ids.iter().copied().chain([into]).collect();
+    let locked = store::lock(&mut tx, organization, &all).await?;
+    let find = |id: i64| locked.iter().find(|it| it.id == id).ok_or(Error::NotFound("group"));
+    let mut target = find(into)?;
+    let own;
+    if let Some(end) = target.merged_into {
+        // The target is a signpost itself: its end may not be locked yet.
+        own = store::lock(&mut tx, organization, &[end]).await?;
+        target = own.iter().find(|it| it.id == end).ok_or(Error::NotFound("group"))?;
+    }
+    let mut merged = Vec::new();
+    for id in ids.iter().collect::<BTreeSet<_>>() {
+        let group = find(*id)?;
+        if group.merged_into == Some(target.id) {
+            continue;
+        }
+        may_be_merged(group, target)?;
+        let signposts: Vec<&Locked> =
+            locked.iter().filter(|it| it.merged_into == Some(group.id)).collect();
+        store::merge(&mut tx, group, &signposts, target, by).await?;
+        merged.push(group.id);
+    }
+    if !merged.is_empty() {
+        let detail = json!({ "into": target.id, "groups": merged });
+        let subject = format!("group {}", target.id);
+        audit::write(&mut tx, organization, by, "groups.merge", &subject, &detail).await?;
+        Jobs::enqueue_in(&mut tx, moving::Work::follow(organization, &merged).job()).await?;
+    }
+    let target = target.id;
+    tx.commit().await?;
+    Ok((target, merged))
+}
+
+fn may_be_merged(group: &Locked, target: &Locked) -> Result<()> {
+    let (id, into) = (group.id, target.id);
+    let why = if id == into {
+        format!("group {id} cannot be merged into itself; leave it out of groups")
+    } else if let Some(other) = group.merged_into {
+        format!("group {id} is merged into group {other}; split it from there first")
+    } else if group.app != target.app {
+        format!(
+            "group {id} is of app \"{}\" and group {into} of app \"{}\"; only groups of one app \
+             are merged",
+            group.app, target.app
+        )
+    } else if group.split_by.is_some() || target.split_by.is_some() {
+        let split = if group.split_by.is_some() { id } else { into };
+        format!(
+            "group {split} is split; merge its parts, or end that first with {{\"by\": \"none\"}}"
+        )
+    } else if target.status == Status::Resolved && group.status != Status::Resolved {
+        format!(
+            "group {into} is resolved on evidence that says nothing of group {id} ({}); reopen \
+             {into} or resolve {id} first",
+            group.status
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::Conflict(why))
+}
+
+/// Takes merged groups apart again. Gives those that are groups of their own by this call.
+///
+/// # Errors
+/// [`Error::NotFound`] if the organization lacks one of them; [`Error::Conflict`] for one
+/// that is not merged into `from`; nothing is changed then.
+pub async fn undo(
+    db: &Db,
+    organization: OrganizationId,
+    from: i64,
+    ids: &[i64],
+    by: &str,
+) -> Result<Vec<i64>> {
+    let mut tx = db.begin().await?;
+    let all: Vec<i64> = ids.iter().copied().chain([from]).collect();
+    let locked = store::lock(&mut tx, organization, &all).await?;
+    let find = |id: i64| locked.iter().find(|it| it.id == id).ok_or(Error::NotFound("group"));
+    let target = find(from)?;
+    let mut free = Vec::new();
+    for id in ids.iter().collect::<BTreeSet<_>>() {
+        let signpost = find(*id)?;
+        if signpost.merged_into != Some(target.id) {
+            let detail =
+                format!("group {id} is not merged into group {from}; \"merged\" lists those");
+            return Err(Error::Conflict(detail));
+        }
+        if signpost.merged_by.is_none() {
+            let detail = format!(
+                "group {id} is group {from} by a newer version of the fingerprint; that cannot be undone"
+            );
+            return Err(Error::Conflict(detail));
+        }
+        store::undo(&mut tx, signpost, target).await?;
+        free.push(*id);
+    }
+    let detail = json!({ "from": from, "groups": free });
+    let subject = format!("group {from}");
+    audit::write(&mut tx, organization, by, "groups.split", &subject, &detail).await?;
+    Jobs::enqueue_in(&mut tx, moving::Work::take_back(organization, &free).job()).await?;
+    tx.commit().await?;
+    Ok(free)
+}
+
+/// Splits a group, or (`None`) lets new events count for the whole again.
+///
+/// # Errors
+/// [`Error::NotFound`], or [`Error::Conflict`] if it is split otherwise or holds merged
+/// groups.
+pub async fn split(
+    db: &Db,
+    organization: OrganizationId,
+    id: i64,
+    by: Option<&By>,
+    author: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let locked = store::lock(&mut tx, organization, &[id]).await?;
+    let group = locked.iter().find(|it| it.id == id).ok_or(Error::NotFound("group"))?;
+    let merged = locked.iter().any(|it| it.merged_into == Some(id) && it.merged_by.is_some());
+    let text = by.map(By::to_string);
+    if let Some(target) = group.merged_into {
+        let detail = format!("group {id} is merged into group {target}; split that one");
+        return Err(Error::Conflict(detail));
+    }
+    if group.split_by == text {
+        return Ok(());
+    }
+    match (&group.split_by, &text) {
+        (Some(known), Some(_)) => {
+            let detail = format!(
+                "group {id} is split by {known} already; split its parts, or end that first with \
+                 {{\"by\": \"none\"}}"
+            );
+            return Err(Error::Conflict(detail));
+        }
+        (None, _) if merged => {
+            let detail = format!(
+                "groups were merged into group {id}; take them apart first (\"groups\": [ids])"
+            );
+            return Err(Error::Conflict(detail));
+        }
+        _ => {}
+    }
+    change(&mut tx, organization, id, text.as_deref(), author, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn change(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: i64,
+    by: Option<&str>,
+    author: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    store::split(tx, id, by, now).await?;
+    let detail = json!({ "by": by });
+    let subject = format!("group {id}");
+    audit::write(&mut *tx, organization, author, "groups.split", &subject, &detail).await?;
+    if by.is_some() {
+        Jobs::enqueue_in(tx, moving::Work::divide(organization, id).job()).await?;
+    }
+    Ok(())
+}
