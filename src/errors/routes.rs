@@ -11,6 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Capture, NewEvent,
+    from_logs::{self, Sighting},
     store::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group, Sort, Status},
@@ -206,6 +207,8 @@ struct ErrorWithGroup {
     success: bool,
     error: Detail,
     group: Group,
+    /// The records of logs that told of it, in the order of time; at most 50.
+    seen_in: Vec<Sighting>,
 }
 
 /// One event with its stack trace and its group.
@@ -227,7 +230,12 @@ async fn read_error(
     strike_event(&mut error.event);
     error.error_stack = error.error_stack.as_deref().map(struck);
     strike_group(&mut group);
-    Ok(Json(ErrorWithGroup { success: true, error, group }))
+    let mut seen_in = from_logs::sightings(&app.db, id).await.map_err(Error::from)?;
+    for sighting in &mut seen_in {
+        let found = app.live.around(&sighting.record_id, 0).unwrap_or_default();
+        sighting.text = found.first().map(|entry| struck(&entry.text));
+    }
+    Ok(Json(ErrorWithGroup { success: true, error, group, seen_in }))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
