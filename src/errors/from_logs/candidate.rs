@@ -35,13 +35,14 @@ pub(super) enum Rank {
 
 impl Rank {
     /// How long after it was read a record waits. SDKs send in the background; and what
-    /// tells less waits longer, so that it finds what tells more.
+    /// tells less waits longer, so that it finds what tells more, which may be read later
+    /// by the two seconds after which a record of several lines is known to be complete.
     pub(super) const fn grace(self) -> Duration {
         Duration::from_secs(match self {
             Self::Trace => 5,
             Self::Message | Self::Host => 6,
-            Self::Nginx => 8,
-            Self::Access => 9,
+            Self::Nginx => 9,
+            Self::Access => 13,
         })
     }
 

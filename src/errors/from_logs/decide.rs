@@ -101,8 +101,11 @@ impl Decide {
             let when = when(heard)?;
             return Some(self.access(heard, setting, access, when));
         }
+        if record.is_nginx_error() && record.severity < Severity::Error {
+            return None;
+        }
         if let Some(nginx) = record.nginx() {
-            if record.severity < Severity::Error || !is_of_nginx(&nginx, record) {
+            if !is_of_nginx(&nginx, record) {
                 return None;
             }
             let when = when(heard)?;
@@ -395,6 +398,11 @@ fn request(text: &str, bare: bool) -> Option<String> {
     const KEYS: [&str; 7] =
         ["request_id", "request-id", "Request-Id", "Request-ID", "requestId", "req_id", "rid="];
     let text = &text[..text.floor_char_boundary(8192)];
+    // Of an access line what stands behind the request: the path is the client's own.
+    let text = match text.split_once(" HTTP/") {
+        Some((_, behind)) if bare && !text.starts_with('{') => behind,
+        _ => text,
+    };
     for key in KEYS {
         let Some(at) = memchr::memmem::find(text.as_bytes(), key.as_bytes()) else { continue };
         let rest = text[at + key.len()..].trim_start_matches(['"', '\'', ':', '=', ' ', '[']);
@@ -409,9 +417,7 @@ fn request(text: &str, bare: bool) -> Option<String> {
     let is_id = |word: &&str| {
         word.len() == 32 && word.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     };
-    // Behind the request: a path may hold such a word, too.
-    let behind = text.split_once(" HTTP/").map_or("", |(_, behind)| behind);
-    behind.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id).map(str::to_owned)
+    text.split(|c: char| !c.is_ascii_alphanumeric()).find(is_id).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -429,6 +435,8 @@ mod tests {
         let text = "ERROR shop: failed [request_id=ab12cd34]";
         assert_eq!(request(text, false).as_deref(), Some("ab12cd34"));
         assert_eq!(request("request_id: -", false), None);
+        let forged = r#"1.2.3.4 - - [x] "GET /a?request_id=ab12cd34 HTTP/1.1" 502 1 "-" "curl""#;
+        assert_eq!(request(forged, true), None);
     }
 
     #[test]

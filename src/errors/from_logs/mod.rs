@@ -74,6 +74,8 @@ struct Parts {
     /// Records of an earlier life may be held.
     unknown: AtomicBool,
     held: AtomicU64,
+    /// Kept while `held` and the table are changed together.
+    books: tokio::sync::Mutex<()>,
     counts: Counts,
     dropped_at: Mutex<Option<DateTime<Utc>>>,
 }
@@ -120,6 +122,7 @@ impl FromLogs {
             wake: Notify::new(),
             unknown: AtomicBool::new(true),
             held: AtomicU64::new(0),
+            books: tokio::sync::Mutex::default(),
             counts: Counts::default(),
             dropped_at: Mutex::default(),
         }))
@@ -170,26 +173,25 @@ impl FromLogs {
         let room = usize::try_from(room).unwrap_or(usize::MAX);
         self.drop_some(waiting.len().saturating_sub(room) as u64);
         waiting.truncate(room);
+        let mut at_once = usize::MAX;
         while !waiting.is_empty() {
             let (mut bytes, mut count) = (0, 0);
-            for candidate in &waiting {
+            for candidate in waiting.iter().take(at_once) {
                 if count > 0 && bytes + candidate.size() > STATEMENT_BYTES {
                     break;
                 }
                 (bytes, count) = (bytes + candidate.size(), count + 1);
             }
-            let part = &waiting.make_contiguous()[..count];
-            match store::hold(&self.0.db, &self.0.host, part).await {
-                Ok(held) => {
-                    self.0.held.fetch_add(held, Relaxed);
-                    self.0.wake.notify_one();
-                    waiting.drain(..count);
+            match self.put(&waiting.make_contiguous()[..count]).await {
+                Ok(()) => drop(waiting.drain(..count)),
+                // One of them must not hold up the others, nor the positions of the logs.
+                Err(error) if count > 1 && db::failure(&error) == db::Failure::Statement => {
+                    at_once = 1;
                 }
-                // It must not hold up the others, nor the positions of the logs.
                 Err(error) if db::failure(&error) == db::Failure::Statement => {
-                    tracing::warn!(%error, "a record of a log cannot be held");
-                    let refused = self.hold_singly(waiting.drain(..count)).await?;
-                    self.drop_some(refused);
+                    tracing::warn!(%error, "a record of a log cannot be held and is dropped");
+                    waiting.pop_front();
+                    self.drop_some(1);
                 }
                 Err(error) => {
                     // What came meanwhile stands behind it.
@@ -204,18 +206,12 @@ impl FromLogs {
         Ok(())
     }
 
-    /// Gives how many the database refuses. What is not held when it goes away is lost.
-    async fn hold_singly(&self, candidates: impl Iterator<Item = Candidate> + Send) -> Result<u64> {
-        let mut refused = 0;
-        for candidate in candidates {
-            match store::hold(&self.0.db, &self.0.host, std::slice::from_ref(&candidate)).await {
-                Ok(held) => _ = self.0.held.fetch_add(held, Relaxed),
-                Err(error) if db::failure(&error) == db::Failure::Statement => refused += 1,
-                Err(error) => return Err(error.into()),
-            }
-        }
+    async fn put(&self, candidates: &[Candidate]) -> db::Result<()> {
+        let _books = self.0.books.lock().await;
+        let held = store::hold(&self.0.db, &self.0.host, candidates).await?;
+        self.0.held.fetch_add(held, Relaxed);
         self.0.wake.notify_one();
-        Ok(refused)
+        Ok(())
     }
 }
 

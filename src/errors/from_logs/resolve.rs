@@ -75,6 +75,7 @@ pub(super) async fn run(from: FromLogs, capture: Capture, shutdown: Cancellation
 async fn step(from: &FromLogs, capture: &Capture, spent: &mut Spent) -> Result<u64, Error> {
     let (db, host) = (&from.0.db, &from.0.host);
     if from.0.unknown.load(Relaxed) {
+        let _books = from.0.books.lock().await;
         let count = store::count(db, host).await?;
         from.0.held.store(count.unsigned_abs(), Relaxed);
         from.0.unknown.store(false, Relaxed);
@@ -89,7 +90,7 @@ async fn step(from: &FromLogs, capture: &Capture, spent: &mut Spent) -> Result<u
     let (candidates, unreadable) = read(due);
     if !unreadable.is_empty() {
         let ids: Vec<&str> = unreadable.iter().map(String::as_str).collect();
-        gone(from, store::settle(db, &[], &ids).await?);
+        let_go(from, &[], &ids).await?;
         from.drop_some(ids.len() as u64);
     }
     // Reading traces is work for a processor.
@@ -153,7 +154,7 @@ async fn settle(
     let (part, repeated): (Vec<Ready>, Vec<Ready>) =
         part.into_iter().partition(|one| !done.contains(&one.candidate.id));
     let mut decided: Vec<&str> = repeated.iter().map(|one| one.candidate.id.as_str()).collect();
-    let (mut known, probes) = around(db, &part, answers).await?;
+    let (mut known, probes) = around(db, &part, answers, spent).await?;
     let verdicts = matching::decide(&part, &mut known, &probes, spent);
 
     let new: Vec<(usize, &Ready)> = part
@@ -211,7 +212,7 @@ async fn settle(
         }
         decided.push(&candidate.id);
     }
-    gone(from, store::settle(db, &seen, &decided).await?);
+    let_go(from, &seen, &decided).await?;
     let counts = &from.0.counts;
     counts.captured.fetch_add(captured, Relaxed);
     counts.joined.fetch_add(joined, Relaxed);
@@ -222,10 +223,13 @@ async fn settle(
     away.map_or(Ok(()), Err)
 }
 
-fn gone(from: &FromLogs, count: u64) {
-    let less = |held: u64| Some(held.saturating_sub(count));
-    // The closure never refuses.
-    let _ = from.0.held.fetch_update(Relaxed, Relaxed, less);
+/// Notes what was seen, and lets the records go.
+async fn let_go(from: &FromLogs, seen: &[store::Seen<'_>], decided: &[&str]) -> db::Result<()> {
+    let _books = from.0.books.lock().await;
+    let gone = store::settle(&from.0.db, seen, decided).await?;
+    let held = from.0.held.load(Relaxed);
+    from.0.held.store(held.saturating_sub(gone), Relaxed);
+    Ok(())
 }
 
 /// Ids of candidates that were decided on in an earlier life, or by a crash not to the end:
@@ -266,6 +270,7 @@ async fn around(
     db: &Db,
     part: &[Ready],
     answers: &[Candidate],
+    spent: &mut Spent,
 ) -> db::Result<(Vec<Known>, Vec<Probe>)> {
     let times = || part.iter().map(|one| one.candidate.at);
     let (Some(first), Some(last)) = (times().min(), times().max()) else {
@@ -305,7 +310,7 @@ async fn around(
             places: places.remove(&event.id).unwrap_or_default(),
         })
         .collect();
-    Ok((known, probes(db, app, from, last + margin, answers).await?))
+    Ok((known, probes(db, app, from, last + margin, answers, spent).await?))
 }
 
 /// The failed requests of probes: those that Lux knows to have made, and those that only the
@@ -316,6 +321,7 @@ async fn probes(
     from: DateTime<Utc>,
     until: DateTime<Utc>,
     answers: &[Candidate],
+    spent: &mut Spent,
 ) -> db::Result<Vec<Probe>> {
     let ran = store::probes(db, ORGANIZATION, app, from, until).await?;
     let mut probes: Vec<Probe> = ran
@@ -341,6 +347,9 @@ async fn probes(
                 && answer.at <= probe.until + TimeDelta::seconds(2)
                 && !taken.contains(&(*at, answer.place.as_str()))
         });
+        // That log has told of it.
+        let key = same.map_or_else(|| answer.id.clone(), |at| probes[at].key.clone());
+        spent.entry(key).or_default().insert(answer.place.clone());
         if let Some(at) = same {
             taken.insert((at, &answer.place));
             if answer.request.is_some() {

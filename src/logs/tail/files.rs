@@ -256,7 +256,8 @@ impl Files {
         if reader.tag == at.tag {
             return Ok(Opened::Known(reader));
         }
-        Ok(match self.find_copy(path, &at) {
+        // It may hold the lines of a record that was still open.
+        Ok(match self.find_copy(path, &at, self.plan.again) {
             Some(copy) => Opened::Cut(reader, Box::new(copy)),
             None => Opened::New(reader),
         })
@@ -268,7 +269,7 @@ impl Files {
     fn restart(&mut self, index: usize, sink: &Sink) -> bool {
         let tracked = &self.tracked[index];
         let (path, at) = (tracked.reader.path.clone(), tracked.checkpoint());
-        let copy = self.find_copy(&path, &at);
+        let copy = self.find_copy(&path, &at, 0);
         let tracked = &mut self.tracked[index];
         if let Some(mut feed) = tracked.feed.take() {
             feed.flush(sink);
@@ -291,7 +292,7 @@ impl Files {
 
     /// The copy that was made of the file at `path` before it was cut, if it holds more
     /// than was read until `at`.
-    fn find_copy(&mut self, path: &Path, at: &Checkpoint) -> Option<Reader> {
+    fn find_copy(&mut self, path: &Path, at: &Checkpoint, again: u64) -> Option<Reader> {
         let known = |id| self.tracked.iter().any(|t| t.reader.id == id);
         let copies: Vec<_> = siblings(path)
             .into_iter()
@@ -304,10 +305,11 @@ impl Files {
             self.note_done(FileId::of(found), born(found));
         }
         let read = at.position.cast_unsigned();
-        let (sibling, found) = copies.into_iter().find(|(_, found)| found.len() > read)?;
+        let open = again > 0 && at.told < at.line;
+        let (sibling, found) = copies.into_iter().find(|(_, found)| open || found.len() > read)?;
         let id = FileId::of(&found);
         let at = Checkpoint { id, ..at.clone() };
-        let mut copy = Reader::resume(&sibling, &at, 0, new_tag(self.plan.source, id)).ok()?;
+        let mut copy = Reader::resume(&sibling, &at, again, new_tag(self.plan.source, id)).ok()?;
         // It is read as a part of the file, and its lines are cited as such.
         path.clone_into(&mut copy.path);
         (copy.tag == at.tag).then_some(copy)
