@@ -33,11 +33,11 @@ use crate::{
     db::Db,
     deploys,
     diagnose::{Advisor, Analyst, Diagnoser},
-    errors::{self, Capture, Intake},
+    errors::{self, Capture, FromLogs, Intake},
     health::Health,
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
-    logs::{self, Live},
+    logs::{self, Live, Programs},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -67,16 +67,19 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let db = open_database(&config).await?;
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
     let llm = Llm::new(db.clone(), &config).context("the model cannot be set up")?;
+    let from_logs = FromLogs::new(db.clone(), logs::host_name(), &config);
     let tasks = TaskTracker::new();
     let apps = Apps::start(&db, &config, &tasks, &shutdown).await?;
     let app = App::new(Parts {
         apps,
-        live: Live::start(
+        live: Live::start_heard(
             db.clone(),
             logs::host_name(),
             config.sources.clone(),
             config.window_bytes,
             shutdown.clone(),
+            Programs::default(),
+            Some(Arc::new(from_logs.clone())),
         ),
         metrics: install_metrics()?,
         outbound,
@@ -98,11 +101,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     errors::grouping::register(&app);
     let rules = errors::grouping::Rules::new(&app.config.grouping);
     let capture = Capture::start(app.db.clone(), rules.clone(), app.config.capture.keep_first);
+    from_logs.start(&app, capture.clone());
+    errors::own::start(capture.clone(), &app.tasks, app.shutdown.clone());
     let sources = &app.config.error_sources;
     let intake = Intake::start(&app.db, sources, &rules, &app.tasks, &app.shutdown);
-    errors::own::start(capture.clone(), &app.tasks, app.shutdown.clone());
     let actions = Actions::start(app.clone());
-    let health = Health::start(&app, capture.clone(), intake, actions.clone());
+    let health = Health::start(&app, capture.clone(), from_logs, intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());

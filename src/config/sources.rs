@@ -18,6 +18,8 @@ pub struct Source {
     pub place: Place,
     /// The zone of times that name none; `None` is the zone of this host.
     pub timezone: Option<chrono_tz::Tz>,
+    /// Whether errors in it become events.
+    pub capture: bool,
 }
 
 /// Where a source's bytes are.
@@ -63,11 +65,20 @@ pub(super) struct Written {
     unit: Option<String>,
     directory: Option<PathBuf>,
     timezone: Option<chrono_tz::Tz>,
+    capture: Option<bool>,
+}
+
+impl SourceKind {
+    /// Whether errors in such a log become events where nothing is said: of a database's
+    /// own log the application reports what concerns it.
+    const fn is_captured(self) -> bool {
+        !matches!(self, Self::Postgres | Self::Redis)
+    }
 }
 
 impl Source {
     pub(super) fn check(written: Written, entry: &mut Entry<'_>) -> Option<Self> {
-        let Written { name, app, kind, path, unit, directory, timezone } = written;
+        let Written { name, app, kind, path, unit, directory, timezone, capture } = written;
         if name.trim().is_empty() {
             entry.mistake("name is empty; give the source a short unique name");
         }
@@ -90,18 +101,20 @@ impl Source {
             entry.mistake("unit and directory are journals; leave kind out or write \"journal\"");
         }
         let kind = if journal { SourceKind::Journal } else { kind };
-        Some(Self { name, app, kind, place, timezone })
+        let capture = capture.unwrap_or(kind.is_captured());
+        Some(Self { name, app, kind, place, timezone, capture })
     }
 
     /// What is watched when no source is configured: the usual places on a Debian
     /// host. What is not there is reported as missing and picked up when it comes.
     pub(super) fn usual() -> Vec<Self> {
-        let source = |name: &str, kind, place| Self {
+        let source = |name: &str, kind: SourceKind, place| Self {
             name: name.to_owned(),
             app: None,
             kind,
             place,
             timezone: None,
+            capture: kind.is_captured(),
         };
         let path = |text: &str| Place::Path(text.to_owned());
         vec![

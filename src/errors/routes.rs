@@ -12,6 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Capture, NewEvent, detail,
     event::MAX_NAME,
+    from_logs::{self, Sighting},
     store::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group, Mends, Sort, Status},
@@ -213,6 +214,8 @@ struct ErrorWithGroup {
     report: Report,
     /// What an SDK told besides.
     detail: Option<detail::Detail<'static>>,
+    /// The records of logs that told of it, in the order of time; at most 50.
+    seen_in: Vec<Sighting>,
 }
 
 /// One event with its stack trace, its group, and what an SDK told of it.
@@ -247,7 +250,12 @@ async fn read_error(
     let (report, packed) = told.ok_or(Error::NotFound("error"))?;
     let detail = packed.map(|packed| detail::Detail::unpack(&packed)).transpose();
     let detail = detail.map_err(Error::from)?;
-    Ok(Json(ErrorWithGroup { success: true, error, group, report, detail }))
+    let mut seen_in = from_logs::sightings(&app.db, id).await.map_err(Error::from)?;
+    for sighting in &mut seen_in {
+        let found = app.live.around(&sighting.record_id, 0).unwrap_or_default();
+        sighting.text = found.first().map(|entry| struck(&entry.text));
+    }
+    Ok(Json(ErrorWithGroup { success: true, error, group, report, detail, seen_in }))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

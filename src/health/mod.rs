@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock,
-    errors::{Capture, Intake},
+    errors::{Capture, FromLogs, Intake},
     llm::Standing,
     logs::SourceState,
     repair::action::Actions,
@@ -67,6 +67,7 @@ type Seen = BTreeMap<String, (Wellness, DateTime<Utc>)>;
 pub struct Health {
     app: App,
     capture: Capture,
+    from_logs: FromLogs,
     intake: Intake,
     actions: Actions,
     /// Each part's state, and since when.
@@ -75,8 +76,15 @@ pub struct Health {
 
 impl Health {
     /// Starts looking: states are noticed when they change, not when somebody asks.
-    pub fn start(app: &App, capture: Capture, intake: Intake, actions: Actions) -> Self {
-        let health = Self { app: app.clone(), capture, intake, actions, seen: Arc::default() };
+    pub fn start(
+        app: &App,
+        capture: Capture,
+        from_logs: FromLogs,
+        intake: Intake,
+        actions: Actions,
+    ) -> Self {
+        let seen = Arc::default();
+        let health = Self { app: app.clone(), capture, from_logs, intake, actions, seen };
         let watcher = health.clone();
         app.tasks.spawn(async move {
             let mut timer = tokio::time::interval(Duration::from_secs(15));
@@ -109,6 +117,8 @@ impl Health {
         parts.insert("disk".to_owned(), self.note("disk", state, detail));
         let (state, detail) = capture(&self.capture);
         parts.insert("capture".to_owned(), self.note("capture", state, detail));
+        let (state, detail) = from_logs(&self.from_logs);
+        parts.insert("from_logs".to_owned(), self.note("from_logs", state, detail));
         for source in self.intake.states() {
             let name = format!("error_source {}", source.name);
             let (state, detail) = match source.failing {
@@ -229,6 +239,22 @@ fn capture(capture: &Capture) -> (Wellness, String) {
     let counted = format!("{} events stored, {} turned away", doing.stored, doing.turned_away);
     match doing.failing {
         Some((since, why)) => (Wellness::Down, format!("since {since}: {why}; {counted}")),
+        None => (Wellness::Ok, counted),
+    }
+}
+
+/// Whether errors in logs become events.
+fn from_logs(from_logs: &FromLogs) -> (Wellness, String) {
+    let doing = from_logs.doing();
+    let counted = format!(
+        "{} records became events, {} told of known ones, {} came from probes, {} wait, {} dropped",
+        doing.captured, doing.joined, doing.of_probes, doing.held, doing.dropped
+    );
+    match doing.dropped_lately {
+        Some(at) => {
+            let text = "more errors were logged at once than could be taken; the logs have them";
+            (Wellness::Degraded, format!("at {} {text}; {counted}", seconds(at)))
+        }
         None => (Wellness::Ok, counted),
     }
 }

@@ -32,6 +32,9 @@ pub(crate) struct Checkpoint {
     pub(crate) position: i64,
     /// The 1-based number of that line.
     pub(crate) line: i64,
+    /// Records that begin before this line were told to whoever listens; a later one may
+    /// have begun before `line` and still be open.
+    pub(crate) told: i64,
     pub(crate) head_len: i64,
     pub(crate) head_hash: i64,
     pub(crate) mark_len: i64,
@@ -77,6 +80,7 @@ struct Row {
     tag: i64,
     position: i64,
     line: i64,
+    told: Option<i64>,
     head_len: i64,
     head_hash: i64,
     mark_len: i64,
@@ -100,7 +104,7 @@ pub(crate) async fn load(db: &Db, host: &str, source: &str) -> Result<Known> {
         .unwrap_or_default();
     let rows: Vec<Row> = db
         .query(
-            "select path, dev, ino, tag, position, line, head_len, head_hash, mark_len, \
+            "select path, dev, ino, tag, position, line, told, head_len, head_hash, mark_len, \
              mark_hash, journal_cursor from log_checkpoint \
              where host = $1 and source = $2 order by updated_at desc limit $3",
         )
@@ -149,13 +153,14 @@ pub(crate) async fn save(db: &Db, host: &str, changes: &[Change]) -> Result<()> 
         for at in &change.moved {
             tx.query(
                 "insert into log_checkpoint (host, source, path, dev, ino, tag, position, line, \
-                 head_len, head_hash, mark_len, mark_hash, journal_cursor, updated_at) \
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) \
+                 head_len, head_hash, mark_len, mark_hash, journal_cursor, updated_at, told) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
                  on conflict (host, source, dev, ino) do update set path = excluded.path, \
                  tag = excluded.tag, position = excluded.position, line = excluded.line, \
                  head_len = excluded.head_len, head_hash = excluded.head_hash, \
                  mark_len = excluded.mark_len, mark_hash = excluded.mark_hash, \
-                 journal_cursor = excluded.journal_cursor, updated_at = excluded.updated_at",
+                 journal_cursor = excluded.journal_cursor, updated_at = excluded.updated_at, \
+                 told = excluded.told",
             )
             .bind(host.to_owned())
             .bind(change.source.clone())
@@ -171,6 +176,7 @@ pub(crate) async fn save(db: &Db, host: &str, changes: &[Change]) -> Result<()> 
             .bind(at.mark_hash)
             .bind(at.cursor.clone())
             .bind(now)
+            .bind(at.told)
             .run()
             .await?;
         }
@@ -187,6 +193,8 @@ impl Row {
             tag: self.tag,
             position: self.position.max(0),
             line: self.line.max(1),
+            // Of before the mark was kept: whatever was counted was told.
+            told: self.told.unwrap_or(self.line).max(0),
             head_len: self.head_len.max(0),
             head_hash: self.head_hash,
             mark_len: self.mark_len.max(0),

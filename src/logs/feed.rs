@@ -10,6 +10,7 @@ use tokio::sync::broadcast;
 use super::{
     format::Parser,
     join::Joiner,
+    listen::{Heard, Listener},
     record::Record,
     search::{self, Entry},
     window::{Stream, Window, Writer},
@@ -29,6 +30,8 @@ pub(super) struct Sink {
     /// Whoever watches; the slow ones are told how many records they missed.
     pub(super) watchers: broadcast::Sender<Arc<Entry>>,
     pub(super) names: Vec<String>,
+    /// Whoever must not miss a record.
+    pub(super) listener: Option<Arc<dyn Listener>>,
 }
 
 /// See the module's first line.
@@ -38,36 +41,64 @@ pub(super) struct Feed {
     stream: Arc<Stream>,
     touched: Instant,
     last_line: u64,
+    marks: Marks,
     /// What is open changed since it was shown.
     unshown: bool,
 }
 
+/// Which records were told before, or are of unknown age.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    /// Records that begin before this line were told before a restart.
+    told: u64,
+    /// Those that begin before this one are history.
+    history: u64,
+}
+
 impl Feed {
-    pub(super) fn new(source: usize, path: Option<String>, tag: i64, parser: Parser) -> Self {
+    /// `told` is the mark of before a restart ([`Feed::told`]), 0 of a new log.
+    pub(super) fn new(
+        source: usize,
+        path: Option<String>,
+        tag: i64,
+        parser: Parser,
+        told: u64,
+    ) -> Self {
         let stream = Stream { source, path, tag, parser: parser.clone() };
         Self {
             joiner: Joiner::new(parser),
             stream: Arc::new(stream),
             touched: clock::instant(),
             last_line: 0,
+            marks: Marks { told, history: 0 },
             unshown: false,
         }
     }
 
-    /// Takes the next line. `again`: it was seen before a restart, nobody is told.
+    /// Takes the next line. `history`: it was there before its source was first looked at.
     pub(super) fn push(
         &mut self,
         sink: &Sink,
         writer: &mut Writer<'_>,
         line: &[u8],
         number: u64,
-        again: bool,
+        history: bool,
     ) {
-        let stream = &self.stream;
-        let mut emit = |record: &Record<'_>| deliver(sink, writer, stream, record, again);
+        let (stream, marks) = (&self.stream, self.marks);
+        let mut emit = |record: &Record<'_>| deliver(sink, writer, stream, record, marks);
         self.joiner.push(line, number, &mut emit);
         self.last_line = number;
+        if history {
+            self.marks.history = number + 1;
+        }
         self.unshown = true;
+    }
+
+    /// The first line of which nobody was told yet: all records that begin before it were
+    /// handed over, in this life of the program or an earlier one.
+    pub(super) fn told(&self) -> u64 {
+        let next = if self.last_line == 0 { 0 } else { self.last_line + 1 };
+        self.marks.told.max(self.joiner.open_since().unwrap_or(next))
     }
 
     /// After some lines: remembers when, and shows the record that may still grow.
@@ -83,18 +114,20 @@ impl Feed {
         }
     }
 
-    /// Ends the open record if it was left alone for `silence`.
-    pub(super) fn settle(&mut self, sink: &Sink, silence: Duration) {
-        if self.joiner.open_since().is_some() && self.touched.elapsed() >= silence {
+    /// Ends the open record if it was left alone for `silence`; whether there was one.
+    pub(super) fn settle(&mut self, sink: &Sink, silence: Duration) -> bool {
+        let due = self.joiner.open_since().is_some() && self.touched.elapsed() >= silence;
+        if due {
             self.flush(sink);
         }
+        due
     }
 
     /// Ends the open record.
     pub(super) fn flush(&mut self, sink: &Sink) {
         let mut writer = sink.window.write();
-        let stream = &self.stream;
-        self.joiner.flush(&mut |record| deliver(sink, &mut writer, stream, record, false));
+        let (stream, marks) = (&self.stream, self.marks);
+        self.joiner.flush(&mut |record| deliver(sink, &mut writer, stream, record, marks));
     }
 }
 
@@ -103,11 +136,24 @@ fn deliver(
     writer: &mut Writer<'_>,
     stream: &Arc<Stream>,
     record: &Record<'_>,
-    again: bool,
+    marks: Marks,
 ) {
     writer.push(stream, record);
-    if !again && sink.watchers.receiver_count() > 0 {
-        let name = sink.names.get(stream.source).map_or("", String::as_str);
+    if record.line < marks.told {
+        return;
+    }
+    let name = sink.names.get(stream.source).map_or("", String::as_str);
+    if let Some(listener) = &sink.listener {
+        listener.hear(&Heard {
+            source: stream.source,
+            name,
+            file: stream.path.as_deref(),
+            tag: stream.tag,
+            history: record.line < marks.history,
+            record,
+        });
+    }
+    if sink.watchers.receiver_count() > 0 {
         // Nobody listening any more is no failure.
         let _ = sink.watchers.send(Arc::new(search::entry(name, stream, record)));
     }

@@ -15,6 +15,7 @@ use super::{
     feed::Sink,
     journald::{self, Follow},
     ledger::Ledger,
+    listen::Listener,
     record::{Kind, Record},
     search::{self, Entry, Page, Query},
     status::SourceStatus,
@@ -134,11 +135,24 @@ impl Live {
         shutdown: CancellationToken,
         programs: Programs,
     ) -> Self {
+        Self::start_heard(db, host, sources, window_bytes, shutdown, programs, None)
+    }
+
+    /// [`Live::start_with`] somebody who is told of each record.
+    pub fn start_heard(
+        db: Db,
+        host: String,
+        sources: Vec<Source>,
+        window_bytes: usize,
+        shutdown: CancellationToken,
+        programs: Programs,
+        listener: Option<Arc<dyn Listener>>,
+    ) -> Self {
         let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
         let (watchers, _) = broadcast::channel(WATCH_BEHIND);
         let window = Window::new(names.len(), window_bytes);
         let live = Self(Arc::new(Shared {
-            sink: Arc::new(Sink { window, watchers, names: names.clone() }),
+            sink: Arc::new(Sink { window, watchers, names: names.clone(), listener }),
             ledger: Arc::new(Ledger::new(names.iter().cloned())),
             epoch: clock::now().timestamp_micros(),
             unsaved_since: Arc::default(),
@@ -280,7 +294,16 @@ impl Live {
         if changes.is_empty() {
             return true;
         }
-        match checkpoint::save(db, host, &changes).await {
+        // What was told of before these positions is put away before they are kept.
+        let told = match &self.0.sink.listener {
+            Some(listener) => listener.keep().await,
+            None => Ok(()),
+        };
+        let saved = match told {
+            Ok(()) => checkpoint::save(db, host, &changes).await,
+            Err(error) => Err(error),
+        };
+        match saved {
             Ok(()) => {
                 self.0.ledger.taken(&amounts);
                 self.0.unsaved_since.set(None);

@@ -8,6 +8,7 @@ pub mod input;
 pub mod join;
 mod journald;
 mod ledger;
+mod listen;
 pub mod live;
 pub mod record;
 pub mod scan;
@@ -21,6 +22,7 @@ mod window;
 
 pub use format::Parser;
 pub use join::Joiner;
+pub use listen::{Heard, Listener};
 pub use live::{Live, Programs, Selection, host_name};
 pub use record::{
     Access, Event, Fields, Journal, Jump, Kind, Logger, NginxError, NginxLine, Record, Severity,

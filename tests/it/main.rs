@@ -20,6 +20,7 @@ mod diagnose;
 mod errors_http;
 mod errors_intake;
 mod errors_store;
+mod from_logs;
 mod front;
 mod grouping;
 mod injection;

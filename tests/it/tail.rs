@@ -30,7 +30,7 @@ struct Host {
 }
 
 fn source(name: &str, kind: SourceKind, place: Place) -> Source {
-    Source { name: name.to_owned(), app: None, kind, place, timezone: None }
+    Source { name: name.to_owned(), app: None, kind, place, timezone: None, capture: true }
 }
 
 impl Host {

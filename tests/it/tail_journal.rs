@@ -60,6 +60,7 @@ fn follow(db: &Db, place: Place, program: PathBuf) -> (Live, CancellationToken) 
         kind: SourceKind::Journal,
         place,
         timezone: None,
+        capture: true,
     };
     let stop = CancellationToken::new();
     let programs = Programs { journalctl: program };

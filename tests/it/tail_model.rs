@@ -134,7 +134,14 @@ impl Model {
             runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let place = Place::Path(self.folder.path().join("logs/*.log").display().to_string());
         let kind = SourceKind::Plain;
-        let sources = vec![Source { name: "app".into(), app: None, kind, place, timezone: None }];
+        let sources = vec![Source {
+            name: "app".into(),
+            app: None,
+            kind,
+            place,
+            timezone: None,
+            capture: true,
+        }];
         let url = format!("sqlite:{}", self.folder.path().join("lux.db").display());
         let stop = CancellationToken::new();
         let (db, live) = runtime.block_on(async {

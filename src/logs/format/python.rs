@@ -318,6 +318,7 @@ pub(super) fn continues(line: &[u8]) -> bool {
             line.starts_with(b"The above exception was")
                 || line.starts_with(b"During handling of the above")
                 || line.starts_with(b"Call stack:")
+                || line.starts_with(b"Caused by: ")
                 || raised(line)
         }
     }

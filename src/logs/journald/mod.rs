@@ -55,6 +55,8 @@ struct Follower {
     cursor: Option<String>,
     /// Number of the next entry.
     number: u64,
+    /// The first entry of which nobody was told, as it was last handed to the ledger.
+    told: u64,
     tag: i64,
     turn: Turn,
     shutdown: CancellationToken,
@@ -75,8 +77,10 @@ pub(super) async fn run(follow: Follow, known: Known, shutdown: CancellationToke
     let source = follow.source;
     let tag = known.as_ref().map_or_else(|| new_tag(source, FileId::default()), |at| at.tag);
     let parser = Parser::new(Kind::Journal, follow.zone);
+    let told = known.as_ref().map_or(0, |at| at.told.cast_unsigned());
     let mut follower = Follower {
-        feed: Feed::new(source, None, tag, parser),
+        feed: Feed::new(source, None, tag, parser, told),
+        told,
         number: known.as_ref().map_or(1, |at| at.line.cast_unsigned()),
         cursor: known.and_then(|at| at.cursor),
         follow,
@@ -222,8 +226,8 @@ impl Follower {
                     return child.end().await;
                 }
                 Err(_) => {
-                    self.deliver();
                     self.feed.flush(&self.follow.sink);
+                    self.deliver();
                     quiet += SILENCE;
                     if quiet >= WATCHDOG {
                         child.kill().await;
@@ -278,19 +282,22 @@ impl Follower {
         let first = self.number.saturating_sub(lines.len() as u64).max(1);
         let mut writer = self.follow.sink.window.write();
         for (number, line) in (first..).zip(lines.iter().rev()) {
-            self.feed.push(&self.follow.sink, &mut writer, line, number, true);
+            self.feed.push(&self.follow.sink, &mut writer, line, number, false);
         }
     }
 
     fn deliver(&mut self) {
         self.feed.pause(&mut self.follow.sink.window.write());
-        if self.turn.is_empty() {
+        let told = self.feed.told();
+        if self.turn.is_empty() && (told == self.told || self.cursor.is_none()) {
             return;
         }
+        self.told = told;
         let mut turn = std::mem::take(&mut self.turn);
         turn.moved.push(Checkpoint {
             tag: self.tag,
             line: self.number.cast_signed(),
+            told: told.cast_signed(),
             cursor: self.cursor.clone(),
             ..Checkpoint::default()
         });

@@ -86,6 +86,8 @@ pub(crate) struct Files {
     pub(super) known: Vec<Checkpoint>,
     /// When reading was asked for: what is older and was rotated away is history.
     since: SystemTime,
+    /// The source was never looked at: what its files hold is history.
+    first: bool,
     /// When the names were looked at last: the moment before the look, so that what
     /// comes during it counts as later.
     looked_at: Option<SystemTime>,
@@ -109,6 +111,7 @@ impl Files {
         Self {
             plan,
             tracked: Vec::new(),
+            first: known.is_empty(),
             known,
             since,
             looked_at: None,
@@ -225,6 +228,7 @@ impl Files {
         } else {
             self.find_rotated(&ids);
             self.find_unseen_at_first(&new, self.since, &ids);
+            self.first = false;
         }
         self.tracked.sort_by_key(|tracked| (tracked.gone.is_none(), tracked.reader.born));
         self.end_gone(sink, MAX_GONE);
@@ -236,7 +240,13 @@ impl Files {
     fn open(&mut self, path: &Path, found: FileId) -> std::io::Result<Opened> {
         let known = self.known.iter().position(|at| at.id == found);
         let tag = new_tag(self.plan.source, found);
-        let Some(index) = known else { return Ok(Opened::New(Reader::first(path, tag)?)) };
+        let Some(index) = known else {
+            let mut reader = Reader::first(path, tag)?;
+            if self.first && reader.born.is_none_or(|born| born < self.since) {
+                reader.is_old();
+            }
+            return Ok(Opened::New(reader));
+        };
         let reader = Reader::resume(path, &self.known[index], self.plan.again, tag)?;
         if reader.id != found {
             // Rotated since it was looked at: the old file has another name now.
@@ -246,7 +256,8 @@ impl Files {
         if reader.tag == at.tag {
             return Ok(Opened::Known(reader));
         }
-        Ok(match self.find_copy(path, &at) {
+        // It may hold the lines of a record that was still open.
+        Ok(match self.find_copy(path, &at, self.plan.again) {
             Some(copy) => Opened::Cut(reader, Box::new(copy)),
             None => Opened::New(reader),
         })
@@ -256,9 +267,9 @@ impl Files {
     /// comes first, for it may hold lines that were not read yet. Returns whether
     /// another file stands at `index` now.
     fn restart(&mut self, index: usize, sink: &Sink) -> bool {
-        let reader = &self.tracked[index].reader;
-        let (path, at) = (reader.path.clone(), reader.checkpoint());
-        let copy = self.find_copy(&path, &at);
+        let tracked = &self.tracked[index];
+        let (path, at) = (tracked.reader.path.clone(), tracked.checkpoint());
+        let copy = self.find_copy(&path, &at, 0);
         let tracked = &mut self.tracked[index];
         if let Some(mut feed) = tracked.feed.take() {
             feed.flush(sink);
@@ -281,7 +292,7 @@ impl Files {
 
     /// The copy that was made of the file at `path` before it was cut, if it holds more
     /// than was read until `at`.
-    fn find_copy(&mut self, path: &Path, at: &Checkpoint) -> Option<Reader> {
+    fn find_copy(&mut self, path: &Path, at: &Checkpoint, again: u64) -> Option<Reader> {
         let known = |id| self.tracked.iter().any(|t| t.reader.id == id);
         let copies: Vec<_> = siblings(path)
             .into_iter()
@@ -294,10 +305,11 @@ impl Files {
             self.note_done(FileId::of(found), born(found));
         }
         let read = at.position.cast_unsigned();
-        let (sibling, found) = copies.into_iter().find(|(_, found)| found.len() > read)?;
+        let open = again > 0 && at.told < at.line;
+        let (sibling, found) = copies.into_iter().find(|(_, found)| open || found.len() > read)?;
         let id = FileId::of(&found);
         let at = Checkpoint { id, ..at.clone() };
-        let mut copy = Reader::resume(&sibling, &at, 0, new_tag(self.plan.source, id)).ok()?;
+        let mut copy = Reader::resume(&sibling, &at, again, new_tag(self.plan.source, id)).ok()?;
         // It is read as a part of the file, and its lines are cited as such.
         path.clone_into(&mut copy.path);
         (copy.tag == at.tag).then_some(copy)
@@ -365,9 +377,7 @@ impl Files {
             if tracked.reader.position() != before || read.cut || !tracked.noted {
                 turn.is_new |= !tracked.noted;
                 tracked.noted = true;
-                let mut at = tracked.reader.checkpoint();
-                at.id = tracked.copy_of.unwrap_or(at.id);
-                turn.moved.push(at);
+                turn.moved.push(tracked.checkpoint());
             }
             index += 1;
         }
@@ -381,8 +391,11 @@ impl Files {
         let mut index = 0;
         while index < self.tracked.len() {
             let tracked = &mut self.tracked[index];
-            if let Some(feed) = &mut tracked.feed {
-                feed.settle(sink, FILE_SILENCE);
+            if let Some(feed) = &mut tracked.feed
+                && feed.settle(sink, FILE_SILENCE)
+                && tracked.copy_of.is_none()
+            {
+                turn.moved.push(tracked.checkpoint());
             }
             let quiet = tracked.gone.is_some_and(|since| {
                 now.saturating_duration_since(since) >= QUIET && tracked.reader.is_quiet(now, QUIET)
@@ -452,16 +465,26 @@ impl Tracked {
         Self { copy_of: Some(of), ..Self::new(reader, Some(clock::instant())) }
     }
 
+    /// How far it was read and told.
+    fn checkpoint(&self) -> Checkpoint {
+        let mut at = self.reader.checkpoint();
+        at.id = self.copy_of.unwrap_or(at.id);
+        if let Some(feed) = &self.feed {
+            at.told = at.told.max(feed.told().cast_signed());
+        }
+        at
+    }
+
     fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {
         let Self { reader, feed, .. } = self;
-        let (path, tag) = (reader.path.clone(), reader.tag);
+        let (path, tag, told) = (reader.path.clone(), reader.tag, reader.told);
         let mut writer = None;
         let mut text = Vec::new();
         let result = reader.pump(scratch, &mut |line| {
-            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, line.bytes));
+            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, told, line.bytes));
             let writer = writer.get_or_insert_with(|| sink.window.write());
             take(line, &mut text, turn, |bytes| {
-                feed.push(sink, writer, bytes, line.number, line.again);
+                feed.push(sink, writer, bytes, line.number, line.history);
             });
         });
         if let (Some(feed), Some(mut writer)) = (feed.as_mut(), writer) {
@@ -475,13 +498,13 @@ impl Tracked {
 
     fn finish(&mut self, plan: &Plan, sink: &Sink, turn: &mut Turn) {
         let Self { reader, feed, .. } = self;
-        let (path, tag) = (reader.path.clone(), reader.tag);
+        let (path, tag, told) = (reader.path.clone(), reader.tag, reader.told);
         let mut text = Vec::new();
         reader.finish(&mut |line| {
-            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, line.bytes));
+            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, told, line.bytes));
             let mut writer = sink.window.write();
             take(line, &mut text, turn, |bytes| {
-                feed.push(sink, &mut writer, bytes, line.number, line.again);
+                feed.push(sink, &mut writer, bytes, line.number, line.history);
             });
         });
         if let Some(feed) = feed {
@@ -516,13 +539,13 @@ fn take(line: Line<'_>, text: &mut Vec<u8>, turn: &mut Turn, push: impl FnOnce(&
     push(text);
 }
 
-fn new_feed(plan: &Plan, path: &Path, tag: i64, first: &[u8]) -> Feed {
+fn new_feed(plan: &Plan, path: &Path, tag: i64, told: u64, first: &[u8]) -> Feed {
     let shown = path.to_string_lossy();
     let kind = match plan.kind {
         Kind::Auto => format::detect(&shown, first),
         kind => kind,
     };
-    Feed::new(plan.source, Some(shown.into_owned()), tag, Parser::new(kind, plan.zone))
+    Feed::new(plan.source, Some(shown.into_owned()), tag, Parser::new(kind, plan.zone), told)
 }
 
 /// A name for one life of a file that no other has.

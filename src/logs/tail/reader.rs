@@ -42,6 +42,8 @@ pub(crate) struct Line<'a> {
     pub(crate) taken: u64,
     /// It was counted before a restart, and is read again only to be found again.
     pub(crate) again: bool,
+    /// It was there before its source was looked at for the first time.
+    pub(crate) history: bool,
 }
 
 /// What a turn of reading came to.
@@ -100,6 +102,10 @@ pub(crate) struct Reader {
     counted: u64,
     /// Lines that start before this are only numbered.
     skip: u64,
+    /// Lines that start before this are of unknown age.
+    history: u64,
+    /// Number of the first line of which nobody was told before a restart.
+    pub(crate) told: u64,
     pub(crate) grew_at: Instant,
     /// See [`born`].
     pub(crate) born: Option<SystemTime>,
@@ -114,6 +120,11 @@ impl Reader {
             reader.skip = len - FIRST_SIGHT;
         }
         Ok(reader)
+    }
+
+    /// What the file holds already is history.
+    pub(crate) fn is_old(&mut self) {
+        self.history = self.file.metadata().map_or(0, |found| found.len());
     }
 
     /// Goes on where `at` says, if the file is still the one that was read; else it
@@ -135,6 +146,7 @@ impl Reader {
         let position = at.position.cast_unsigned();
         reader.counted = position;
         reader.line = at.line.cast_unsigned().max(1);
+        reader.told = at.told.cast_unsigned();
         let from = position.saturating_sub(again);
         let mut before = vec![0; usize::try_from(position - from).unwrap_or(0)];
         reader.file.read_exact_at(&mut before, from)?;
@@ -176,6 +188,8 @@ impl Reader {
             modified: None,
             counted: 0,
             skip: 0,
+            history: 0,
+            told: 0,
             grew_at: clock::instant(),
             born: born(&found),
         })
@@ -229,6 +243,7 @@ impl Reader {
             tag: self.tag,
             position: self.line_start.max(self.counted).cast_signed(),
             line: self.line.cast_signed(),
+            told: self.told.cast_signed(),
             head_len: self.head_len.cast_signed() as i64,
             head_hash: self.head_hash.cast_signed(),
             mark_len: self.line_mark.len.cast_signed() as i64,
@@ -307,6 +322,7 @@ impl Reader {
                 dropped: 0,
                 taken: next - self.line_start,
                 again: self.line_start < self.counted,
+                history: self.line_start < self.history,
             };
             if self.partial.is_empty() && self.dropped == 0 && part.len() <= MAX_LINE {
                 if wanted {
@@ -373,6 +389,8 @@ impl Reader {
         self.modified = None;
         self.counted = 0;
         self.skip = 0;
+        self.history = 0;
+        self.told = 0;
     }
 
     /// Hands over the last line of a file that nobody writes any more, which may
@@ -387,6 +405,7 @@ impl Reader {
             dropped: self.dropped,
             taken: self.partial.len() as u64 + self.dropped,
             again: false,
+            history: self.line_start < self.history,
         });
         self.partial = Vec::new();
         self.line_start = self.position;

@@ -40,11 +40,16 @@ pub(crate) struct Host {
 impl Host {
     /// Starts it all; `None` where gunicorn and Flask are not installed.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_on(&Database::sqlite()).await
+    }
+
+    /// [`Host::start`] with Lux on this database.
+    pub(crate) async fn start_on(database: &Database) -> Option<Self> {
         if variable("LUX_TEST_VENV").is_none() {
             skip("gunicorn with Flask (LUX_TEST_VENV)");
             return None;
         }
-        let setup = Setup::new(&Database::sqlite());
+        let setup = Setup::new(database);
         let folder = setup.folder().to_owned();
         let (web_port, app_port) = (free_port(), free_port());
         fs::copy(repository("tests/shop/shop.py"), folder.join("shop.py")).unwrap();
