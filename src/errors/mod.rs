@@ -7,6 +7,7 @@
 pub mod capture;
 pub mod clear;
 pub mod event;
+pub mod find;
 pub mod fingerprint;
 pub mod intake;
 pub mod routes;

@@ -18,6 +18,7 @@ mod diagnose;
 mod errors_http;
 mod errors_intake;
 mod errors_store;
+mod find;
 mod front;
 mod injection;
 mod jobs;

@@ -3,9 +3,12 @@
 pub mod clear;
 pub mod events;
 pub mod groups;
+pub mod index;
 pub mod intake;
 pub mod open;
 pub mod release;
+pub mod search;
+pub mod series;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a
