@@ -94,6 +94,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let capture = Capture::start(app.db.clone());
     let intake = Intake::start(&app.db, &app.config.error_sources, &app.tasks, &app.shutdown);
     errors::find::start(&app);
+    errors::retain::start(&app);
+    errors::storm::start(&app);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;

@@ -4,6 +4,7 @@
 
 mod actions;
 mod apps;
+mod capture;
 mod error_sources;
 mod load;
 mod model;
@@ -28,6 +29,7 @@ use crate::error::Error;
 
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
+pub use capture::Capture;
 pub use error_sources::ErrorSource;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use model::{Model, ModelUse};
@@ -72,6 +74,7 @@ pub struct Config {
     pub actions_refused: Option<String>,
     pub repair: Repair,
     pub schedule: Schedule,
+    pub capture: Capture,
     /// Each scalar setting with its value (secrets hidden) and origin.
     pub settings: Vec<Setting>,
     /// The file that was read, if there was one.
@@ -224,6 +227,18 @@ impl Config {
                     repair::clear_age,
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
+            },
+            capture: Capture {
+                keep: from.value(&key("capture.keep", &[]), "90d", capture::keep),
+                max_events: from.value(&key("capture.max_events", &[]), "500000", capture::most),
+                max_group_events: from.value(
+                    &key("capture.max_group_events", &[]),
+                    "10000",
+                    capture::most,
+                ),
+                retain_every: from.value(&key("capture.retain_every", &[]), "1m", capture::pace),
+                storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
+                storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
             },
             probe_variables: BTreeMap::new(),
             settings: Vec::new(),

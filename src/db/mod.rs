@@ -353,7 +353,8 @@ fn only(database: &str, sql: &str) -> String {
     for line in sql.split_inclusive('\n') {
         match line.trim_end() {
             "-- both" => wanted = true,
-            marker if marker.starts_with("-- only ") => wanted = marker.ends_with(database),
+            "-- only postgres" => wanted = database == "postgres",
+            "-- only sqlite" => wanted = database == "sqlite",
             _ => {}
         }
         if wanted {

@@ -10,8 +10,10 @@ pub mod event;
 pub mod find;
 pub mod fingerprint;
 pub mod intake;
+pub mod retain;
 pub mod routes;
 pub mod store;
+pub mod storm;
 pub mod traceback;
 
 pub use capture::Capture;

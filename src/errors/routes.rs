@@ -15,6 +15,7 @@ use super::{
         events::{self, Detail, Listed},
         groups::{self, Decision, Group},
         release,
+        storms::{self, Storm},
     },
 };
 use crate::{
@@ -39,6 +40,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_group, change_group))
         .merge(super::clear::router())
         .merge(super::find::router())
+        .merge(super::storm::router())
 }
 
 /// What became of reported events.
@@ -204,6 +206,8 @@ struct GroupWithEvents {
     group: GroupWithBuckets,
     /// The newest 20.
     events: Vec<Listed>,
+    /// Its last storm: far more events than usual.
+    storm: Option<Storm>,
 }
 
 /// One group with its course and its newest events.
@@ -227,7 +231,11 @@ async fn read_group(
     events.iter_mut().for_each(strike_event);
     let mut groups = with_buckets(&app, vec![group]).await?;
     let group = groups.pop().ok_or(Error::NotFound("group"))?;
-    Ok(Json(GroupWithEvents { group, events }))
+    let mut storm = storms::of_group(&app.db, id).await.map_err(Error::from)?;
+    if let Some(storm) = &mut storm {
+        storm.title = storm.title.as_deref().map(struck);
+    }
+    Ok(Json(GroupWithEvents { group, events, storm }))
 }
 
 /// The status to set, under its own name or that of the deed.

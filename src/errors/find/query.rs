@@ -310,7 +310,11 @@ impl Scanner<'_> {
             self.rest.find(|c: char| c.is_whitespace() || c == '"').unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         let (name, value) = match word.split_once(':') {
-            Some((name, value)) if is_name(name) && !value.starts_with([':', '/']) => (name, value),
+            Some((name, value))
+                if is_name(name) && !value.starts_with(':') && !value.starts_with("//") =>
+            {
+                (name, value)
+            }
             _ => {
                 self.rest = rest;
                 let open = word.ends_with('*');

@@ -7,8 +7,10 @@ pub mod index;
 pub mod intake;
 pub mod open;
 pub mod release;
+pub mod retain;
 pub mod search;
 pub mod series;
+pub mod storms;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a

@@ -78,6 +78,13 @@ impl<'a> Looked<'a> {
         let text = index::text(&event.error_type, &event.error_message, endpoint, &tags);
         Self { found, tags, text }
     }
+
+    fn fits(found: &'a Found, terms: &[Term]) -> bool {
+        terms.is_empty() || {
+            let subject = Self::at(found);
+            terms.iter().all(|term| term.matches(&subject))
+        }
+    }
 }
 
 impl Subject for Looked<'_> {
@@ -206,10 +213,8 @@ pub async fn events(
         looked += rows.len();
         for row in rows {
             let at = place(&row);
-            let fits = search.resolved.is_none_or(|resolved| row.event.resolved == resolved) && {
-                let subject = Looked::at(&row);
-                search.terms.iter().all(|term| term.matches(&subject))
-            };
+            let fits = search.resolved.is_none_or(|resolved| row.event.resolved == resolved)
+                && Looked::fits(&row, &search.terms);
             if fits {
                 if found.len() == page {
                     return Ok((found, Some(below)));
@@ -431,8 +436,7 @@ async fn groups_of(
         loop {
             let rows = fetch(db, organization, search, &source, below, CHUNK).await?;
             for row in &rows {
-                let subject = Looked::at(row);
-                if search.terms.iter().all(|term| term.matches(&subject)) {
+                if Looked::fits(row, &search.terms) {
                     of.insert(row.event.group_id);
                 }
                 below = Position { at: row.event.created_at, id: row.event.id };
