@@ -105,6 +105,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     errors::own::start(capture.clone(), &app.tasks, app.shutdown.clone());
     let sources = &app.config.error_sources;
     let intake = Intake::start(&app.db, sources, &rules, &app.tasks, &app.shutdown);
+    errors::find::start(&app);
+    errors::retain::start(&app);
+    errors::storm::start(&app);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), from_logs, intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;

@@ -139,7 +139,11 @@ impl Client {
             .await
             .with_context(|| format!("cannot ask {}; is `lux` running?", self.base))?;
         let status = response.status();
-        anyhow::ensure!(status.is_success(), "the server refused: {status}");
+        if !status.is_success() {
+            let problem: Option<Value> = response.json().await.ok();
+            let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+            anyhow::bail!("{} ({})", detail.unwrap_or("the server refused"), status.as_u16());
+        }
         Ok(response)
     }
 

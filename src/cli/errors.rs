@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use anstyle::{AnsiColor, Style};
+use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use serde_json::Value;
@@ -11,7 +12,10 @@ use super::{client::Server, out};
 use crate::{clock, config::Overrides};
 
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Args {
+    #[command(subcommand)]
+    export: Option<Command>,
     /// Show one group by its number, with its newest events
     group: Option<i64>,
     /// Single events, newest first, instead of groups
@@ -38,7 +42,61 @@ pub(super) struct Args {
     server: Server,
 }
 
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Write all events that a search finds to stdout, newest first
+    Export(Export),
+}
+
+#[derive(clap::Args)]
+struct Export {
+    #[arg(long, value_name = "jsonl|csv", default_value = "jsonl")]
+    format: String,
+    /// Words, "phrases" and field:value, as in the API's `q`
+    #[arg(short, long)]
+    query: Option<String>,
+    /// Events of the last HOURS hours
+    #[arg(long, default_value_t = 24)]
+    hours: i64,
+    /// Of this application only
+    #[arg(long)]
+    app: Option<String>,
+    /// Of this group only
+    #[arg(long)]
+    group: Option<i64>,
+    /// At most so many events
+    #[arg(long)]
+    limit: Option<i64>,
+    #[command(flatten)]
+    server: Server,
+}
+
+async fn export(args: Export, overrides: Overrides) -> anyhow::Result<()> {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    let number = |number: Option<i64>| number.map(|number| number.to_string());
+    let given = [
+        ("format", Some(args.format)),
+        ("hours", Some(args.hours.to_string())),
+        ("q", args.query),
+        ("app", args.app),
+        ("group", number(args.group)),
+        ("limit", number(args.limit)),
+    ];
+    query.extend_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
+    let path = format!("/api/diagnostics/errors/export?{}", query.finish());
+    let client = args.server.connect(overrides).await?;
+    let mut response = client.stream(Method::GET, &path, None).await?;
+    let mut out = out();
+    while let Some(chunk) = response.chunk().await.context("the export is not complete")? {
+        out.write_all(&chunk)?;
+    }
+    Ok(out.flush()?)
+}
+
 pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<()> {
+    if let Some(Command::Export(args)) = args.export {
+        return export(args, overrides).await;
+    }
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     query.append_pair("limit", &args.limit.to_string());
     if args.events {

@@ -4,6 +4,7 @@
 
 mod actions;
 mod apps;
+mod capture;
 mod error_sources;
 mod grouping;
 mod load;
@@ -27,6 +28,7 @@ use parse::{
 
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
+pub use capture::Capture;
 pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use load::{Mistake, Origin, Overrides, Setting};
@@ -74,6 +76,7 @@ pub struct Config {
     pub actions_refused: Option<String>,
     pub repair: Repair,
     pub schedule: Schedule,
+    pub capture: Capture,
     /// Each scalar setting with its value (secrets hidden) and origin.
     pub settings: Vec<Setting>,
     /// The file that was read, if there was one.
@@ -250,6 +253,18 @@ impl Config {
                     repair::clear_age,
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
+            },
+            capture: Capture {
+                keep: from.value(&key("capture.keep", &[]), "90d", capture::keep),
+                max_events: from.value(&key("capture.max_events", &[]), "500000", capture::most),
+                max_group_events: from.value(
+                    &key("capture.max_group_events", &[]),
+                    "10000",
+                    capture::most,
+                ),
+                retain_every: from.value(&key("capture.retain_every", &[]), "1m", capture::pace),
+                storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
+                storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
             },
             probe_variables: BTreeMap::new(),
             settings: Vec::new(),

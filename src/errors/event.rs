@@ -61,6 +61,19 @@ pub enum Origin {
     Lux,
 }
 
+impl Origin {
+    /// As it is written: "json".
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Sentry => "sentry",
+            Self::Log => "log",
+            Self::Row => "row",
+            Self::Lux => "lux",
+        }
+    }
+}
+
 /// An error as a program reports it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, utoipa::ToSchema)]
 pub struct NewEvent {

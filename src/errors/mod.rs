@@ -8,15 +8,18 @@ pub mod capture;
 pub mod clear;
 pub mod detail;
 pub mod event;
+pub mod find;
 pub mod fingerprint;
 pub mod from_logs;
 pub mod grouping;
 pub mod intake;
 pub mod own;
+pub mod retain;
 pub mod routes;
 pub mod scrub;
 pub mod sentry;
 pub mod store;
+pub mod storm;
 pub mod traceback;
 pub mod tree;
 

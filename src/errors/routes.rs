@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use axum::Extension;
-use chrono::TimeDelta;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,43 +11,41 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Capture, NewEvent, detail,
     event::MAX_NAME,
+    find::routes::{GroupsQuery, find_groups},
     from_logs::{self, Sighting},
     store::{
         events::{self, Detail, Listed},
-        groups::{self, Decision, Group, Mends, Sort, Status},
+        groups::{self, Decision, Group, Mends},
         moving::{self, Merged},
         release,
         report::{self, Report},
+        storms::{self, Storm},
     },
 };
 use crate::{
     app::App,
     clock,
     error::{self, Error},
-    http::{Ingest, Json, Operator, Path, Query, Reader, Result, paging},
-    logs::Severity,
+    http::{Ingest, Json, Operator, Path, Query, Reader, Result},
     redact,
 };
 
 /// Events that one request may report.
 const MAX_EVENTS: usize = 1000;
-/// The farthest that a list of events looks back, in hours.
-const MAX_HOURS: i64 = 24 * 366;
 /// Longest reason of a resolution, in bytes.
 const MAX_REASON: usize = 4000;
-/// Longest text of a filter, in bytes.
-const MAX_FILTER: usize = 500;
 
 /// The routes; a [`Capture`] has to be added as an extension.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(report_errors))
-        .routes(routes!(list_errors))
         .routes(routes!(read_error))
         .routes(routes!(list_groups, change_groups))
         .routes(routes!(read_group, change_group))
         .merge(super::clear::router())
         .merge(super::grouping::router())
+        .merge(super::find::router())
+        .merge(super::storm::router())
 }
 
 /// What became of reported events.
@@ -147,65 +144,6 @@ async fn report_errors(
     Ok((status, Json(Reported { accepted: ids.len() + probe.len(), ids, rejected, probe })))
 }
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct ErrorsQuery {
-    /// How far to look back; default 24.
-    hours: Option<i64>,
-    /// Default 20, at most 200.
-    limit: Option<i64>,
-    severity: Option<Severity>,
-    /// The path that failed, whatever its query.
-    endpoint: Option<String>,
-    resolved: Option<bool>,
-    /// Part of the type or message, in any case.
-    q: Option<String>,
-    app: Option<String>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct ErrorPage {
-    success: bool,
-    errors: Vec<Listed>,
-    /// Cursor of the next page. A filtered page may be short, even empty, and have one:
-    /// each request looks at a bounded number of events.
-    next: Option<String>,
-}
-
-/// Recent events, newest first.
-#[utoipa::path(
-    get, path = "/api/diagnostics/errors", params(ErrorsQuery),
-    responses((status = 200, body = ErrorPage))
-)]
-async fn list_errors(
-    who: Reader,
-    app: axum::extract::State<App>,
-    Query(query): Query<ErrorsQuery>,
-) -> Result<Json<ErrorPage>> {
-    let hours = query.hours.unwrap_or(24);
-    if !(1..=MAX_HOURS).contains(&hours) {
-        return Err(Error::invalid(format!("hours is a number from 1 to {MAX_HOURS}")).into());
-    }
-    let filter = events::Filter {
-        since: clock::now() - TimeDelta::hours(hours),
-        severity: query.severity,
-        endpoint: filter_text("endpoint", query.endpoint.as_deref())?,
-        resolved: query.resolved,
-        q: filter_text("q", query.q.as_deref())?,
-        app: filter_text("app", query.app.as_deref())?,
-    };
-    let limit = paging::limit(query.limit, 20);
-    let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let (mut errors, next) = events::list(&app.db, who.caller.organization, &filter, limit, after)
-        .await
-        .map_err(Error::from)?;
-    errors.iter_mut().for_each(strike_event);
-    let next = next.as_ref().map(paging::cursor).transpose()?;
-    Ok(Json(ErrorPage { success: true, errors, next }))
-}
-
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ErrorWithGroup {
     success: bool,
@@ -258,25 +196,9 @@ async fn read_error(
     Ok(Json(ErrorWithGroup { success: true, error, group, report, detail, seen_in }))
 }
 
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct GroupsQuery {
-    status: Option<Status>,
-    app: Option<String>,
-    /// Part of the title or culprit, in any case.
-    q: Option<String>,
-    /// Default: last_seen.
-    #[serde(default)]
-    sort: Sort,
-    /// Default 20, at most 200.
-    limit: Option<i64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// A group with its recent course.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct GroupWithBuckets {
+pub(super) struct GroupWithBuckets {
     #[serde(flatten)]
     group: Group,
     /// Events in each of the last 24 hours, the present one last.
@@ -287,10 +209,10 @@ struct GroupWithBuckets {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
-struct GroupPage {
-    groups: Vec<GroupWithBuckets>,
+pub(super) struct GroupPage {
+    pub(super) groups: Vec<GroupWithBuckets>,
     /// Cursor of the next page; a filtered page may be short and have one.
-    next: Option<String>,
+    pub(super) next: Option<String>,
 }
 
 /// Groups of like events.
@@ -303,19 +225,7 @@ async fn list_groups(
     app: axum::extract::State<App>,
     Query(query): Query<GroupsQuery>,
 ) -> Result<Json<GroupPage>> {
-    let filter = groups::Filter {
-        status: query.status,
-        app: filter_text("app", query.app.as_deref())?,
-        q: filter_text("q", query.q.as_deref())?,
-    };
-    let limit = paging::limit(query.limit, 20);
-    let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let organization = who.caller.organization;
-    let (found, next) =
-        groups::list(&app.db, organization, &filter, query.sort, limit, after).await?;
-    let groups = with_buckets(&app, found).await?;
-    let next = next.as_ref().map(paging::cursor).transpose()?;
-    Ok(Json(GroupPage { groups, next }))
+    Ok(Json(find_groups(&app, &who, &query).await?))
 }
 
 /// One group with its newest events.
@@ -330,6 +240,8 @@ struct GroupWithEvents {
     merged_into: Option<i64>,
     /// Groups that were merged into this one, and may be taken apart again.
     merged: Vec<Merged>,
+    /// Its last storm: far more events than usual.
+    storm: Option<Storm>,
 }
 
 /// One group with its course and its newest events; for the id of a merged group the one
@@ -360,7 +272,11 @@ async fn read_group(
     for group in &mut merged {
         group.title = struck(&group.title);
     }
-    Ok(Json(GroupWithEvents { group, events, merged_into, merged }))
+    let mut storm = storms::of_group(&app.db, group.group.id).await.map_err(Error::from)?;
+    if let Some(storm) = &mut storm {
+        storm.title = storm.title.as_deref().map(struck);
+    }
+    Ok(Json(GroupWithEvents { group, events, merged_into, merged, storm }))
 }
 
 /// The status to set, under its own name or that of the deed.
@@ -514,7 +430,7 @@ async fn change_groups(
     Ok(Json(Changed { changed: ids.len() }))
 }
 
-async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
+pub(super) async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
     let ids: Vec<i64> = groups.iter().map(|group| group.id).collect();
     let mut buckets = groups::buckets(&app.db, &ids, clock::now()).await?;
     let mut releases = release::of_groups(&app.db, &ids).await.map_err(Error::from)?;
@@ -530,21 +446,12 @@ async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuck
         .collect())
 }
 
-fn filter_text<'a>(field: &str, text: Option<&'a str>) -> error::Result<Option<&'a str>> {
-    match text {
-        Some(text) if text.len() > MAX_FILTER || text.contains('\0') => {
-            Err(Error::invalid(format!("{field} is text of at most {MAX_FILTER} bytes")))
-        }
-        text => Ok(text),
-    }
-}
-
 /// Messages quote what failed, and what failed may hold a password.
 fn struck(text: &str) -> String {
     redact::secrets(text).into_owned()
 }
 
-fn strike_event(event: &mut Listed) {
+pub(super) fn strike_event(event: &mut Listed) {
     event.error_message = struck(&event.error_message);
     event.endpoint = event.endpoint.as_deref().map(struck);
 }

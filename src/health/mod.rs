@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     clock,
-    errors::{Capture, FromLogs, Intake},
+    errors::{self, Capture, FromLogs, Intake},
     llm::Standing,
     logs::SourceState,
     repair::action::Actions,
@@ -130,6 +130,8 @@ impl Health {
         }
         let (state, detail) = actions(&self.actions).await;
         parts.insert("actions".to_owned(), self.note("actions", state, detail));
+        let (state, detail) = storms(&self.app).await;
+        parts.insert("storms".to_owned(), self.note("storms", state, detail));
         let (state, detail) = logs(&self.app);
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
         let (state, detail) = model(&self.app);
@@ -229,6 +231,25 @@ async fn actions(actions: &Actions) -> (Wellness, String) {
         },
         Ok(Err(_)) | Err(_) => {
             (Wellness::Unknown, "none can run until the database answers".to_owned())
+        }
+    }
+}
+
+/// Whether far more errors come than usual, anywhere.
+async fn storms(app: &App) -> (Wellness, String) {
+    match tokio::time::timeout(PING, errors::store::storms::open(&app.db)).await {
+        Ok(Ok(open)) if open.is_empty() => (Wellness::Ok, "no storm of errors".to_owned()),
+        Ok(Ok(open)) => {
+            let events: i64 = open.iter().map(|open| open.storm.count).sum();
+            let count = open.len();
+            let text = format!(
+                "{count} storms of errors with {events} events so far; \
+                 GET /api/diagnostics/storms lists them"
+            );
+            (Wellness::Degraded, text)
+        }
+        Ok(Err(_)) | Err(_) => {
+            (Wellness::Unknown, "nothing is known until the database answers".to_owned())
         }
     }
 }

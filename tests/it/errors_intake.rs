@@ -9,9 +9,9 @@ use lux::{
         Capture,
         grouping::Rules,
         store::{
-            events,
             groups::{self, Decision, Status},
             intake,
+            search::{self, Search},
         },
     },
     logs::Severity,
@@ -80,15 +80,10 @@ on_both! {
         let now = clock::now();
         assert_eq!(intake::adopt(&db, &Rules::default(), 10, now).await.unwrap(), 3);
         assert_eq!(intake::adopt(&db, &Rules::default(), 10, now).await.unwrap(), 0);
-        let filter = events::Filter {
-            since: DateTime::UNIX_EPOCH,
-            severity: None,
-            endpoint: None,
-            resolved: None,
-            q: None,
-            app: None,
-        };
-        let (mut rows, _) = events::list(&db, ONE, &filter, 10, None).await.unwrap();
+        let (since, until) = (DateTime::UNIX_EPOCH, now + TimeDelta::days(1));
+        let search = Search { since, until, group: None, resolved: None, terms: Vec::new() };
+        let (found, _) = search::events(&db, ONE, &search, 10, None).await.unwrap();
+        let mut rows: Vec<_> = found.into_iter().map(|found| found.event).collect();
         rows.sort_by_key(|row| row.id);
         let half: DateTime<Utc> = "2026-01-31T12:00:00.5Z".parse().unwrap();
         assert_eq!((rows[0].severity, rows[0].created_at), (Severity::Critical, half));

@@ -9,9 +9,11 @@ use lux::{
     errors::{
         Capture, NewEvent,
         event::Origin,
+        find::{Field, Query, Term},
         store::{
             events,
             groups::{self, Decision, Group, Position, Sort, Status},
+            search::{self, Search},
             write::Recorded,
         },
     },
@@ -46,15 +48,10 @@ fn id_of(recorded: lux::error::Result<Recorded>) -> i64 {
     recorded.unwrap().id().unwrap()
 }
 
-fn recent<'a>() -> events::Filter<'a> {
-    events::Filter {
-        since: clock::now() - TimeDelta::hours(24),
-        severity: None,
-        endpoint: None,
-        resolved: None,
-        q: None,
-        app: None,
-    }
+fn recent(terms: Vec<Term>) -> Search {
+    let now = clock::now();
+    let (since, until) = (now - TimeDelta::hours(24), now + TimeDelta::hours(1));
+    Search { since, until, group: None, resolved: None, terms }
 }
 
 on_both! {
@@ -145,8 +142,8 @@ on_both! {
         let group = groups::find(&db, ONE, id).await.unwrap().unwrap();
         assert_eq!(group.status, Status::Resolved);
         assert_eq!(group.resolution.as_deref(), Some("restarted; the probe is green"));
-        let listed = events::list(&db, ONE, &recent(), 10, None).await.unwrap().0;
-        assert!(listed[0].resolved && listed[0].resolution_notes.is_some());
+        let listed = search::events(&db, ONE, &recent(vec![]), 10, None).await.unwrap().0;
+        assert!(listed[0].event.resolved && listed[0].event.resolution_notes.is_some());
 
         // What happened before the resolution and arrives late only counts.
         capture.record(ONE, vec![at(past, event("E", "x"))]).await;
@@ -191,7 +188,8 @@ on_both! {
         assert!(events::find(&db, other, id).await.unwrap().is_none());
         assert!(groups::find(&db, other, mine[0].id).await.unwrap().is_none());
         assert!(events::of_group(&db, other, mine[0].id, 5).await.unwrap().is_empty());
-        assert_eq!(events::list(&db, other, &recent(), 10, None).await.unwrap().0.len(), 1);
+        let found = search::events(&db, other, &recent(vec![]), 10, None).await.unwrap().0;
+        assert_eq!(found.len(), 1);
         let both = [mine[0].id, foreign[0].id];
         let decided = groups::decide(&db, other, &both, &Decision::Ignore, "eve", clock::now());
         assert!(matches!(decided.await, Err(Error::NotFound("group"))));
@@ -214,8 +212,9 @@ on_both! {
         assert!(capture.record(ONE, sent.collect()).await.iter().all(Result::is_ok));
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
-            let (page, next) = events::list(&db, ONE, &recent(), 10, after).await.unwrap();
-            seen.extend(page.iter().map(|event| (event.created_at, event.id)));
+            let search = recent(vec![]);
+            let (page, next) = search::events(&db, ONE, &search, 10, after).await.unwrap();
+            seen.extend(page.iter().map(|found| (found.event.created_at, found.event.id)));
             after = next;
             if after.is_none() {
                 break;
@@ -223,22 +222,23 @@ on_both! {
         }
         assert_eq!(seen.len(), 95);
         assert!(seen.windows(2).all(|pair| pair[0] > pair[1]), "newest first, none twice");
-        let count = async |filter: events::Filter<'_>| {
-            let (page, next) = events::list(&db, ONE, &filter, 200, None).await.unwrap();
+        let count = async |search: Search| {
+            let (page, next) = search::events(&db, ONE, &search, 200, None).await.unwrap();
             assert_eq!(next, None);
             page.len()
         };
-        assert_eq!(count(events::Filter { severity: Some(Severity::Critical), ..recent() }).await, 19);
-        assert_eq!(count(events::Filter { endpoint: Some("/Cart"), ..recent() }).await, 48);
-        assert_eq!(count(events::Filter { endpoint: Some("/pa"), ..recent() }).await, 0);
-        assert_eq!(count(events::Filter { app: Some("shop"), ..recent() }).await, 50);
-        assert_eq!(count(events::Filter { resolved: Some(true), ..recent() }).await, 0);
-        assert_eq!(count(events::Filter { resolved: Some(false), ..recent() }).await, 95);
-        assert_eq!(count(events::Filter { q: Some("100% 7 \\ BAD_v"), ..recent() }).await, 1);
-        assert_eq!(count(events::Filter { q: Some("valueerr"), ..recent() }).await, 95);
-        assert_eq!(count(events::Filter { q: Some("100_ 7"), ..recent() }).await, 0);
-        let late = events::Filter { since: start + TimeDelta::seconds(9), ..recent() };
-        assert_eq!(count(late).await, 5);
+        let field = |field, value| recent(vec![Term::field(field, value)]);
+        assert_eq!(count(field(Field::Severity, "critical")).await, 19);
+        assert_eq!(count(field(Field::Endpoint, "/Cart")).await, 48);
+        assert_eq!(count(field(Field::Endpoint, "/pa")).await, 0);
+        assert_eq!(count(field(Field::App, "shop")).await, 50);
+        assert_eq!(count(Search { resolved: Some(true), ..recent(vec![]) }).await, 0);
+        assert_eq!(count(Search { resolved: Some(false), ..recent(vec![]) }).await, 95);
+        let text = |q| recent(Query::parse(q).unwrap().0);
+        assert_eq!(count(text("\"100% 7 BAD_value\"")).await, 1);
+        assert_eq!(count(text("valueerr*")).await, 95);
+        assert_eq!(count(text("\"100 8 7\"")).await, 0);
+        assert_eq!(count(Search { since: start + TimeDelta::seconds(9), ..recent(vec![]) }).await, 5);
     }
 
     async fn groups_are_paged_in_every_order(url: &str) {

@@ -122,7 +122,7 @@ pub enum Position {
 }
 
 impl Position {
-    fn top(sort: Sort) -> Self {
+    pub(super) fn top(sort: Sort) -> Self {
         let end = DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default();
         match sort {
             Sort::LastSeen => Self::LastSeen(end, i64::MAX),
@@ -131,7 +131,7 @@ impl Position {
         }
     }
 
-    fn of(group: &Group, sort: Sort) -> Self {
+    pub(super) fn of(group: &Group, sort: Sort) -> Self {
         match sort {
             Sort::LastSeen => Self::LastSeen(group.seen_at, group.id),
             Sort::FirstSeen => Self::FirstSeen(group.first_seen, group.id),

@@ -5,6 +5,7 @@ use chrono::{DateTime, SubsecRound, Utc};
 pub mod clear;
 pub mod events;
 pub mod groups;
+pub mod index;
 pub mod intake;
 pub mod known;
 pub mod moving;
@@ -13,6 +14,10 @@ mod regroup;
 pub mod release;
 pub mod releases;
 pub mod report;
+pub mod retain;
+pub mod search;
+pub mod series;
+pub mod storms;
 pub mod write;
 
 /// Rows that a filtered list looks at for one page; beyond them the answer has a

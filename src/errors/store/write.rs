@@ -819,6 +819,8 @@ async fn insert_events(
     Ok(ids)
 }
 
+/// Gives rows of other programs what was made of them. Columns besides the first version's are
+/// emptied: on SQLite they could hold anything.
 async fn adopt_events(tx: &mut Tx, rows: &[EventRow<'_>]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -827,7 +829,8 @@ async fn adopt_events(tx: &mut Tx, rows: &[EventRow<'_>]) -> Result<()> {
         "update error_log set group_id = r.group, organization_id = r.organization, app = r.app,
              error_type = r.error_type, error_message = r.message, error_stack = r.stack,
              endpoint = r.endpoint, method = r.method, user_id = r.user, severity = r.severity,
-             created_at = r.at
+             created_at = r.at, origin = 'row', event_id = null, release = null,
+             environment = null, request_id = null, tags = null
          from json_to_recordset(cast($1 as json)) as r(id bigint, organization bigint, app text,
              error_type text, message text, stack text, endpoint text, method text,
              \"user\" text, severity text, at timestamptz, \"group\" bigint)
@@ -837,7 +840,8 @@ async fn adopt_events(tx: &mut Tx, rows: &[EventRow<'_>]) -> Result<()> {
              error_type = r.value ->> 'error_type', error_message = r.value ->> 'message',
              error_stack = r.value ->> 'stack', endpoint = r.value ->> 'endpoint',
              method = r.value ->> 'method', user_id = r.value ->> 'user',
-             severity = r.value ->> 'severity', created_at = r.value ->> 'at'
+             severity = r.value ->> 'severity', created_at = r.value ->> 'at', origin = 'row',
+             event_id = null, release = null, environment = null, request_id = null, tags = null
          from jsonb_each($1) as r
          where error_log.id = r.value ->> 'id'",
     );

@@ -1,0 +1,83 @@
+//! Storms: one beginning and one end under a constant load, on both databases.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{Database, Server, Setup, on_both, until};
+
+on_both!(a_storm_begins_once_and_ends_once);
+on_both!(many_groups_are_a_storm_of_their_application);
+
+async fn stormy(database: &Database) -> Server {
+    let setup = Setup::new(database);
+    let toml = format!(
+        "[capture]\nstorm = 40\nstorm_calm = \"2s\"\n[[sources]]\nname = \"app\"\npath = \"{}\"\n",
+        setup.folder().join("app.log").display()
+    );
+    setup.toml(&toml).start().await
+}
+
+async fn storms(server: &Server) -> Vec<Value> {
+    server.get("/api/diagnostics/storms").await["storms"].as_array().unwrap().clone()
+}
+
+async fn a_storm_begins_once_and_ends_once(database: Database) {
+    let server = stormy(&database).await;
+    let quiet = json!({ "error_type": "Quiet", "error_message": "now and then" });
+    let event = json!({ "error_type": "Stormy", "error_message": "again", "app": "shop" });
+    server.post("/api/errors", &quiet).await;
+    let mut sent = 0_i64;
+    // It goes on for a while after it was noticed.
+    let mut more = 10;
+    until("a storm has been seen for a while", async || {
+        server.post("/api/errors", &json!([event, event, event, event, event])).await;
+        sent += 5;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        if !storms(&server).await.is_empty() {
+            more -= 1;
+        }
+        (more == 0).then_some(())
+    })
+    .await;
+    let open = storms(&server).await;
+    assert_eq!(
+        (open.len(), &open[0]["ended_at"], &open[0]["app"]),
+        (1, &Value::Null, &json!("shop"))
+    );
+    let group = server.get(&format!("/api/diagnostics/groups/{}", open[0]["group_id"])).await;
+    assert_eq!((&group["storm"]["id"], &group["error_type"]), (&open[0]["id"], &json!("Stormy")));
+    let health = server.get("/api/diagnostics/health").await.to_string();
+    assert!(health.contains("1 storms of errors"), "{health}");
+
+    let ended = until("the storm has ended", async || {
+        let storms = storms(&server).await;
+        (!storms[0]["ended_at"].is_null()).then_some(storms)
+    })
+    .await;
+    assert_eq!(ended.len(), 1);
+    assert_eq!(ended[0]["count"], json!(sent), "every event of it is counted");
+    assert!(ended[0]["peak"].as_i64().unwrap() >= 40);
+    let log = server.log();
+    assert_eq!(log.matches("a storm of errors began").count(), 1, "{log}");
+    assert_eq!(log.matches("a storm of errors ended").count(), 1, "{log}");
+    assert_eq!(storms(&server).await.len(), 1, "and none begins for what was counted in it");
+}
+
+async fn many_groups_are_a_storm_of_their_application(database: Database) {
+    let server = stormy(&database).await;
+    let storm = until("a storm of the application", async || {
+        let events: Vec<Value> = (0..20)
+            .map(|n| {
+                let kind = format!("Kind{}", char::from(b'a' + n));
+                json!({ "error_type": kind, "error_message": "x", "app": "shop" })
+            })
+            .collect();
+        if storms(&server).await.is_empty() {
+            server.post("/api/errors", &json!(events)).await;
+        }
+        storms(&server).await.first().cloned()
+    })
+    .await;
+    assert_eq!((&storm["group_id"], &storm["app"]), (&Value::Null, &json!("shop")));
+}
