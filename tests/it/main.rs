@@ -33,6 +33,7 @@ mod real_host;
 mod repair_faults;
 mod repair_loop;
 mod schedule;
+mod sentry;
 mod statements;
 mod support;
 mod tail;
