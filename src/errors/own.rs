@@ -100,7 +100,7 @@ fn of_panic(panic: &PanicHookInfo<'_>) {
         let thread = std::thread::current();
         let thread = thread.name().unwrap_or("a thread without a name").to_owned();
         let place = format!("{thread} ({}:{}:{})", place.file(), place.line(), place.column());
-        event("Panic", &said, &place, Severity::Critical, Fields::default())
+        event("Panic", &said, &place, Severity::Critical, &Fields::default())
     });
 }
 
@@ -132,7 +132,7 @@ impl<S: Subscriber> Layer<S> for Watch {
             if let Some(why) = fields.get("error").or_else(|| fields.get("reason")) {
                 said = format!("{said}: {why}");
             }
-            event("LuxError", &said, &format!("{target} ({file}:{line}:0)"), Severity::Error, fields)
+            event("LuxError", &said, &format!("{target} ({file}:{line}:0)"), Severity::Error, &fields)
         });
     }
 }
@@ -166,7 +166,7 @@ impl Visit for Fields {
 }
 
 /// `place` is written as a stack's frame.
-fn event(kind: &str, said: &str, place: &str, severity: Severity, fields: Fields) -> NewEvent {
+fn event(kind: &str, said: &str, place: &str, severity: Severity, fields: &Fields) -> NewEvent {
     let said = redact::secrets(said).into_owned();
     let request_id = fields.get("request_id").map(str::to_owned);
     let text = |value: &str| Tree::Text(redact::secrets(value).into_owned().into());

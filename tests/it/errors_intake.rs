@@ -134,7 +134,7 @@ on_both! {
     /// The same error reported over HTTP and written as a row is one group.
     async fn both_ways_in_meet(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         assert!(capture.record(ONE, vec![event("E", "row 7")]).await[0].is_ok());
         insert(&db, "E", "row 8").await;
         intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap();

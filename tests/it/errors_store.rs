@@ -9,6 +9,7 @@ use lux::{
     errors::{
         Capture, NewEvent,
         event::Origin,
+        grouping::Rules,
         find::{Field, Query, Term},
         store::{
             events,
@@ -57,7 +58,7 @@ fn recent(terms: Vec<Term>) -> Search {
 on_both! {
     async fn like_events_form_one_group(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let mut sent = Vec::new();
         for i in 0..250 {
             sent.push(NewEvent {
@@ -87,7 +88,7 @@ on_both! {
 
     async fn many_callers_share_transactions_and_lose_nothing(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let callers: Vec<_> = (0..40)
             .map(|caller| {
                 let capture = capture.clone();
@@ -119,7 +120,7 @@ on_both! {
 
     async fn what_cannot_be_stored_does_not_fail_the_others(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let stranger = OrganizationId(4711);
         let good = capture.record(ONE, vec![event("A", "a"), event("", "no type"), event("B", "b")]);
         let poison = capture.record(stranger, vec![event("C", "c")]);
@@ -133,7 +134,7 @@ on_both! {
 
     async fn a_resolved_group_that_recurs_has_regressed(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let past = clock::now() - TimeDelta::minutes(10);
         capture.record(ONE, vec![at(past, event("E", "x"))]).await;
         let id = all_groups(&db, ONE).await[0].id;
@@ -166,7 +167,7 @@ on_both! {
 
     async fn the_database_refuses_resolved_without_evidence(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         capture.record(ONE, vec![event("E", "x")]).await;
         let group = db.query("update error_group set status = 'resolved'").run().await;
         assert!(group.is_err());
@@ -176,7 +177,7 @@ on_both! {
 
     async fn another_organization_sees_and_changes_nothing(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let other = second_organization(&db).await;
         let mut ids = capture.record(ONE, vec![event("E", "x")]).await;
         let theirs = capture.record(other, vec![event("E", "x")]).await;
@@ -198,7 +199,7 @@ on_both! {
 
     async fn events_are_paged_and_filtered(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let start = clock::now() - TimeDelta::hours(2);
         let sent = (0..95).map(|i| {
             let mut event = event("ValueError", &format!("row 100% {i} \\ bad_value"));
@@ -243,7 +244,7 @@ on_both! {
 
     async fn groups_are_paged_in_every_order(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let start = clock::now() - TimeDelta::hours(3);
         let mut sent = Vec::new();
         for i in 0_u8..23 {
@@ -290,7 +291,7 @@ on_both! {
 
     async fn a_drained_writer_has_stored_what_it_took(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let waiting: Vec<_> = (0..20)
             .map(|_| {
                 let capture = capture.clone();
@@ -313,7 +314,7 @@ on_both! {
 on_both! {
     async fn an_event_that_is_sent_again_is_one(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 0);
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
         let sent = |id: &str, app: &str| NewEvent {
             event_id: Some(id.repeat(32)),
             app: Some(app.into()),
@@ -336,7 +337,7 @@ on_both! {
 
     async fn of_a_storm_all_is_counted_and_some_is_kept(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
-        let capture = Capture::start(db.clone(), 20);
+        let capture = Capture::start(db.clone(), Rules::default(), 20);
         let of = |origin| move |_| NewEvent { origin, user_id: Some("u".into()), ..event("E", "x") };
         let storm = capture.record(ONE, (0..300).map(of(Origin::Sentry)).collect()).await;
         let kept = storm.iter().filter(|one| matches!(one, Ok(Recorded::Stored(_)))).count();

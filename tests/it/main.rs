@@ -38,6 +38,7 @@ mod repair_faults;
 mod repair_loop;
 mod retention;
 mod schedule;
+mod sentry;
 mod statements;
 mod storms;
 mod support;

@@ -663,8 +663,9 @@ pub(in crate::errors) async fn find_groups(
     };
     let limit = paging::limit(query.limit, 20);
     let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let (found, next) =
+    let (mut found, next) =
         search::groups(&app.db, who.caller.organization, &search, query.sort, limit, after).await?;
+    groups::arrange(&mut found, query.sort);
     let groups = with_buckets(app, found).await?;
     let next = next.as_ref().map(paging::cursor).transpose()?;
     Ok(GroupPage { groups, next })

@@ -167,10 +167,17 @@ async fn settle(
         .collect();
     let events = new.iter().map(|(_, one)| one.reported()).collect();
     let mut refused: HashSet<usize> = HashSet::new();
+    let mut counted: HashSet<usize> = HashSet::new();
     let mut away = None;
     for ((at, _), outcome) in new.iter().zip(capture.record(ORGANIZATION, events).await) {
         match outcome {
-            Ok(id) => known[*at].id = Some(id),
+            Ok(recorded) => match recorded.id() {
+                Some(id) => known[*at].id = Some(id),
+                // Counted and not kept: there is nothing that records could be tied to.
+                None => {
+                    counted.insert(*at);
+                }
+            },
             Err(error @ Error::Unavailable(_)) => away = Some(error),
             Err(error) => {
                 tracing::warn!(%error, "a record of a log cannot be stored as an event");
@@ -187,7 +194,7 @@ async fn settle(
         match verdict {
             Verdict::Seen(at) | Verdict::New(at) => {
                 let Some(event) = known[*at].id else {
-                    if refused.contains(at) {
+                    if refused.contains(at) || counted.contains(at) {
                         decided.push(&candidate.id);
                     }
                     // Else it is held until the database is back.

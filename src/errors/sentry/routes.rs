@@ -23,7 +23,7 @@ use super::{
 use crate::{
     app::App,
     apps::{Known, Outcome},
-    errors::{Capture, NewEvent},
+    errors::{Capture, NewEvent, store::write::Recorded},
     http::limit::Peer,
 };
 
@@ -296,7 +296,11 @@ impl<'r> Report<'r> {
         }
     }
 
-    async fn record(&self, known: &Known, events: Vec<NewEvent>) -> Vec<crate::error::Result<i64>> {
+    async fn record(
+        &self,
+        known: &Known,
+        events: Vec<NewEvent>,
+    ) -> Vec<crate::error::Result<Recorded>> {
         if events.is_empty() {
             Vec::new()
         } else {

@@ -197,6 +197,16 @@ macro_rules! walk_groups {
     };
 }
 
+/// Puts a page into the exact order. Over all pages the order is that of seconds and of
+/// classes of counts, which is what the indexes hold.
+pub fn arrange(page: &mut [Group], sort: Sort) {
+    match sort {
+        Sort::LastSeen => page.sort_by_key(|group| std::cmp::Reverse(group.last_seen)),
+        Sort::Count => page.sort_by_key(|group| std::cmp::Reverse(group.count)),
+        Sort::FirstSeen => {}
+    }
+}
+
 /// A page of groups and where the next one begins. A filtered page may be shorter than
 /// `limit` and still have a successor.
 pub async fn list(
@@ -239,17 +249,10 @@ pub async fn list(
         .all()
         .await?;
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = groups.len() > page;
-    groups.truncate(page);
-    let last = groups.last().map(|group| Position::of(group, sort));
-    // Exact within the page; the order over all pages is that of seconds and classes.
-    match sort {
-        Sort::LastSeen => groups.sort_by_key(|group| std::cmp::Reverse(group.last_seen)),
-        Sort::Count => groups.sort_by_key(|group| std::cmp::Reverse(group.count)),
-        Sort::FirstSeen => {}
-    }
-    if more {
-        return Ok((groups, last));
+    if groups.len() > page {
+        groups.truncate(page);
+        let next = groups.last().map(|group| Position::of(group, sort));
+        return Ok((groups, next));
     }
     if !filtered {
         return Ok((groups, None));

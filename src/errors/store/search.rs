@@ -11,6 +11,7 @@ use super::{
     groups::{self, Group, Sort, Status},
     index,
     intake::json_ids,
+    second,
 };
 use crate::{
     auth::OrganizationId,
@@ -523,7 +524,9 @@ pub async fn groups(
         for group in groups {
             let at = groups::Position::of(&group, sort);
             // In the order of their last event none of the others is new enough.
-            if sort == Sort::LastSeen && search.since.is_some_and(|since| group.last_seen < since) {
+            if sort == Sort::LastSeen
+                && search.since.is_some_and(|since| group.last_seen < second(since))
+            {
                 return Ok((found, None));
             }
             let mut suits = fits(&group);
@@ -602,22 +605,22 @@ async fn in_order(
 ) -> Result<Vec<i64>> {
     use groups::Position::{Count, FirstSeen, LastSeen};
     let sql = db.dialect(
-        "select id, first_seen, last_seen, count from error_group
+        "select id, first_seen, seen_at, weight from error_group
          where organization_id = $1 and merged_into is null
            and id in (select cast(value as bigint)
                       from json_array_elements_text(cast($2 as json)))",
-        "select id, first_seen, last_seen, count from error_group
+        "select id, first_seen, seen_at, weight from error_group
          where organization_id = $1 and merged_into is null
            and id in (select value from json_each($2))",
     );
     let rows: Vec<(i64, DateTime<Utc>, DateTime<Utc>, i64)> =
         db.query(sql).bind(organization).bind(json_ids(ids)).all().await?;
     let mut keyed = Vec::with_capacity(rows.len());
-    for (id, first, last, count) in rows {
+    for (id, first, seen, weight) in rows {
         let by = match sort {
-            Sort::LastSeen => last.timestamp_micros(),
+            Sort::LastSeen => seen.timestamp_micros(),
             Sort::FirstSeen => first.timestamp_micros(),
-            Sort::Count => count,
+            Sort::Count => weight,
         };
         keyed.push((by, id));
     }
@@ -626,7 +629,7 @@ async fn in_order(
         (Sort::LastSeen, Some(LastSeen(at, id))) | (Sort::FirstSeen, Some(FirstSeen(at, id))) => {
             (at.timestamp_micros(), id)
         }
-        (Sort::Count, Some(Count(count, id))) => (count, id),
+        (Sort::Count, Some(Count(weight, id))) => (weight, id),
         _ => {
             return Err(Error::invalid(
                 "the cursor belongs to another order; start without a cursor",

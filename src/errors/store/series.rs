@@ -64,7 +64,8 @@ pub async fn by_hour_of(
             .query(
                 "select b.hour_at, cast(sum(b.count) as bigint) as count
                  from error_group as g join error_bucket as b on b.group_id = g.id
-                 where g.organization_id = $1 and g.last_seen >= $2 and g.app = $4
+                 where g.organization_id = $1 and g.seen_at >= $2 and g.app = $4
+                   and g.merged_into is null
                    and b.hour_at >= $2 and b.hour_at < $3
                  group by b.hour_at",
             )

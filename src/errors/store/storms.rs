@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::intake::json_ids;
+use super::{intake::json_ids, second};
 use crate::{
     auth::OrganizationId,
     db::{Db, Result},
@@ -54,11 +54,11 @@ pub async fn active(
 ) -> Result<Vec<Active>> {
     db.query(
         "select id, app, count, first_seen from error_group
-         where organization_id = $1 and last_seen >= $2 and merged_into is null
-         order by last_seen desc, id desc limit $3",
+         where organization_id = $1 and seen_at >= $2 and merged_into is null
+         order by seen_at desc, id desc limit $3",
     )
     .bind(organization)
-    .bind(since)
+    .bind(second(since))
     .bind(MAX_ACTIVE)
     .all()
     .await
