@@ -1,10 +1,17 @@
-//! `[capture]`: how long events are kept, how many, and what counts as a storm.
+//! `[capture]`: what applications may send, how long events are kept, how many, and what
+//! counts as a storm.
 
 use std::time::Duration;
 
 /// `[capture]`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Capture {
+    /// Events a minute of one application that has no quota of its own. Each replica counts
+    /// for itself.
+    pub quota: u32,
+    /// Events of a group from SDKs and logs that are kept in an hour before only some are; all
+    /// are counted. 0 keeps all.
+    pub keep_first: u64,
     /// Older events are removed.
     pub keep: Duration,
     /// Events of one application that are kept.

@@ -76,7 +76,6 @@ pub struct Config {
     pub actions_refused: Option<String>,
     pub repair: Repair,
     pub schedule: Schedule,
-    pub capture: Capture,
     /// Each scalar setting with its value (secrets hidden) and origin.
     pub settings: Vec<Setting>,
     /// The file that was read, if there was one.
@@ -100,17 +99,6 @@ pub struct Http {
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Serve on a public address although there is no TLS here.
     pub allow_public: bool,
-}
-
-/// `[capture]`: what applications may send.
-#[derive(Clone, Debug)]
-pub struct Capture {
-    /// Events a minute of one application that has no quota of its own. Each replica counts
-    /// for itself.
-    pub quota: u32,
-    /// Events of a group from SDKs and logs that are kept in an hour before only some are; all
-    /// are counted. 0 keeps all.
-    pub keep_first: u64,
 }
 
 /// All mistakes of a configuration, at once.
@@ -207,6 +195,16 @@ impl Config {
                     "1000",
                     number::<u64>,
                 ),
+                keep: from.value(&key("capture.keep", &[]), "90d", capture::keep),
+                max_events: from.value(&key("capture.max_events", &[]), "500000", capture::most),
+                max_group_events: from.value(
+                    &key("capture.max_group_events", &[]),
+                    "10000",
+                    capture::most,
+                ),
+                retain_every: from.value(&key("capture.retain_every", &[]), "1m", capture::pace),
+                storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
+                storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
             },
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);
@@ -253,18 +251,6 @@ impl Config {
                     repair::clear_age,
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
-            },
-            capture: Capture {
-                keep: from.value(&key("capture.keep", &[]), "90d", capture::keep),
-                max_events: from.value(&key("capture.max_events", &[]), "500000", capture::most),
-                max_group_events: from.value(
-                    &key("capture.max_group_events", &[]),
-                    "10000",
-                    capture::most,
-                ),
-                retain_every: from.value(&key("capture.retain_every", &[]), "1m", capture::pace),
-                storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
-                storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
             },
             probe_variables: BTreeMap::new(),
             settings: Vec::new(),

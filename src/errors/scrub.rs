@@ -130,8 +130,15 @@ impl<'s> Scrubber<'s> {
         if text.len() > MAX_TEXT {
             super::tree::cut(text, MAX_TEXT);
         }
+        if self.rules.off {
+            return;
+        }
+        if self.rules.addresses && is_addresses(text) {
+            *text = Cow::Borrowed(REDACTED);
+            return;
+        }
         // No rule matches a short text that names nothing.
-        if self.rules.off || text.len() < 12 && memchr2(b'=', b':', text.as_bytes()).is_none() {
+        if text.len() < 12 && memchr2(b'=', b':', text.as_bytes()).is_none() {
             return;
         }
         let struck = if self.rules.emails {
@@ -147,9 +154,6 @@ impl<'s> Scrubber<'s> {
         }
         for key in &self.rules.keys {
             behind_name(text, key);
-        }
-        if self.rules.addresses && is_addresses(text) {
-            *text = Cow::Borrowed(REDACTED);
         }
     }
 

@@ -139,8 +139,6 @@ async fn merged_groups_are_one_until_they_are_taken_apart(database: Database) {
         (&back["id"], &back["status"], &back["count"]),
         (&json!(a), &json!("regressed"), &json!(57))
     );
-    let summary = server.get("/api/health").await;
-    assert!(summary.is_object());
 
     let told = split(&server, a, json!({ "groups": [b] })).await;
     assert_eq!(told["groups"], json!([b]));
@@ -398,7 +396,6 @@ async fn groups_of_an_older_version_go_on(database: Database) {
     let parsed = NewEvent::from_json(&event("Object.total").to_string()).unwrap();
     let parsed = parsed.check(clock::now()).unwrap();
     let newest = Fingerprint::of(&parsed).value;
-    assert!(newest.starts_with("2:"), "{newest}");
     let [older] = &fingerprint::older(&parsed, &newest)[..] else { panic!("one older version") };
     database
         .execute(

@@ -3,16 +3,17 @@
 //! With a stack trace: the classes of the chain and the application's own frames
 //! (file and function, no line numbers). Without: the class and the masked message.
 //!
-//! **Versions.** A fingerprint begins with the version of the way it was made, and groups
-//! keep theirs for ever. An event that a newer version sees no otherwise than the older one
-//! keeps the older one's fingerprint. When the newest version makes a new group of an event whose older
-//! fingerprint ([`older`]) has a group already, the new group becomes a signpost to that
-//! one (`store::regroup`): its history goes on, and nothing is rewritten. So for a version 3:
+//! **Versions.** Groups keep their fingerprints for ever. When the newest version makes a new
+//! group of an event for whose older fingerprint ([`older`]) there is a group already, the
+//! new group becomes a signpost to that one (`store::regroup`): its history goes on, and
+//! nothing is rewritten. So for a version 3:
 //!
-//! 1. Write `v3.rs` with `PREFIX` and `value`; touch neither `v1.rs` nor `v2.rs`, nor what
-//!    they call in a way that changes their values (`fingerprints_are_stable` watches that).
+//! 1. Write `v3.rs` with `value`; touch neither `v1.rs` nor `v2.rs`, nor what they call in a
+//!    way that changes their values (`fingerprints_are_stable` watches that). A value begins
+//!    with the number of the version that makes it, or, where a version only prepares what an
+//!    older one hashes (as version 2 does), with that one's.
 //! 2. Let [`Fingerprint::of_seen`] use it, and let [`older`] give version 2's value before
-//!    version 1's.
+//!    version 1's, where they differ.
 //! 3. `cause_key` stays version 1's as long as its way is good: groups of several versions
 //!    share causes.
 
@@ -117,10 +118,13 @@ impl Fingerprint {
 }
 
 /// What older versions, the newest first, make of an event that has the fingerprint
-/// `value` now; nothing where that is not of Lux's own making.
+/// `value` now; nothing where that is the same, or not of Lux's own making.
 pub fn older(event: &Event, value: &str) -> Vec<String> {
-    let own = value.strip_prefix(v2::PREFIX).is_some_and(|rest| !rest.contains('/'));
-    if own { vec![v1::value(&Seen::of(event))] } else { Vec::new() }
+    if !value.starts_with(v1::PREFIX) || value.contains('/') {
+        return Vec::new();
+    }
+    let first = v1::value(&Seen::of(event));
+    if first == value { Vec::new() } else { vec![first] }
 }
 
 fn has_frames(seen: &Seen<'_>) -> bool {

@@ -157,6 +157,32 @@ fn log_and_sdk_agree() {
     assert_eq!(from_log.cause_key, from_sdk.cause_key);
 }
 
+#[test]
+fn what_the_build_names_does_not_count() {
+    let stack = |function: &str, file: &str| {
+        format!("TypeError: no\n    at {function} (https://shop.example/assets/{file}:3:4)")
+    };
+    let of = |function, file| {
+        let event = NewEvent {
+            error_type: "TypeError".into(),
+            error_message: "no".into(),
+            error_stack: Some(stack(function, file)),
+            ..NewEvent::default()
+        };
+        let event = event.fit(clock::now());
+        let value = Fingerprint::of(&event).value;
+        let older = older(&event, &value);
+        (value, older)
+    };
+    let (plain, none) = of("total", "index.js");
+    assert_eq!(none, [""; 0], "version 1 makes the same of it");
+    let (other, older) = of("Object.total", "index-DfGhJkLm.js");
+    assert_eq!(other, plain);
+    assert_eq!(older.len(), 1);
+    assert_ne!(older[0], plain);
+    assert_eq!(super::older(&NewEvent::default().fit(clock::now()), "custom:00"), [""; 0]);
+}
+
 /// The fingerprints of version 1: a change here is a new version.
 #[test]
 fn fingerprints_are_stable() {

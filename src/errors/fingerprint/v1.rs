@@ -3,14 +3,16 @@
 use super::{Key, Seen, mask};
 use crate::errors::traceback::{Frame, Trace};
 
-pub(super) const VERSION: u32 = 1;
+const VERSION: u32 = 1;
+/// What its fingerprints begin with.
+pub(super) const PREFIX: &str = "1:";
 /// Frames that count, over all exceptions of a chain.
 const MAX_FRAMES: usize = 50;
 
 pub(super) fn value(seen: &Seen<'_>) -> String {
     let frames = seen.trace.as_ref().map(own_frames).unwrap_or_default();
     let frames = frames.into_iter().map(|frame| (frame.file.as_str(), frame.function.as_str()));
-    value_of(VERSION, seen, frames)
+    value_of(seen, frames)
 }
 
 /// Class and masked message of what was raised.
@@ -24,12 +26,11 @@ pub(super) fn cause_key(seen: &Seen<'_>) -> String {
 
 /// The fingerprint by these frames (file, function).
 pub(super) fn value_of<'a>(
-    version: u32,
     seen: &Seen<'_>,
     frames: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> String {
     let (name, message) = seen.said();
-    let mut key = Key::new(version);
+    let mut key = Key::new(VERSION);
     match &seen.trace {
         Some(trace) => {
             for name in names(trace) {

@@ -1,5 +1,6 @@
-//! Version 2: version 1, with frames that are the same wherever and by whatever the code
-//! was built.
+//! Version 2: version 1 over frames that are the same wherever and by whatever the code was
+//! built. Where nothing about them is otherwise, the value is version 1's, and it keeps that
+//! one's prefix: most groups have no older fingerprint at all.
 //!
 //! - Python 3.12 runs comprehensions inside their function; before, they had frames.
 //! - Node calls one function `Object.f`, `Module.f`, `exports.f` or `f`, by its own version
@@ -17,32 +18,25 @@ use std::borrow::Cow;
 
 use super::{Seen, v1};
 
-const VERSION: u32 = 2;
-/// What its fingerprints begin with.
-pub(super) const PREFIX: &str = "2:";
-
 /// Frames of Python's comprehensions before 3.12.
 const INLINED: [&str; 3] = ["<listcomp>", "<dictcomp>", "<setcomp>"];
 /// Objects that modules of JavaScript are called on.
 const MODULES: [&str; 7] =
     ["module.exports.", "exports.", "Object.", "Module.", "Function.", "Proxy.", "window."];
 
-/// An event that version 2 sees no otherwise than version 1 keeps that one's fingerprint.
 pub(super) fn value(seen: &Seen<'_>) -> String {
     let own = seen.trace.as_ref().map(v1::own_frames).unwrap_or_default();
     let mut frames: Vec<(Cow<'_, str>, Cow<'_, str>)> = Vec::with_capacity(own.len());
-    let mut same = true;
     for frame in own {
-        let (file, function) = (file(&frame.file), function(&frame.function));
-        same &= *file == *frame.file && *function == *frame.function;
-        if INLINED.contains(&&*function) {
-            same = false;
-        } else if !frames.contains(&(file.clone(), function.clone())) {
-            frames.push((file, function));
+        if INLINED.contains(&frame.function.as_str()) {
+            continue;
+        }
+        let frame = (file(&frame.file), function(&frame.function));
+        if !frames.contains(&frame) {
+            frames.push(frame);
         }
     }
-    let version = if same { v1::VERSION } else { VERSION };
-    v1::value_of(version, seen, frames.iter().map(|(file, function)| (&**file, &**function)))
+    v1::value_of(seen, frames.iter().map(|(file, function)| (&**file, &**function)))
 }
 
 fn file(path: &str) -> Cow<'_, str> {

@@ -18,6 +18,8 @@ use crate::{
     jobs::Jobs,
 };
 
+/// How often a group's part may be split again: the writer is led on only so far.
+const MOST_SPLITS: usize = 3;
 /// Groups that one call may merge or take apart.
 pub const MOST: usize = 100;
 
@@ -29,6 +31,23 @@ pub const MOST: usize = 100;
 /// two do not belong together (applications, a resolution that proves nothing for the
 /// other); nothing is merged then.
 pub async fn merge(
+    db: &Db,
+    organization: OrganizationId,
+    into: i64,
+    ids: &[i64],
+    by: &str,
+) -> Result<(i64, Vec<i64>)> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match merge_once(db, organization, into, ids, by).await {
+            Err(Error::Database(error)) if moving::again(&error, tries).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn merge_once(
     db: &Db,
     organization: OrganizationId,
     into: i64,
@@ -110,6 +129,23 @@ pub async fn undo(
     ids: &[i64],
     by: &str,
 ) -> Result<Vec<i64>> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match undo_once(db, organization, from, ids, by).await {
+            Err(Error::Database(error)) if moving::again(&error, tries).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn undo_once(
+    db: &Db,
+    organization: OrganizationId,
+    from: i64,
+    ids: &[i64],
+    by: &str,
+) -> Result<Vec<i64>> {
     let mut tx = db.begin().await?;
     let all: Vec<i64> = ids.iter().copied().chain([from]).collect();
     let locked = store::lock(&mut tx, organization, &all).await?;
@@ -153,6 +189,24 @@ pub async fn split(
     author: &str,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match split_once(db, organization, id, by, author, now).await {
+            Err(Error::Database(error)) if moving::again(&error, tries).await => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn split_once(
+    db: &Db,
+    organization: OrganizationId,
+    id: i64,
+    by: Option<&By>,
+    author: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let mut tx = db.begin().await?;
     let locked = store::lock(&mut tx, organization, &[id]).await?;
     let group = locked.iter().find(|it| it.id == id).ok_or(Error::NotFound("group"))?;
@@ -176,6 +230,13 @@ pub async fn split(
         (None, _) if merged => {
             let detail = format!(
                 "groups were merged into group {id}; take them apart first (\"groups\": [ids])"
+            );
+            return Err(Error::Conflict(detail));
+        }
+        (None, Some(_)) if group.fingerprint.matches('/').count() >= MOST_SPLITS => {
+            let detail = format!(
+                "group {id} is part of a group that was split {MOST_SPLITS} times already; \
+                 say it by a rule ([[grouping]] in lux.toml) instead"
             );
             return Err(Error::Conflict(detail));
         }

@@ -19,9 +19,9 @@ const KIND: &str = "regroup";
 /// How long a request moves before it leaves the rest to the job.
 const IN_REQUEST: Duration = Duration::from_secs(3);
 /// How often one batch is tried while others hold its rows.
-const TRIES: u32 = 10;
+const TRIES: u32 = 30;
 /// Pause before the second try; it grows by as much each time.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What is to be moved.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,11 +80,7 @@ impl Work {
         loop {
             tries += 1;
             match self.batch(db, lease, group).await {
-                Err(Error::Database(error))
-                    if failure(&error) == Failure::Busy && tries < TRIES =>
-                {
-                    tokio::time::sleep(PAUSE * tries).await;
-                }
+                Err(Error::Database(error)) if again(&error, tries).await => {}
                 outcome => return outcome,
             }
         }
@@ -105,6 +101,15 @@ impl Work {
         tx.commit().await?;
         Ok(more)
     }
+}
+
+/// Whether the same may be tried again since others held the rows; waits before it says so.
+pub(super) async fn again(error: &db::Error, tries: u32) -> bool {
+    let again = failure(error) == Failure::Busy && tries < TRIES;
+    if again {
+        tokio::time::sleep(PAUSE * tries).await;
+    }
+    again
 }
 
 /// Lets jobs move what was kept; to be called before they are started.

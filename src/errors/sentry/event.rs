@@ -20,6 +20,8 @@ use crate::{
     logs::Severity,
 };
 
+/// Longest message, in bytes: with the mark of what was cut it is within [`MAX_MESSAGE`].
+const MAX_SAID: usize = MAX_MESSAGE - 64;
 /// Exceptions of a chain or group.
 const MAX_EXCEPTIONS: usize = 50;
 /// Frames of one stack; both ends are kept.
@@ -288,7 +290,7 @@ fn exception(mut tree: Tree<'_>) -> Exception<'_> {
     Exception {
         kind: text(tree.take("type"), MAX_TYPE),
         module: text(tree.take("module"), MAX_NAME),
-        value: any_text(tree.take("value"), MAX_MESSAGE),
+        value: any_text(tree.take("value"), MAX_SAID),
         mechanism: (!mechanism.is_empty()).then(|| shape_mechanism(mechanism)),
         frames,
         frames_cut,
@@ -361,10 +363,10 @@ fn source_line(tree: Tree<'_>) -> Option<Cow<'_, str>> {
 fn message<'a>(tree: &mut Tree<'a>) -> (Option<String>, Option<String>, Tree<'a>) {
     let mut told = first(tree, &["logentry", "sentry.interfaces.Message", "message"]);
     if !matches!(told, Tree::Map(_)) {
-        return (any_text(told, MAX_MESSAGE).map(Cow::into_owned), None, Tree::Null);
+        return (any_text(told, MAX_SAID).map(Cow::into_owned), None, Tree::Null);
     }
-    let formatted = any_text(told.take("formatted"), MAX_MESSAGE).map(Cow::into_owned);
-    let written = any_text(told.take("message"), MAX_MESSAGE).map(Cow::into_owned);
+    let formatted = any_text(told.take("formatted"), MAX_SAID).map(Cow::into_owned);
+    let written = any_text(told.take("message"), MAX_SAID).map(Cow::into_owned);
     let params = told.take("params");
     let said = formatted.or_else(|| written.as_deref().map(|written| filled(written, &params)));
     let template = written.filter(|written| Some(written) != said.as_ref());

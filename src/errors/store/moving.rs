@@ -45,9 +45,14 @@ pub struct Locked {
     pub split_by: Option<String>,
 }
 
-/// Locks groups of the organization and the signposts that lead to them, in the order in
-/// which the writer locks groups.
+/// Locks groups of the organization and the signposts that lead to them.
+///
+/// The writer locks a signpost before its target, and otherwise groups by their keys: no
+/// order is right for both. So this waits only briefly, and fails as busy (see
+/// [`crate::db::Failure::Busy`]); who has locked all waits for nobody any more.
 pub async fn lock(tx: &mut Tx, organization: OrganizationId, ids: &[i64]) -> Result<Vec<Locked>> {
+    let brief = tx.dialect("select set_config('lock_timeout', '100ms', true)", "select ''");
+    tx.query(brief).optional::<(String,)>().await?;
     let sql = tx.dialect(
         "select id, app, fingerprint, title, status, evidence_id, status_at, count, merged_into,
              merged_by, split_by
