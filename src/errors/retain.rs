@@ -6,8 +6,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    hash::{BuildHasher, Hash},
-    time::Duration,
+    hash::BuildHasher,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -17,6 +16,7 @@ use super::store::{
     clear::organizations,
     index::tags,
     retain::{self, Row, Stored},
+    series::{self, Sampled},
 };
 use crate::{
     app::App,
@@ -145,8 +145,9 @@ fn levels(stored: &[Stored], of_app: i64, of_group: i64) -> Vec<(Stored, i64)> {
 /// those that are rare.
 async fn trim(app: &App, lease: &Lease, group: Stored, keep: i64) -> Result<u64> {
     let mut surplus = group.events - keep;
-    let mut rare =
-        Rare { seen: HashMap::new(), kept: 0, most: keep / 4, state: Default::default() };
+    let ids = ids(&series::sample(&app.db, group.group).await?);
+    let (seen, state) = (HashMap::new(), foldhash::quality::FixedState::default());
+    let mut rare = Rare { ids, seen, kept: 0, most: keep / 4, state };
     let mut after = (DateTime::<Utc>::UNIX_EPOCH, 0);
     let (mut removed, mut first) = (0, true);
     while surplus > 0 {
@@ -175,8 +176,22 @@ async fn trim(app: &App, lease: &Lease, group: Stored, keep: i64) -> Result<u64>
     Ok(removed)
 }
 
+/// Names that are ids: nearly every event has a value of its own, which makes none rare.
+fn ids(sample: &[Sampled]) -> HashSet<String> {
+    let mut values: HashMap<String, (usize, HashSet<String>)> = HashMap::new();
+    for (name, value) in sample.iter().flat_map(Sampled::values) {
+        let entry = values.entry(name).or_default();
+        entry.0 += 1;
+        entry.1.insert(value);
+    }
+    let is_id = |events: usize, distinct: usize| distinct > 20 && distinct * 2 > events;
+    let found = values.into_iter().filter(|(_, (events, seen))| is_id(*events, seen.len()));
+    found.map(|(name, _)| name).collect()
+}
+
 /// What has been seen of a group's events, from the oldest on.
 struct Rare {
+    ids: HashSet<String>,
     seen: HashMap<String, HashSet<u64>>,
     kept: i64,
     most: i64,
@@ -188,7 +203,7 @@ impl Rare {
     fn keeps(&mut self, row: &Row) -> bool {
         let mut values: Vec<(String, String)> = tags(row.tags.as_deref()).into_iter().collect();
         let mut add = |name: &str, value: Option<String>| {
-            values.extend(value.map(|value| (format!("/{name}"), value)));
+            values.extend(value.map(|value| (name.to_owned(), value)));
         };
         add("release", row.release.clone());
         add("environment", row.environment.clone());
@@ -196,6 +211,9 @@ impl Rare {
         add("message", Some(template::mask(&row.error_message)));
         let mut is_new = false;
         for (name, value) in values {
+            if self.ids.contains(&name) {
+                continue;
+            }
             let seen = self.seen.entry(name).or_default();
             if seen.len() < MAX_VALUES && seen.insert(self.state.hash_one(value.as_str())) {
                 is_new = true;

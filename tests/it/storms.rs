@@ -12,7 +12,7 @@ on_both!(many_groups_are_a_storm_of_their_application);
 async fn stormy(database: &Database) -> Server {
     let setup = Setup::new(database);
     let toml = format!(
-        "[capture]\nstorm = 40\nstorm_calm = \"2s\"\n[[sources]]\nname = \"app\"\npath = \"{}\"\n",
+        "[capture]\nstorm = 40\nstorm_calm = \"5s\"\n[[sources]]\nname = \"app\"\npath = \"{}\"\n",
         setup.folder().join("app.log").display()
     );
     setup.toml(&toml).start().await

@@ -28,7 +28,10 @@ const CHUNK: i64 = 500;
 /// … and for one page. A page may be short, even empty, and have a successor.
 const SCAN: usize = 5000;
 /// More candidates than these are no help: a walk finds enough of them.
-const CANDIDATES: usize = 5000;
+const CANDIDATES: usize = 2000;
+/// Rows that are not indexed yet and are looked at besides; with more of them the index is of
+/// no use for the moment.
+const TAIL: usize = 5000;
 /// Groups that are looked up one by one for a page.
 const LOOKUPS: usize = 500;
 
@@ -293,10 +296,10 @@ async fn tail(db: &Db, mark: i64) -> Result<Option<Vec<i64>>> {
     let ids: Vec<(i64,)> = db
         .query("select id from error_log where id > $1 order by id limit $2")
         .bind(mark)
-        .bind(i64::try_from(CANDIDATES).unwrap_or(i64::MAX - 1) + 1)
+        .bind(i64::try_from(TAIL).unwrap_or(i64::MAX - 1) + 1)
         .all()
         .await?;
-    Ok((ids.len() <= CANDIDATES).then(|| ids.into_iter().map(|(id,)| id).collect()))
+    Ok((ids.len() <= TAIL).then(|| ids.into_iter().map(|(id,)| id).collect()))
 }
 
 /// Which groups.

@@ -180,7 +180,7 @@ pub async fn counters(db: &Db, groups: &[i64]) -> Result<Vec<(i64, i64)>> {
     db.query(sql).bind(json_ids(groups)).all().await
 }
 
-/// The last storm of a storm's row, a group's last, or a page of an organization's.
+/// A storm as it stands.
 pub async fn find(db: &Db, id: i64) -> Result<Option<Storm>> {
     db.query(
         "select s.id, s.organization_id, s.app, s.group_id, g.title, s.started_at, s.usual, s.peak,

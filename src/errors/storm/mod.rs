@@ -279,12 +279,11 @@ impl Watch {
             let within = |time| courses.iter().map(|course| course.within(time, instant)).sum();
             let rate: i64 = within(MINUTE);
             let lately: i64 = within(self.calm);
-            let counter = match storm.group_id {
-                Some(_) => courses.first().map_or(0, |course| course.counter()),
-                None => {
-                    let organization = OrganizationId(storm.organization_id);
-                    self.counter(organization, &storm.app, storm.started_at, now).await?
-                }
+            let counter = if storm.group_id.is_some() {
+                courses.first().map_or(0, |course| course.counter())
+            } else {
+                let organization = OrganizationId(storm.organization_id);
+                self.counter(organization, &storm.app, storm.started_at, now).await?
             };
             // Who started a moment ago has not seen enough.
             let seen = instant.duration_since(self.began) >= self.calm;
