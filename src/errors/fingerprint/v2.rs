@@ -57,7 +57,8 @@ fn file(path: &str) -> Cow<'_, str> {
         && stem.is_char_boundary(at)
         && let Some(hash) = stem[at..].strip_prefix('-')
         && hash.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
-        && hash.bytes().any(|b| b.is_ascii_uppercase())
+        // "page-Checkout.js" and "cart-LineItem.js" are names.
+        && hash.bytes().skip(1).filter(u8::is_ascii_uppercase).count() > 1
         && hash.bytes().any(|b| b.is_ascii_lowercase())
     {
         return format!("{}{}{extension}", &path[..name], &stem[..at]).into();
@@ -110,7 +111,9 @@ mod tests {
     fn names_of_the_build_do_not_count() {
         for (built, own) in [
             ("assets/index-DfGhJkLm.js", "assets/index.js"),
-            ("assets/index-B-f_aGhx.mjs", "assets/index.mjs"),
+            ("assets/index-B-f_aGHx.mjs", "assets/index.mjs"),
+            ("page-Checkout.js", "page-Checkout.js"),
+            ("cart-LineItem.js", "cart-LineItem.js"),
             ("static/4f3a2b1c.js", "static/<hash>.js"),
             ("static/app.js", "static/app.js"),
             ("shopping-cart-actions.js", "shopping-cart-actions.js"),
