@@ -326,7 +326,9 @@ pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
 pub fn log_to_stderr(config: &Config) {
     use std::io::IsTerminal;
 
-    use tracing_subscriber::{EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+    use tracing_subscriber::{
+        EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt,
+    };
 
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
     // It logs whole answers and refusals, whatever stands in them.
@@ -341,11 +343,8 @@ pub fn log_to_stderr(config: &Config) {
         LogFormat::Json => shown.json().flatten_event(true).boxed(),
     };
     // A second call (in tests) finds the first one's subscriber in place.
-    let set = tracing_subscriber::registry()
-        .with(filter)
-        .with(shown)
-        .with(errors::own::Watch)
-        .try_init();
+    let set =
+        tracing_subscriber::registry().with(filter).with(shown).with(errors::own::Watch).try_init();
     if let Err(error) = set {
         tracing::debug!(%error, "logging was set up before");
     }

@@ -2,15 +2,14 @@
 //! surroundings and variables, the request, breadcrumbs, contexts. Bounded, packed and kept
 //! beside the event; nothing is searched in it.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, io::Read};
 
-use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 use super::{event::MAX_DETAIL, tree::Tree};
 
 /// The most that a packed detail may unpack to, in bytes.
-const MAX_UNPACKED: usize = 64 << 20;
+const MAX_UNPACKED: u64 = 64 << 20;
 
 /// What is kept of an event besides its columns. Texts, lists and depths are bounded; what is
 /// missing is said where it was ("… [cut]", "… [120 bytes cut]", `frames_cut`).
@@ -280,10 +279,10 @@ impl Detail<'_> {
 
     /// What [`Detail::pack`] made.
     pub fn unpack(packed: &[u8]) -> anyhow::Result<Detail<'static>> {
-        let size = zstd::bulk::Decompressor::upper_bound(packed)
-            .filter(|size| *size <= MAX_UNPACKED)
-            .context("an event's detail says no size, or one that is too large")?;
-        let json = zstd::bulk::decompress(packed, size)?;
+        let mut json = Vec::with_capacity(packed.len() * 4);
+        let unpacking = zstd::stream::read::Decoder::with_buffer(packed)?;
+        unpacking.take(MAX_UNPACKED + 1).read_to_end(&mut json)?;
+        anyhow::ensure!(json.len() as u64 <= MAX_UNPACKED, "an event's detail is too large");
         Ok(serde_json::from_slice(&json)?)
     }
 }

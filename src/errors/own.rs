@@ -132,7 +132,13 @@ impl<S: Subscriber> Layer<S> for Watch {
             if let Some(why) = fields.get("error").or_else(|| fields.get("reason")) {
                 said = format!("{said}: {why}");
             }
-            event("LuxError", &said, &format!("{target} ({file}:{line}:0)"), Severity::Error, &fields)
+            event(
+                "LuxError",
+                &said,
+                &format!("{target} ({file}:{line}:0)"),
+                Severity::Error,
+                &fields,
+            )
         });
     }
 }
@@ -171,11 +177,8 @@ fn event(kind: &str, said: &str, place: &str, severity: Severity, fields: &Field
     let request_id = fields.get("request_id").map(str::to_owned);
     let text = |value: &str| Tree::Text(redact::secrets(value).into_owned().into());
     let extra = fields.others.iter().map(|(name, value)| ((*name).into(), text(value))).collect();
-    let detail = Detail {
-        platform: Some("rust".into()),
-        extra: Tree::Map(extra),
-        ..Detail::default()
-    };
+    let detail =
+        Detail { platform: Some("rust".into()), extra: Tree::Map(extra), ..Detail::default() };
     NewEvent {
         error_type: kind.to_owned(),
         error_stack: Some(format!("{kind}: {said}\n    at {place}\n")),

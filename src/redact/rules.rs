@@ -227,7 +227,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         kind: Kind::Secret,
         marks: &["authorization"],
-        pattern: r#"(?i)(?:proxy-)?authorization[\\"']{0,4}\s{0,3}[:=,]\s{0,3}\[?(?:b?[\\"']{0,4})(?:(?:bearer|basic|digest|token|apikey|negotiate)\s{1,3})?(?P<secret>[^\s\\"',;\]}]{4,})"#,
+        pattern: r#"(?i)(?:proxy-)?authorization[\\"']{0,4}\s{0,3}[:=,]\s{0,3}\[?(?:b?[\\"']{1,4})?(?:(?:bearer|basic|digest|token|apikey|negotiate)\s{1,3})?(?P<secret>[^\s\\"',;\]}]{4,})"#,
         check: is_value,
     },
     Rule {
@@ -239,13 +239,13 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         kind: Kind::Secret,
         marks: &["cookie"],
-        pattern: r#"(?i)\b(?:set-)?cookie[\\"']{0,4}\s{0,3}[:=,]\s{0,3}(?:b?[\\"']{0,4})(?P<secret>[A-Za-z0-9_.%-]{1,100}=[^\r\n"'\\]+)"#,
+        pattern: r#"(?i)\b(?:set-)?cookie[\\"']{0,4}\s{0,3}[:=,]\s{0,3}(?:b?[\\"']{1,4})?(?P<secret>[A-Za-z0-9_.%-]{1,100}=[^\r\n"'\\]+)"#,
         check: always,
     },
     Rule {
         kind: Kind::Secret,
         marks: &["x-"],
-        pattern: r#"(?i)\bx-[a-z0-9-]{0,40}(?:key|token|secret|signature|auth)[\\"']{0,4}\s{0,3}[:=,]\s{0,3}(?:b?[\\"']{0,4})(?P<secret>[^\s\\"',;\]}]{4,})"#,
+        pattern: r#"(?i)\bx-[a-z0-9-]{0,40}(?:key|token|secret|signature|auth)[\\"']{0,4}\s{0,3}[:=,]\s{0,3}(?:b?[\\"']{1,4})?(?P<secret>[^\s\\"',;\]}]{4,})"#,
         check: is_value,
     },
     // key=value, "key": "value", 'key': 'value', KEY="…": a quoted value to its quote.

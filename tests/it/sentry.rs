@@ -136,9 +136,11 @@ async fn keys_are_taken_from_everywhere_and_tell_nothing(database: Database) {
     };
     let bare = |what: &str| post(&format!("/api/{id}/{what}"), envelope(what));
     let basic = |request: RequestBuilder| request.basic_auth(key, Some(""));
-    let dsn = format!("{{\"dsn\":\"http://{key}@127.0.0.1/{id}\"}}\n{}", item("event", &event("dsn")));
+    let dsn =
+        format!("{{\"dsn\":\"http://{key}@127.0.0.1/{id}\"}}\n{}", item("event", &event("dsn")));
     let ways = [
-        bare("envelope/").header("x-sentry-auth", format!("Sentry sentry_version=7, sentry_key={key}")),
+        bare("envelope/")
+            .header("x-sentry-auth", format!("Sentry sentry_version=7, sentry_key={key}")),
         bare("envelope").header("authorization", format!("Sentry sentry_key={key}")),
         basic(bare("envelope/")),
         post(&format!("/api/{id}/envelope/?sentry_version=7&sentry_key={key}"), envelope("query")),
@@ -243,8 +245,10 @@ async fn bodies_may_be_packed_and_come_slowly(database: Database) {
             taken(&Answer::of(whole).await);
             // In pieces, without a length.
             let text = if what == "store" { event(name) } else { envelope(name) };
-            let pieces: Vec<_> =
-                pack(text.as_bytes()).chunks(7).map(|c| Ok::<_, std::io::Error>(c.to_vec())).collect();
+            let pieces: Vec<_> = pack(text.as_bytes())
+                .chunks(7)
+                .map(|c| Ok::<_, std::io::Error>(c.to_vec()))
+                .collect();
             let stream = Body::wrap_stream(futures_util::stream::iter(pieces));
             let chunked = shop.post(what, stream).header("content-encoding", name);
             taken(&Answer::of(chunked).await);
@@ -290,9 +294,22 @@ async fn what_is_no_error_is_counted(database: Database) {
     let shop = Shop::of(&database, Wish::default()).await;
     let mut body = format!("{{\"event_id\":\"{ID}\",\"sent_at\":\"2026-01-31T12:00:00Z\"}}\n");
     for kind in [
-        "session", "sessions", "transaction", "client_report", "replay_event", "replay_recording",
-        "profile", "profile_chunk", "check_in", "log", "span", "user_report", "feedback", "statsd",
-        "attachment", "made_up_tomorrow",
+        "session",
+        "sessions",
+        "transaction",
+        "client_report",
+        "replay_event",
+        "replay_recording",
+        "profile",
+        "profile_chunk",
+        "check_in",
+        "log",
+        "span",
+        "user_report",
+        "feedback",
+        "statsd",
+        "attachment",
+        "made_up_tomorrow",
     ] {
         body += &item(kind, "{\"not\":\"looked\\nat\"}");
     }
@@ -332,17 +349,16 @@ async fn what_is_no_error_is_counted(database: Database) {
 
 async fn pages_report_from_their_origins_only(database: Database) {
     let origins = ["https://shop.example", "https://*.pages.example"];
-    let wish = Wish {
-        allowed_origins: Some(origins.map(str::to_owned).to_vec()),
-        ..Wish::default()
-    };
+    let wish =
+        Wish { allowed_origins: Some(origins.map(str::to_owned).to_vec()), ..Wish::default() };
     let shop = Shop::of(&database, wish).await;
     let path = format!("/api/{}/envelope/?sentry_key={}", shop.id, shop.key);
     let ask = |origin: &str| {
         let request = shop.server.request(Method::OPTIONS, &path).header("origin", origin);
         Answer::of(request.header("access-control-request-method", "POST"))
     };
-    let send = |origin: &str| Answer::of(shop.post("envelope", envelope("m")).header("origin", origin));
+    let send =
+        |origin: &str| Answer::of(shop.post("envelope", envelope("m")).header("origin", origin));
     let allowed = |headers: &HeaderMap| {
         headers.get("access-control-allow-origin").map(|v| v.to_str().unwrap().to_owned())
     };
@@ -462,7 +478,10 @@ async fn an_event_is_shown_with_all_its_detail(database: Database) {
 const BROTLI_BOMB: &str = "cbffff3ff82700e2b14020f7fe8fffff7ff04f00c4611180eefd1fffffffe09f0088c30200ddfb3ffeffffc13f0110870500baf77ffcffff837f02200e0b0074effff8ffff07ff04401c1600e8defff1";
 
 fn unhex(digits: &str) -> Vec<u8> {
-    (0..digits.len()).step_by(2).map(|n| u8::from_str_radix(&digits[n..n + 2], 16).unwrap()).collect()
+    (0..digits.len())
+        .step_by(2)
+        .map(|n| u8::from_str_radix(&digits[n..n + 2], 16).unwrap())
+        .collect()
 }
 
 async fn hostile_bodies_cost_nothing(database: Database) {
@@ -534,7 +553,13 @@ async fn hostile_bodies_cost_nothing(database: Database) {
     // A million of them are within no bounds.
     let million: Vec<String> = (0..1_000_000).map(|n| format!("\"{n}\":1")).collect();
     let million = format!("{{\"tags\":{{{}}}}}", million.join(","));
-    refused(&Answer::of(shop.post("store", gzip(million.as_bytes())).header("content-encoding", "gzip")).await, 413);
+    refused(
+        &Answer::of(
+            shop.post("store", gzip(million.as_bytes())).header("content-encoding", "gzip"),
+        )
+        .await,
+        413,
+    );
     // Broken UTF-8 is mended.
     let mut broken = b"{\"message\":\"broken \xff\xfe\xc3\"}".to_vec();
     taken(&Answer::of(shop.post("store", broken.clone())).await);
@@ -609,8 +634,15 @@ async fn secrets_are_nowhere(database: Database) {
     };
     let shop = Shop::of(&database, Wish { scrub: Some(scrub), ..Wish::default() }).await;
     let secrets = [
-        "hunter2-Pw", "tok-4f9a8b7c", "sess-99aa88bb", "4111111111111111", "ann@example.org",
-        "203.0.113.77", "tax-445566", "kJh8Gf6Ds4", "sk_live_abcdefghij0123456789",
+        "hunter2-Pw",
+        "tok-4f9a8b7c",
+        "sess-99aa88bb",
+        "4111111111111111",
+        "ann@example.org",
+        "203.0.113.77",
+        "tax-445566",
+        "kJh8Gf6Ds4",
+        "sk_live_abcdefghij0123456789",
     ];
     let [password, token, session, card, email, address, tax, url_password, key] = secrets;
     let event = json!({

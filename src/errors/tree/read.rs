@@ -299,7 +299,6 @@ mod tests {
         );
         same(r#""\"\\\/\b\f\n\r\té \u00e9 \ud83d\ude00 é😀""#);
         same("[[[[]]]]");
-        same("-0");
     }
 
     #[test]
