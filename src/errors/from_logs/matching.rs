@@ -221,3 +221,122 @@ pub(super) fn seconds(duration: f64) -> TimeDelta {
 pub(super) fn said(message: &str) -> String {
     masked(message)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+
+    use chrono::{DateTime, TimeDelta, Utc};
+
+    use super::{Known, Probe, Spent, Verdict, decide};
+    use crate::{
+        errors::from_logs::candidate::{Candidate, Rank, Ready},
+        logs::Severity,
+    };
+
+    fn at(milliseconds: i64) -> DateTime<Utc> {
+        DateTime::UNIX_EPOCH + TimeDelta::days(20_000) + TimeDelta::milliseconds(milliseconds)
+    }
+
+    fn candidate(rank: Rank, place: &str, milliseconds: i64, text: &str) -> Candidate {
+        Candidate {
+            id: format!("{place}{milliseconds}"),
+            rank,
+            source: place.to_owned(),
+            place: place.to_owned(),
+            record: String::new(),
+            line: 1,
+            at: at(milliseconds),
+            dated: true,
+            due: 0,
+            app: String::new(),
+            severity: Severity::Error,
+            class: None,
+            text: text.to_owned(),
+            method: None,
+            endpoint: None,
+            request: None,
+            duration: None,
+            probe: false,
+            fault: None,
+            tags: BTreeMap::new(),
+        }
+    }
+
+    fn verdicts(candidates: Vec<Candidate>, probes: &[Probe]) -> Vec<Verdict> {
+        let now = at(60_000);
+        let ready: Vec<Ready> = candidates.into_iter().map(|it| Ready::of(it, now)).collect();
+        decide(&ready, &mut Vec::<Known>::new(), probes, &mut Spent::new())
+    }
+
+    #[test]
+    fn a_place_tells_an_occurrence_once() {
+        let say = |place, ms| candidate(Rank::Message, place, ms, "cannot charge the card 17");
+        let found = verdicts(vec![say("a", 0), say("a", 1), say("b", 2), say("b", 3)], &[]);
+        assert_eq!(found[..2], [Verdict::New(0), Verdict::New(1)]);
+        let seen: HashSet<_> = found[2..].iter().map(|it| format!("{it:?}")).collect();
+        assert_eq!(seen, HashSet::from(["Seen(0)".to_owned(), "Seen(1)".to_owned()]));
+        let late = verdicts(vec![say("a", 0), say("b", 2001)], &[]);
+        assert_eq!(late, [Verdict::New(0), Verdict::New(1)]);
+    }
+
+    #[test]
+    fn requests_tell_occurrences_apart() {
+        let say = |place, ms, request: &str| Candidate {
+            request: Some(request.to_owned()),
+            ..candidate(Rank::Message, place, ms, "cannot charge the card 17")
+        };
+        let found = verdicts(vec![say("a", 0, "12345678"), say("b", 1, "87654321")], &[]);
+        assert_eq!(found, [Verdict::New(0), Verdict::New(1)]);
+        let found = verdicts(vec![say("a", 0, "12345678"), say("b", 60_000, "12345678")], &[]);
+        assert_eq!(found, [Verdict::New(0), Verdict::Seen(0)]);
+    }
+
+    #[test]
+    fn an_answer_is_seen_within_its_request_and_is_no_event() {
+        let request = |mut it: Candidate, duration| {
+            it.endpoint = Some("/pay".to_owned());
+            it.method = Some("POST".to_owned());
+            it.duration = duration;
+            it
+        };
+        let error = request(candidate(Rank::Message, "app", 0, "cannot charge"), None);
+        let answer = candidate(Rank::Access, "nginx", 9000, "500 /pay");
+        let short = request(answer.clone(), Some(1.0));
+        let long = request(answer, Some(8.5));
+        let found = verdicts(vec![error, short, long], &[]);
+        assert_eq!(found, [Verdict::New(0), Verdict::Nothing, Verdict::Seen(0)]);
+    }
+
+    #[test]
+    fn a_probe_explains_one_failure_in_each_place() {
+        let probe = Probe {
+            key: "7".to_owned(),
+            from: at(0),
+            until: at(100),
+            method: Some("GET".to_owned()),
+            path: Some("/pay".to_owned()),
+            request: None,
+        };
+        let error = |ms, path: &str| Candidate {
+            endpoint: Some(path.to_owned()),
+            ..candidate(Rank::Message, "app", ms, "cannot charge")
+        };
+        let found = verdicts(vec![error(10, "/pay"), error(20, "/pay"), error(30, "/a")], &[probe]);
+        assert_eq!(found, [Verdict::OfProbe, Verdict::New(0), Verdict::New(1)]);
+    }
+
+    #[test]
+    fn systemd_and_the_kernel_tell_of_one_kill() {
+        let killed = |place, ms, class: &str, text| Candidate {
+            class: Some(class.to_owned()),
+            fault: Some("oom".to_owned()),
+            ..candidate(Rank::Host, place, ms, text)
+        };
+        let kernel =
+            killed("kernel", 0, "OutOfMemory", "the kernel killed gunicorn: out of memory");
+        let unit =
+            killed("shop", 4000, "UnitFailed", "shop.service: failed with result 'oom-kill'");
+        assert_eq!(verdicts(vec![kernel, unit], &[]), [Verdict::New(0), Verdict::Seen(0)]);
+    }
+}
