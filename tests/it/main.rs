@@ -34,6 +34,7 @@ mod real_host;
 mod repair_faults;
 mod repair_loop;
 mod schedule;
+mod sdk;
 mod statements;
 mod support;
 mod tail;
