@@ -280,7 +280,11 @@ impl Detail<'_> {
 
     /// What [`Detail::pack`] made.
     pub fn unpack(packed: &[u8]) -> anyhow::Result<Detail<'static>> {
-        let size = zstd::bulk::Decompressor::upper_bound(packed)
+        // What the compressor wrote into the frame's head; the bulk module asks for it only with
+        // the feature "experimental".
+        let size = zstd::zstd_safe::get_frame_content_size(packed).ok().flatten();
+        let size = size
+            .and_then(|size| usize::try_from(size).ok())
             .filter(|size| *size <= MAX_UNPACKED)
             .context("an event's detail says no size, or one that is too large")?;
         let json = zstd::bulk::decompress(packed, size)?;
