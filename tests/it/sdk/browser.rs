@@ -142,5 +142,5 @@ async fn a_click_that_fails(database: Database) {
         assert_eq!(failed.len(), 1, "{failed:?}");
     }
     shop.awaited(2).await;
-    assert_eq!(shop.used("error", "accepted").await, 2);
+    assert_eq!(shop.use_of("error", "accepted", 2).await, 2);
 }

@@ -27,7 +27,8 @@ fn command(programs: &PathBuf, shop: &Shop, program: &str) -> Command {
         .envs(SECRETS)
         .env("PYTHONPATH", repository("tests/sdk/python"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
-        .current_dir(shop.server.folder())
+        // What stands in the working directory is the application's own for the SDK.
+        .current_dir(repository("tests/sdk/python"))
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     command

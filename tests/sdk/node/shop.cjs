@@ -5,6 +5,8 @@ Sentry.init({
   environment: "staging",
   tracesSampleRate: 1.0,
   includeLocalVariables: true,
+  // Of like errors in a row it would tell only the first.
+  integrations: (usual) => usual.filter((integration) => integration.name !== "Dedupe"),
 });
 
 const express = require("express");
