@@ -1,6 +1,9 @@
 //! `sentry-sdk` in Flask on gunicorn, Django on gunicorn, FastAPI on uvicorn.
 
-use std::{path::PathBuf, process::Command, process::Stdio};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use reqwest::Method;
 use serde_json::Value;
@@ -20,7 +23,7 @@ fn programs() -> Option<PathBuf> {
     folder
 }
 
-fn command(programs: &PathBuf, shop: &Shop, program: &str) -> Command {
+fn command(programs: &Path, shop: &Shop, program: &str) -> Command {
     let mut command = Command::new(programs.join(program));
     command
         .env("SENTRY_DSN", &shop.dsn)
