@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs all tests. Installs by apt and pip what they drive for real (PostgreSQL, nginx, gunicorn
-# with Flask, journald's tools, logrotate), starts a PostgreSQL cluster of its own, and stops it
+# Runs all tests. Installs by apt, pip and npm what they drive for real (PostgreSQL, nginx, gunicorn
+# with Flask, journald's tools, logrotate, SDKs, Chromium), starts a PostgreSQL cluster of its own, and stops it
 # at the end. Arguments go to the test runner: `bash tests/run.sh -E 'test(contract)'`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -33,6 +33,8 @@ need polkitd pkcheck
 need dbus-daemon dbus-daemon
 need dbus-bin dbus-send
 need nodejs node
+need npm npm
+need chromium chromium
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if ((${#missing[@]})); then
@@ -52,15 +54,27 @@ fi
 # interfaces are driven by the clients that people use.
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/test-venv
-wanted=$(cat tests/shop/requirements.txt tests/clients/requirements.txt)
+requirements=(tests/shop/requirements.txt tests/clients/requirements.txt tests/sdk/requirements.txt)
+wanted=$(cat "${requirements[@]}")
 if [[ $wanted != "$(cat "$venv/installed.txt" 2>/dev/null)" ]]; then
     python3 -m venv --clear "$venv"
-    "$venv/bin/pip" install --quiet --disable-pip-version-check \
-        -r tests/shop/requirements.txt -r tests/clients/requirements.txt
+    "$venv/bin/pip" install --quiet --disable-pip-version-check "${requirements[@]/#/--requirement=}"
     printf '%s\n' "$wanted" >"$venv/installed.txt"
 fi
 LUX_TEST_VENV=$(realpath "$venv")
 export LUX_TEST_VENV
+
+# The SDKs of Node and of browsers, with what they run in.
+node=$target/test-node
+if ! cmp -s tests/sdk/package-lock.json "$node/installed.json"; then
+    mkdir -p "$node"
+    cp tests/sdk/package.json tests/sdk/package-lock.json "$node/"
+    # A bundler's and a browser's driver need no scripts; nothing of a registry is run here.
+    npm ci --prefix "$node" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp tests/sdk/package-lock.json "$node/installed.json"
+fi
+LUX_TEST_NODE=$(realpath "$node")
+export LUX_TEST_NODE
 
 scratch=$(mktemp -d /tmp/lux-tests.XXXXXX)
 chmod 755 "$scratch"

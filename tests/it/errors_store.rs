@@ -309,9 +309,7 @@ on_both! {
         let late = capture.record(ONE, vec![event("E", "x")]).await;
         assert!(matches!(late[0], Err(Error::Unavailable(_))));
     }
-}
 
-on_both! {
     async fn an_event_that_is_sent_again_is_one(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
         let capture = Capture::start(db.clone(), Rules::default(), 0);

@@ -39,6 +39,7 @@ mod repair_loop;
 mod retention;
 mod schedule;
 mod sentry;
+mod sdk;
 mod statements;
 mod storms;
 mod support;
