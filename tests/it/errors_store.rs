@@ -9,8 +9,8 @@ use lux::{
     errors::{
         Capture, NewEvent,
         event::Origin,
-        grouping::Rules,
         find::{Field, Query, Term},
+        grouping::Rules,
         store::{
             events,
             groups::{self, Decision, Group, Position, Sort, Status},

@@ -541,52 +541,52 @@ async fn a_release_mends_an_error(database: Database) {
         group_of(&server, id).await
     };
     let one = send("A", Some("shop@1.4.2")).await;
-    let a = id(&one);
+    let first = id(&one);
     send("A", Some("shop@1.4.10")).await;
-    let seen = group(&server, a).await;
+    let seen = group(&server, first).await;
     assert_eq!(
         (&seen["first_release"], &seen["last_release"], &seen["release"]),
         (&json!("shop@1.4.2"), &json!("shop@1.4.10"), &json!("shop@1.4.2"))
     );
-    resolve(&server, a, json!({ "in_release": "shop@1.4.11" })).await;
-    assert_eq!(group(&server, a).await["resolved_in"], "shop@1.4.11");
+    resolve(&server, first, json!({ "in_release": "shop@1.4.11" })).await;
+    assert_eq!(group(&server, first).await["resolved_in"], "shop@1.4.11");
     let still = send("A", Some("shop@1.4.10")).await;
     assert_eq!((&still["status"], &still["count"]), (&json!("resolved"), &json!(3)));
     let still = send("A", Some("shop@1.4.11-rc.1")).await;
     assert_eq!(still["status"], "resolved", "a release candidate comes before it");
     let back = send("A", Some("shop@1.4.11")).await;
     assert_eq!((&back["status"], &back["regressions"]), (&json!("regressed"), &json!(1)));
-    assert_eq!(group(&server, a).await["resolved_in"], Value::Null);
+    assert_eq!(group(&server, first).await["resolved_in"], Value::Null);
     // A batch of several releases: the newest one counts.
-    resolve(&server, a, json!({ "in_release": "shop@2.0.0" })).await;
+    resolve(&server, first, json!({ "in_release": "shop@2.0.0" })).await;
     let of = |release: &str| json!({ "error_type": "A", "error_message": "m", "app": "shop", "release": release });
     report(&server, json!([of("shop@1.9"), of("shop@1.4.2")])).await;
-    assert_eq!(group(&server, a).await["status"], "resolved");
+    assert_eq!(group(&server, first).await["status"], "resolved");
     report(&server, json!([of("shop@1.9"), of("shop@2.1.0"), of("shop@1.4.2")])).await;
-    assert_eq!(group(&server, a).await["status"], "regressed");
+    assert_eq!(group(&server, first).await["status"], "regressed");
     // A merged group follows the releases of the one it is part of.
-    let b = id(&send("B", Some("shop@1.0.0")).await);
-    merge(&server, a, &[b]).await;
-    resolve(&server, a, json!({ "in_release": "shop@3.0.0" })).await;
+    let second = id(&send("B", Some("shop@1.0.0")).await);
+    merge(&server, first, &[second]).await;
+    resolve(&server, first, json!({ "in_release": "shop@3.0.0" })).await;
     assert_eq!(send("B", Some("shop@2.9.9")).await["status"], "resolved");
     let unknown = send("B", None).await;
-    assert_eq!((&unknown["status"], id(&unknown)), (&json!("regressed"), a));
+    assert_eq!((&unknown["status"], id(&unknown)), (&json!("regressed"), first));
 
     // Commits have no order of their own: that of their first sight counts, or of a deploy.
-    let c = id(&send("C", Some("9b1c2d3")).await);
+    let third = id(&send("C", Some("9b1c2d3")).await);
     let deployed = json!({ "app": "shop", "release": "3f2a91c" });
     assert_eq!(server.post("/api/deploys", &deployed).await.status, 201);
-    resolve(&server, c, json!({ "in_release": "3f2a91c" })).await;
+    resolve(&server, third, json!({ "in_release": "3f2a91c" })).await;
     assert_eq!(send("C", Some("9b1c2d3")).await["status"], "resolved");
     assert_eq!(send("C", Some("3f2a91c")).await["status"], "regressed");
-    resolve(&server, c, json!({ "in_release": "not-seen-yet" })).await;
+    resolve(&server, third, json!({ "in_release": "not-seen-yet" })).await;
     assert_eq!(send("C", Some("3f2a91c")).await["status"], "resolved");
     assert_eq!(send("C", Some("not-seen-yet")).await["status"], "regressed");
 
     // The next release, whatever its name.
-    let d = id(&send("D", Some("0aa1bb2")).await);
-    resolve(&server, d, json!({ "in_next_release": true })).await;
-    let resolved = group(&server, d).await;
+    let fourth = id(&send("D", Some("0aa1bb2")).await);
+    resolve(&server, fourth, json!({ "in_next_release": true })).await;
+    let resolved = group(&server, fourth).await;
     assert_eq!(
         (&resolved["resolved_in"], &resolved["resolved_after"]),
         (&Value::Null, &json!("0aa1bb2"))
@@ -595,11 +595,11 @@ async fn a_release_mends_an_error(database: Database) {
     assert_eq!(send("D", Some("9b1c2d3")).await["status"], "resolved", "an older one");
     assert_eq!(send("D", Some("77abc12")).await["status"], "regressed");
     // What happened before the resolution does not reopen it, whatever its release.
-    resolve(&server, d, json!({ "in_release": "0aa1bb2" })).await;
+    resolve(&server, fourth, json!({ "in_release": "0aa1bb2" })).await;
     let late = json!({ "error_type": "D", "error_message": "m", "app": "shop",
                        "release": "77abc12", "created_at": "2026-01-01T00:00:00Z" });
     report(&server, late).await;
-    assert_eq!(group(&server, d).await["status"], "resolved");
+    assert_eq!(group(&server, fourth).await["status"], "resolved");
 
     let patch =
         async |body: Value| server.patch(&format!("/api/diagnostics/groups/{d}"), &body).await;
@@ -620,12 +620,11 @@ async fn a_release_mends_an_error(database: Database) {
         assert!(patch(body.clone()).await.problem(400).contains(why), "{body}");
     }
     report(&server, json!({ "error_type": "E", "error_message": "m", "app": "new" })).await;
-    let e = id(&of_type(&server, "E").await);
+    let fifth = id(&of_type(&server, "E").await);
     let body = json!({ "status": "resolved", "reason": "r", "in_next_release": true });
     let refused = server.patch(&format!("/api/diagnostics/groups/{e}"), &body).await;
     assert!(refused.problem(400).contains("no release of app"));
-    let both =
-        json!({ "status": "resolved", "reason": "r", "in_release": "shop@9", "ids": [c, d] });
+    let both = json!({ "status": "resolved", "reason": "r", "in_release": "shop@9", "ids": [third, fourth] });
     assert_eq!(server.patch("/api/diagnostics/groups", &both).await.status, 200);
-    assert_eq!(group(&server, c).await["resolved_in"], "shop@9");
+    assert_eq!(group(&server, third).await["resolved_in"], "shop@9");
 }

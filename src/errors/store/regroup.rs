@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::{
     intake::json_ids,
-    releases,
     known::Key,
+    releases,
     write::{Group, Met, Place, count_for, json, latest, upsert},
 };
 use crate::{
@@ -108,7 +108,8 @@ pub(super) async fn remember(tx: &mut Tx, came: &[(i64, i64)]) -> Result<()> {
         id: i64,
         came_as: i64,
     }
-    let rows: Vec<Row> = came.iter().map(|(id, came_as)| Row { id: *id, came_as: *came_as }).collect();
+    let rows: Vec<Row> =
+        came.iter().map(|(id, came_as)| Row { id: *id, came_as: *came_as }).collect();
     if rows.is_empty() {
         return Ok(());
     }

@@ -653,8 +653,7 @@ pub(super) async fn count_for(
              from jsonb_each($1)"
         ),
     );
-    let counted: Vec<(i64, i64, i64, i64, bool)> =
-        tx.query(sql).bind(json(&rows)?).all().await?;
+    let counted: Vec<(i64, i64, i64, i64, bool)> = tx.query(sql).bind(json(&rows)?).all().await?;
     let weights: Vec<Weight> = counted
         .iter()
         .filter(|(_, _, count, stored, _)| weight(*count) != *stored)
@@ -725,7 +724,6 @@ async fn weigh(tx: &mut Tx, weights: &[Weight]) -> Result<()> {
     );
     tx.query(sql).bind(json(weights)?).run().await.map(drop)
 }
-
 
 /// Inserts the events and counts them by hour, in one round trip: that costs more than
 /// the rows do. Gives the ids in the order of the events.

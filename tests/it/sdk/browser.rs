@@ -136,7 +136,8 @@ async fn a_click_that_fails(database: Database) {
 
     // A page of another origin: nothing is stored, whether its browser asks first or not.
     let (strangers, other) = Pages::start(&bundle).await;
-    for options in [json!({ "dsn": shop.dsn }), pages.options.lock().unwrap().clone()] {
+    let asking = pages.options.lock().unwrap().clone();
+    for options in [json!({ "dsn": shop.dsn }), asking] {
         *strangers.options.lock().unwrap() = options;
         let failed = browser.visit(&folder, &format!("{other}/cart"), 1).await;
         assert_eq!(failed.len(), 1, "{failed:?}");
