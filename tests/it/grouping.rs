@@ -602,7 +602,7 @@ async fn a_release_mends_an_error(database: Database) {
     assert_eq!(group(&server, fourth).await["status"], "resolved");
 
     let patch =
-        async |body: Value| server.patch(&format!("/api/diagnostics/groups/{d}"), &body).await;
+        async |body: Value| server.patch(&format!("/api/diagnostics/groups/{fourth}"), &body).await;
     for (body, why) in [
         (json!({ "status": "resolved", "in_release": "1.0" }), "reason"),
         (json!({ "status": "resolved", "reason": "r", "in_release": " " }), "in_release"),
@@ -622,7 +622,7 @@ async fn a_release_mends_an_error(database: Database) {
     report(&server, json!({ "error_type": "E", "error_message": "m", "app": "new" })).await;
     let fifth = id(&of_type(&server, "E").await);
     let body = json!({ "status": "resolved", "reason": "r", "in_next_release": true });
-    let refused = server.patch(&format!("/api/diagnostics/groups/{e}"), &body).await;
+    let refused = server.patch(&format!("/api/diagnostics/groups/{fifth}"), &body).await;
     assert!(refused.problem(400).contains("no release of app"));
     let both = json!({ "status": "resolved", "reason": "r", "in_release": "shop@9", "ids": [third, fourth] });
     assert_eq!(server.patch("/api/diagnostics/groups", &both).await.status, 200);
