@@ -27,8 +27,3 @@ pub mod redact;
 pub mod repair;
 pub mod serve;
 pub mod web;
-
-/// Much is allocated in one thread and freed in another (requests, the writer, the database's
-/// own thread): the system's allocator lets them wait for each other there.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -608,7 +608,8 @@ macro_rules! count_for {
             ") as r
              where error_group.id = r.id and error_group.split_by is null
                  and error_group.merged_into is null
-             returning error_group.id, error_group.users,
+             returning error_group.id, error_group.users, error_group.count,
+                 error_group.weight,
                  (error_group.status = 'resolved'
                      and coalesce(error_group.resolved_in, error_group.resolved_after) is not null)
                      as awaits"

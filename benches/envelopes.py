@@ -1,0 +1,375 @@
+#!/usr/bin/env python3
+"""Events of a real SDK until they are stored, in Lux and in Bugsink side by side.
+
+    cargo build --release
+    python3 benches/envelopes.py [--seconds 10] [--lux target/release/lux] [--only lux|bugsink]
+
+Installs sentry-sdk and Bugsink by pip into a folder that is removed. Both servers run on this
+machine in turn, each on its default embedded database, with its quotas raised and all else as
+it comes; the load comes from processes of this script, so it shares the cores with the server
+alike. All traffic goes to 127.0.0.1. Takes about six minutes.
+"""
+
+import argparse
+import contextlib
+import json
+import multiprocessing
+import os
+import pathlib
+import random
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.parse
+import urllib.request
+import uuid
+import zlib
+
+from service import ROOT, Lux, percentile
+
+GROUPS = 200
+WORKERS = 16
+
+# Run in the SDK's environment: prints one event of about so many bytes, as the SDK would send it.
+EVENT = '''
+import json, sys, sentry_sdk
+size, taken = int(sys.argv[1]), []
+sentry_sdk.init(dsn="http://k@127.0.0.1:9/1", release="shop@1.4.2", environment="production",
+                before_send=lambda event, hint: taken.append(event) or event,
+                transport=lambda *_: None, max_value_length=4000)
+def price(basket, currency):
+    rates = {"EUR": 1.0, "USD": 1.08}
+    return sum(item["amount"] * rates[currency] for item in basket)
+def checkout(basket, customer, depth):
+    note = f"customer {customer['name']} at step {depth}"
+    if depth == 0:
+        return price(basket, "GBP")
+    return checkout(basket, customer, depth - 1)
+def made(depth, crumbs):
+    taken.clear()
+    with sentry_sdk.isolation_scope() as scope:
+        scope.set_user({"id": "42", "username": "ann"})
+        scope.set_tag("shop.region", "eu-west")
+        for n in range(crumbs):
+            sentry_sdk.add_breadcrumb(category="query", message=f"SELECT * FROM item WHERE id = {n}",
+                                      data={"rows": n, "took_ms": n * 3})
+        try:
+            checkout([{"sku": f"A-{n}", "amount": n * 2.5} for n in range(9)],
+                     {"name": "Ann", "city": "Bern"}, depth)
+        except KeyError as error:
+            sentry_sdk.capture_exception(error)
+    return taken[0]
+depth, crumbs, event = 1, 5, None
+while depth < 80:
+    event = made(depth, crumbs)
+    event.pop("modules", None) if size < 20000 else None
+    if len(json.dumps(event, default=str)) >= size:
+        break
+    depth, crumbs = depth + 1, crumbs + 1
+print(json.dumps(event, default=str))
+'''
+
+
+def bodies(event, count, seed):
+    """Events of many groups, each with an id of its own, packed as SDKs pack them."""
+    base = json.loads(event)
+    base["timestamp"] = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    text = json.dumps(base).replace(base["event_id"], "@ID@").replace('"function": "price"', '"function": "price_@N@"')
+    rng = random.Random(seed)
+    for _ in range(count):
+        ident = uuid.UUID(int=rng.getrandbits(128), version=4).hex
+        payload = text.replace("@ID@", ident).replace("@N@", str(rng.randrange(GROUPS))).encode()
+        head = json.dumps({"event_id": ident, "sent_at": base["timestamp"]}).encode()
+        item = b'{"type":"event","content_type":"application/json","length":%d}' % len(payload)
+        packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        yield ident, packer.compress(b"\n".join([head, item, payload, b""])) + packer.flush()
+
+
+def work(target, event, count, seed, ready, go, until, rate, results):
+    """One connection that sends as soon as it is answered, or at a rate."""
+    prepared = []
+    for ident, body in bodies(event, count, seed):
+        head = (f"POST {target['path']} HTTP/1.1\r\nHost: {target['host']}\r\n"
+                f"X-Sentry-Auth: Sentry sentry_version=7, sentry_key={target['key']}, sentry_client=bench/1\r\n"
+                f"Content-Type: application/x-sentry-envelope\r\nContent-Encoding: gzip\r\n"
+                f"{target['extra']}Content-Length: {len(body)}\r\n\r\n").encode()
+        prepared.append((ident, head + body))
+    address = (target["host"].split(":")[0], int(target["host"].split(":")[1]))
+    connection = None
+    ready.release()
+    go.wait()
+    began = time.perf_counter()
+    times, acknowledged, refused = [], [], {}
+    for number, (ident, request) in enumerate(prepared):
+        due = began + number / rate if rate else time.perf_counter()
+        if due >= until + began:
+            break
+        if rate and (pause := due - time.perf_counter()) > 0:
+            time.sleep(pause)
+        if time.perf_counter() >= until + began:
+            break
+        try:
+            if connection is None:
+                connection = socket.create_connection(address, timeout=120)
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(request)
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                more = connection.recv(65536)
+                if not more:
+                    raise ConnectionError
+                answer += more
+            head, _, rest = answer.partition(b"\r\n\r\n")
+            fields = head.lower().split(b"\r\n")
+            length = next(int(f[15:]) for f in fields if f.startswith(b"content-length:"))
+            while len(rest) < length:
+                rest += connection.recv(65536)
+            if b"connection: close" in fields:
+                connection.close()
+                connection = None
+            status = int(head[9:12])
+            if status == 200:
+                acknowledged.append(ident)
+                times.append(time.perf_counter() - due)
+            else:
+                refused[status] = refused.get(status, 0) + 1
+        except OSError:
+            # The server was killed, which is part of one measurement.
+            connection = None
+            refused["cut"] = refused.get("cut", 0) + 1
+            time.sleep(0.05)
+    results.put((time.perf_counter() - began, times, acknowledged, refused))
+
+
+def load(target, event, count, seconds, rate=None, meanwhile=None):
+    """Sends from all workers. Gives seconds, latencies, ids acknowledged, and what was refused."""
+    ready, go, results = multiprocessing.Semaphore(0), multiprocessing.Event(), multiprocessing.Queue()
+    each = rate / WORKERS if rate else None
+    workers = [multiprocessing.Process(target=work, args=(
+        target, event, count // WORKERS + 1, random.getrandbits(60), ready, go, seconds, each, results))
+        for _ in range(WORKERS)]
+    for worker in workers:
+        worker.start()
+    for _ in workers:
+        ready.acquire()
+    go.set()
+    if meanwhile:
+        meanwhile()
+    took, times, acknowledged, refused = 0.0, [], [], {}
+    for _ in workers:
+        one = results.get()
+        took = max(took, one[0])
+        times += one[1]
+        acknowledged += one[2]
+        for status, number in one[3].items():
+            refused[status] = refused.get(status, 0) + number
+    for worker in workers:
+        worker.join()
+    return took, times, acknowledged, refused
+
+
+def memory(process):
+    """Resident MiB of a process and its descendants."""
+    pids, total = [process.pid], 0
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            for task in os.listdir(f"/proc/{pid}/task"):
+                pids += map(int, pathlib.Path(f"/proc/{pid}/task/{task}/children").read_text().split())
+            fields = pathlib.Path(f"/proc/{pid}/status").read_text()
+            total += next(int(l.split()[1]) for l in fields.splitlines() if l.startswith("VmRSS"))
+    return total / 1024
+
+
+class LuxServer(Lux):
+    name = "Lux"
+
+    def __init__(self, program, folder):
+        super().__init__(program, folder)
+        self.environment.update({"LUX_CAPTURE_QUOTA": "4000000000"})
+
+    def begin(self):
+        started = time.perf_counter()
+        self.start()
+        made = json.loads(self.run("apps", "add", "shop", "--base-url", "http://127.0.0.1:9", "--json"))
+        dsn = urllib.parse.urlsplit(made["dsn"])
+        self.target = {"host": self.address, "path": f"/api{dsn.path}/envelope/", "key": dsn.username, "extra": ""}
+        return time.perf_counter() - started
+
+    def again(self):
+        self.start()
+        self.target["host"] = self.address
+
+    def stored(self):
+        with contextlib.closing(sqlite3.connect(self.folder / "data/lux.db", timeout=60)) as db:
+            return db.execute("select count(*) from error_log").fetchone()[0]
+
+    def ids(self):
+        with contextlib.closing(sqlite3.connect(self.folder / "data/lux.db", timeout=60)) as db:
+            return [row[0] for row in db.execute("select event_id from error_log where event_id is not null")]
+
+
+class Bugsink:
+    name = "Bugsink"
+
+    def __init__(self, python, folder):
+        self.folder, self.bin = pathlib.Path(folder), pathlib.Path(python).parent
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.environment = {"PATH": f"{self.bin}:{os.environ['PATH']}", "HOME": str(folder)}
+        self.run("bugsink-create-conf", "--template=singleserver", f"--host=127.0.0.1", f"--base-dir={folder}")
+        config = self.folder / "bugsink_conf.py"
+        quotas = "".join(f'BUGSINK["{name}"] = 10**12\n' for name in (
+            "MAX_EVENTS_PER_PROJECT_PER_5_MINUTES", "MAX_EVENTS_PER_PROJECT_PER_HOUR",
+            "MAX_EVENTS_PER_PROJECT_PER_MONTH", "MAX_EVENTS_PER_5_MINUTES", "MAX_EVENTS_PER_HOUR",
+            "MAX_EVENTS_PER_MONTH"))
+        config.write_text(config.read_text() + "\n" + quotas)
+        self.run("bugsink-manage", "migrate")
+        self.run("bugsink-manage", "migrate", "snappea", "--database=snappea")
+        made = self.run("bugsink-manage", "shell", "-c",
+                        "from projects.models import Project\n"
+                        "p = Project.objects.create(name='shop')\n"
+                        "print('made', p.id, p.sentry_key)").split()
+        number, key = made[-2], made[-1].replace("-", "")
+        self.target = {"host": f"127.0.0.1:{self.port}", "path": f"/api/{number}/envelope/", "key": key,
+                       "extra": "X-Forwarded-Proto: https\r\n"}
+
+    def run(self, *arguments):
+        done = subprocess.run([self.bin / arguments[0], *arguments[1:]], env=self.environment,
+                              cwd=self.folder, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]
+        return done.stdout
+
+    def begin(self):
+        started = time.perf_counter()
+        log = open(self.folder / "log", "w")
+        self.process = subprocess.Popen(
+            ["sh", "-c", f"bugsink-runsnappea & exec gunicorn --bind 127.0.0.1:{self.port} "
+                         "--workers 2 --access-logfile /dev/null bugsink.wsgi"],
+            env=self.environment, cwd=self.folder, stdout=log, stderr=log, start_new_session=True)
+        while True:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5)
+            except urllib.error.HTTPError:
+                break
+            except OSError:
+                assert self.process.poll() is None, (self.folder / "log").read_text()[-2000:]
+                time.sleep(0.05)
+                continue
+            break
+        return time.perf_counter() - started
+
+    def stored(self):
+        with contextlib.closing(sqlite3.connect(self.folder / "db.sqlite3", timeout=60)) as db:
+            return db.execute("select count(*) from events_event").fetchone()[0]
+
+    def stop(self):
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+def measure(server, events, options):
+    figures = {"start s": f"{server.begin():.2f}"}
+    for size, event in events.items():
+        name, before = f"{size // 1000} KB", server.stored()
+        count = 60_000 if server.name == "Lux" and size < 20_000 else 20_000 if server.name == "Lux" else 4000
+        most = [0.0]
+
+        def watch(seconds=options.seconds):
+            end = time.perf_counter() + seconds
+            while time.perf_counter() < end:
+                most[0] = max(most[0], memory(server.process))
+                time.sleep(0.2)
+
+        began = time.perf_counter()
+        took, _, acknowledged, refused = load(server.target, event, count, options.seconds, meanwhile=watch)
+        began = time.perf_counter() - took
+        wanted, last, moved = before + len(acknowledged), -1, time.perf_counter()
+        while (now := server.stored()) < wanted:
+            if now != last:
+                last, moved = now, time.perf_counter()
+            elif time.perf_counter() - moved > 30:
+                break
+            if time.perf_counter() - began > options.patience:
+                break
+            time.sleep(0.1)
+        digested = server.stored() - before
+        rate = digested / (time.perf_counter() - began)
+        complete = digested >= len(acknowledged)
+        figures[f"{name}: accepted/s"] = f"{len(acknowledged) / took:.0f}"
+        figures[f"{name}: stored/s"] = f"{rate:.0f}"
+        figures[f"{name}: acknowledged, stored"] = f"{len(acknowledged)}, {digested}" + (
+            "" if complete else f" (after {options.patience} s)")
+        figures[f"{name}: refused"] = str(refused or 0)
+        half = len(acknowledged) / took / 2
+        took, times, acknowledged, _ = load(server.target, event, int(half * options.seconds) + WORKERS,
+                                            options.seconds, rate=half, meanwhile=watch)
+        for share, label in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
+            figures[f"{name}: half load {label} ms"] = f"{percentile(times, share) * 1e3:.1f}"
+        figures[f"{name}: memory MiB"] = f"{most[0]:.0f}"
+    return figures
+
+
+def killed(server, event, options):
+    """Kills the server under load and starts it again: what was acknowledged must be there once."""
+    def kill():
+        time.sleep(3)
+        server.process.kill()
+        server.process.wait()
+
+    _, _, acknowledged, _ = load(server.target, event, 40_000, 4, meanwhile=kill)
+    server.again()
+    kept = server.ids()
+    lost = len(set(acknowledged) - set(kept))
+    twice = len(kept) - len(set(kept))
+    return {"kill -9: acknowledged, lost, twice": f"{len(acknowledged)}, {lost}, {twice}"}
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--lux", default=str(ROOT / "target/release/lux"))
+    options.add_argument("--seconds", type=float, default=10)
+    options.add_argument("--patience", type=float, default=60, help="seconds that digesting may take")
+    options.add_argument("--only", choices=["lux", "bugsink"])
+    options = options.parse_args()
+    options.lux = str(pathlib.Path(options.lux).resolve())
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="lux-envelopes"))
+    try:
+        subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+        python = folder / "venv/bin/python"
+        subprocess.run([python, "-m", "pip", "install", "-q", "--disable-pip-version-check",
+                        "sentry-sdk", "bugsink"], check=True)
+        events = {size: subprocess.run([python, "-c", EVENT, str(size)], check=True,
+                                       capture_output=True, text=True).stdout for size in (12_000, 50_000)}
+        print("events of", ", ".join(f"{len(event)} bytes" for event in events.values()), flush=True)
+        tables = {}
+        if options.only != "bugsink":
+            (folder / "lux").mkdir()
+            server = LuxServer(options.lux, folder / "lux")
+            try:
+                tables["Lux"] = measure(server, events, options)
+                tables["Lux"].update(killed(server, events[12_000], options))
+            finally:
+                server.process.kill()
+        if options.only != "lux":
+            (folder / "bugsink").mkdir()
+            server = Bugsink(python, folder / "bugsink")
+            try:
+                tables["Bugsink"] = measure(server, events, options)
+            finally:
+                server.stop()
+        rows = list(dict.fromkeys(name for table in tables.values() for name in table))
+        print(f"{'':<36}" + "".join(f"{name:>26}" for name in tables))
+        for row in rows:
+            print(f"{row:<36}" + "".join(f"{table.get(row, ''):>26}" for table in tables.values()))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
