@@ -55,7 +55,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Whether a web page of this origin ("https://shop.example:8443") may report errors of
+    /// Whether a web page of this origin (`https://shop.example:8443`) may report errors of
     /// the application. "*" in the list allows all, "https://*.example.com" every subdomain.
     pub fn allows(&self, origin: &str) -> bool {
         self.allowed_origins.iter().any(|allowed| wish::matches(allowed, origin))

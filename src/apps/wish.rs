@@ -26,7 +26,7 @@ pub struct Wish {
     /// Where it is: "http://127.0.0.1:8000"; the only origin its probes may reach.
     #[serde(default)]
     pub base_url: Option<String>,
-    /// Web pages that may report: "https://shop.example", "https://*.example.com", or "*" for
+    /// Web pages that may report: `https://shop.example`, `https://*.example.com`, or "*" for
     /// all (the default).
     #[serde(default)]
     pub allowed_origins: Option<Vec<String>>,

@@ -12,7 +12,7 @@ use super::{event::MAX_DETAIL, tree::Tree};
 const MAX_UNPACKED: u64 = 64 << 20;
 
 /// What is kept of an event besides its columns. Texts, lists and depths are bounded; what is
-/// missing is said where it was ("… [cut]", "… [120 bytes cut]", `frames_cut`).
+/// missing is said where it was (`… [cut]`, `… [120 bytes cut]`, `frames_cut`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default)]
 #[schema(as = EventDetail)]
@@ -112,7 +112,7 @@ pub struct Mechanism<'a> {
     /// False: nobody caught it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handled: Option<bool>,
-    /// By which attribute the parent holds it: "__cause__", "exceptions[0]".
+    /// By which attribute the parent holds it: `__cause__`, `exceptions[0]`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub source: Option<Cow<'a, str>>,

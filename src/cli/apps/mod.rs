@@ -35,11 +35,11 @@ pub(super) enum Command {
         /// Where it is, like http://127.0.0.1:8000; the only origin its probes may reach
         #[arg(long, value_name = "URL")]
         base_url: Option<String>,
-        /// Web pages that may report, like https://shop.example; several times for several
+        /// Web pages that may report, like `https://shop.example`; several times for several
         /// [default: all]
         #[arg(long = "origin", value_name = "ORIGIN")]
         origins: Vec<String>,
-        /// Events a minute that it may send [default: what [capture] quota says]
+        /// Events a minute that it may send [default: what capture.quota says]
         #[arg(long, value_name = "EVENTS")]
         quota: Option<i64>,
         #[command(flatten)]

@@ -73,7 +73,7 @@ struct Wanted {
     /// Before then: a time or an age.
     until: Option<String>,
     severity: Option<Severity>,
-    /// The path that failed, whatever its query; or with masked ids (/user/<n>).
+    /// The path that failed, whatever its query; or with masked ids (`/user/<n>`).
     endpoint: Option<String>,
     resolved: Option<bool>,
     app: Option<String>,

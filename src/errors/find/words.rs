@@ -75,7 +75,7 @@ pub struct Text {
 }
 
 impl Text {
-    /// Of the first [`MAX_FIELD`] bytes of each field.
+    /// Of the first `MAX_FIELD` bytes of each field.
     pub fn of<'a>(fields: impl IntoIterator<Item = &'a str>) -> Self {
         let (mut line, mut inner) = (String::from(" "), String::from(" "));
         let mut left = MAX_WORDS;

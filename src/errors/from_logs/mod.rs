@@ -5,11 +5,11 @@
 //! an event (`decide` says what is, and why) is copied into a bounded queue. Before a log's
 //! position moves, the queue goes into the table `error_held`, so a kill -9 costs nothing:
 //! what is not held yet is read again, with the same id. There it waits for some seconds
-//! ([`Rank::grace`]), since the application may report the same error a moment later, and
+//! (`Rank::grace`), since the application may report the same error a moment later, and
 //! nginx's line says less than the application's own. Then `matching` decides whether the
 //! record is one more sighting of an event, of a probe's making, or an event by itself.
 //!
-//! What happened more than [`OLDEST`] ago is left alone, and so is what stood in a log without
+//! What happened more than `OLDEST` ago is left alone, and so is what stood in a log without
 //! a time before Lux first looked at it.
 
 mod candidate;

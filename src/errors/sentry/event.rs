@@ -485,7 +485,7 @@ fn endpoint(
     (method, url.or_else(|| routed.map(|(_, route)| route.to_owned())))
 }
 
-/// "https://shop.example/cart?x=1" → "/cart"
+/// `https://shop.example/cart?x=1` → `/cart`
 fn path_of(url: &str) -> Option<String> {
     let url = url.trim();
     let path = match url.split_once("://") {

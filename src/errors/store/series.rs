@@ -83,7 +83,7 @@ pub struct Endpoint {
     #[serde(skip)]
     pub id: i64,
     pub app: String,
-    /// The path with its ids masked: "/user/<n>".
+    /// The path with its ids masked: `/user/<n>`.
     pub endpoint: String,
     pub method: String,
     pub count: i64,

@@ -194,7 +194,7 @@ impl Recorded {
 /// Stores the items and counts them; says what became of each, in the same order.
 ///
 /// Items with a `row` are that row, which gets its group; the others are inserted, unless
-/// their `event_id` was stored before or their group has enough of them ([`Known::keeps`]).
+/// their `event_id` was stored before or their group has enough of them (`Known::keeps`).
 /// `known` is the writer's own; after an error it must be dropped.
 pub async fn write(tx: &mut Tx, known: &mut Known, items: &[&Item]) -> Result<Vec<Recorded>> {
     let repeated = repeats(tx, items).await?;
