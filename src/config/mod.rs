@@ -202,7 +202,7 @@ impl Config {
                     "10000",
                     capture::most,
                 ),
-                retain_every: from.value(&key("capture.retain_every", &[]), "1m", capture::pace),
+                retain_every: from.value(&key("capture.retain_every", &[]), "10m", capture::pace),
                 storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
                 storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
             },

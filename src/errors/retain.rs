@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     hash::BuildHasher,
+    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -28,8 +29,8 @@ use crate::{
 
 /// The kind of the job.
 const KIND: &str = "retain";
-/// How often it comes; when the disk is nearly full every minute.
-const EVERY: TimeDelta = TimeDelta::minutes(10);
+/// How often while the disk is nearly full.
+const URGENT: Duration = Duration::from_mins(1);
 /// Free space below which it comes more often, in bytes.
 const LOW_DISK: u64 = 512 << 20;
 /// Values of one name (a tag, the release) of which one event each is kept. A name with more
@@ -54,10 +55,10 @@ pub fn start(app: &App) {
 async fn ask(app: &App) {
     let every = app.config.capture.retain_every;
     loop {
-        tokio::time::sleep(every).await;
-        let low = is_disk_low(app);
-        let pace = if low { TimeDelta::minutes(1) } else { EVERY };
-        let pace = pace.min(TimeDelta::from_std(every).unwrap_or(pace)).num_seconds().max(1);
+        tokio::time::sleep(every.min(URGENT)).await;
+        let pace = if is_disk_low(app) { every.min(URGENT) } else { every };
+        let pace = i64::try_from(pace.as_secs()).unwrap_or(i64::MAX).max(1);
+        // One job for each stretch of time, over all replicas.
         let slot = clock::now().timestamp() / pace;
         let job = NewJob::new(KIND, json!({})).dedupe(format!("{KIND}:{pace}:{slot}"));
         if let Err(error) = app.jobs.enqueue(job).await {

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{second, weight, write::Group};
+use super::{counting::Group, second, weight};
 use crate::{
     db::{Result, Tx},
     errors::Event,

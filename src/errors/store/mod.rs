@@ -3,6 +3,7 @@
 use chrono::{DateTime, SubsecRound, Utc};
 
 pub mod clear;
+mod counting;
 pub mod events;
 pub mod groups;
 pub mod index;
@@ -15,6 +16,7 @@ pub mod release;
 pub mod releases;
 pub mod report;
 pub mod retain;
+mod rows;
 pub mod search;
 pub mod series;
 pub mod storms;

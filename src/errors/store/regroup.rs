@@ -11,10 +11,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
+    counting::{Group, Met, Place, count_for, latest, upsert},
     intake::json_ids,
     known::Key,
     releases,
-    write::{Group, Met, Place, count_for, json, latest, upsert},
+    write::json,
 };
 use crate::{
     db::{Error, Result, Tx},
