@@ -36,42 +36,48 @@ GROUPS = 200
 WORKERS = 16
 
 # Run in the SDK's environment: prints one event of about so many bytes, as the SDK would send it.
+# Each frame is a function of its own with lines, names and values of its own.
 EVENT = '''
-import json, sys, sentry_sdk
-size, taken = int(sys.argv[1]), []
+import importlib, json, pathlib, random, sys, tempfile, sentry_sdk
+size, taken, rng = int(sys.argv[1]), [], random.Random(1)
 sentry_sdk.init(dsn="http://k@127.0.0.1:9/1", release="shop@1.4.2", environment="production",
                 before_send=lambda event, hint: taken.append(event) or event,
-                transport=lambda *_: None, max_value_length=4000)
-def price(basket, currency):
-    rates = {"EUR": 1.0, "USD": 1.08}
-    return sum(item["amount"] * rates[currency] for item in basket)
-def checkout(basket, customer, depth):
-    note = f"customer {customer['name']} at step {depth}"
-    if depth == 0:
-        return price(basket, "GBP")
-    return checkout(basket, customer, depth - 1)
-def made(depth, crumbs):
+                transport=lambda *_: None)
+folder = tempfile.TemporaryDirectory()
+sys.path.insert(0, folder.name)
+words = ["basket", "order", "customer", "invoice", "rate", "tax", "stock", "parcel", "label", "quote"]
+def word():
+    return rng.choice(words) + "_" + rng.choice(words)
+def module(depth):
+    lines = ["def price(order):", "    rates = {'EUR': 1.0, 'USD': 1.08}", "    return rates[order]"]
+    for n in range(depth):
+        below = f"step_{n - 1}" if n else "price"
+        lines += [f"def step_{n}(order):", f"    {word()} = '{rng.getrandbits(160):x}'",
+                  f"    {word()} = {{'sku': '{rng.getrandbits(48):x}', 'amount': {rng.random():.4f}, '{word()}': {rng.randrange(10**6)}}}",
+                  f"    {word()} = [{', '.join(str(rng.randrange(10**5)) for _ in range(6))}]",
+                  f"    # {' '.join(word() for _ in range(6))}", f"    return {below}(order)"]
+    pathlib.Path(folder.name, f"shop_{depth}.py").write_text(chr(10).join(lines))
+    importlib.invalidate_caches()
+    return importlib.import_module(f"shop_{depth}")
+def made(depth):
+    shop = module(depth)
     taken.clear()
     with sentry_sdk.isolation_scope() as scope:
         scope.set_user({"id": "42", "username": "ann"})
         scope.set_tag("shop.region", "eu-west")
-        for n in range(crumbs):
-            sentry_sdk.add_breadcrumb(category="query", message=f"SELECT * FROM item WHERE id = {n}",
-                                      data={"rows": n, "took_ms": n * 3})
+        for n in range(depth):
+            sentry_sdk.add_breadcrumb(category="query", message=f"SELECT * FROM {word()} WHERE id = {n}",
+                                      data={"rows": n, "took_ms": rng.random()})
         try:
-            checkout([{"sku": f"A-{n}", "amount": n * 2.5} for n in range(9)],
-                     {"name": "Ann", "city": "Bern"}, depth)
+            getattr(shop, f"step_{depth - 1}")("GBP")
         except KeyError as error:
             sentry_sdk.capture_exception(error)
     return taken[0]
-depth, crumbs, event = 1, 5, None
-while depth < 80:
-    event = made(depth, crumbs)
-    event.pop("modules", None) if size < 20000 else None
-    if len(json.dumps(event, default=str)) >= size:
-        break
-    depth, crumbs = depth + 1, crumbs + 1
-print(json.dumps(event, default=str))
+depth, event = 1, ""
+while len(event) < size and depth < 95:
+    depth += 1
+    event = json.dumps(made(depth), default=str)
+print(event)
 '''
 
 
