@@ -66,6 +66,8 @@ async fn a_storm_begins_once_and_ends_once(database: Database) {
 
 async fn many_groups_are_a_storm_of_their_application(database: Database) {
     let server = stormy(&database).await;
+    // Of each kind fewer than would be a storm of its own.
+    let mut rounds = 0;
     let storm = until("a storm of the application", async || {
         let events: Vec<Value> = (0..20)
             .map(|n| {
@@ -73,7 +75,8 @@ async fn many_groups_are_a_storm_of_their_application(database: Database) {
                 json!({ "error_type": kind, "error_message": "x", "app": "shop" })
             })
             .collect();
-        if storms(&server).await.is_empty() {
+        if rounds < 20 {
+            rounds += 1;
             server.post("/api/errors", &json!(events)).await;
         }
         storms(&server).await.first().cloned()
