@@ -315,6 +315,18 @@ struct Kept {
     method: Option<String>,
 }
 
+macro_rules! select_kept {
+    ($which:literal) => {
+        concat!(
+            "select id, group_id, created_at, user_id, error_message, endpoint, release,
+                 environment, tags, severity, method
+             from error_log where ",
+            $which,
+            " order by id limit $2"
+        )
+    };
+}
+
 /// Takes some of the events back that came by a signpost which is a group again; false
 /// when nothing is left.
 pub async fn take_back(tx: &mut Tx, organization: OrganizationId, group: i64) -> Result<bool> {
@@ -322,16 +334,8 @@ pub async fn take_back(tx: &mut Tx, organization: OrganizationId, group: i64) ->
     if !locked.iter().any(|it| it.id == group && it.merged_into.is_none()) {
         return Ok(false);
     }
-    let kept: Vec<Kept> = tx
-        .query(
-            "select id, group_id, created_at, user_id, error_message, endpoint, release,
-                 environment, tags, severity, method
-             from error_log where came_as = $1 order by id limit $2",
-        )
-        .bind(group)
-        .bind(BATCH)
-        .all()
-        .await?;
+    let kept: Vec<Kept> =
+        tx.query(select_kept!("came_as = $1")).bind(group).bind(BATCH).all().await?;
     if kept.is_empty() {
         return Ok(false);
     }
@@ -365,16 +369,8 @@ pub async fn divide(tx: &mut Tx, organization: OrganizationId, group: i64) -> Re
     let locked = lock(tx, organization, &[group]).await?;
     let Some(whole) = locked.into_iter().find(|it| it.id == group) else { return Ok(false) };
     let Some(by) = whole.split_by.as_deref().and_then(By::parse) else { return Ok(false) };
-    let kept: Vec<Kept> = tx
-        .query(
-            "select id, group_id, created_at, user_id, error_message, endpoint, release,
-                 environment, tags, severity, method
-             from error_log where group_id = $1 order by id limit $2",
-        )
-        .bind(group)
-        .bind(BATCH)
-        .all()
-        .await?;
+    let kept: Vec<Kept> =
+        tx.query(select_kept!("group_id = $1")).bind(group).bind(BATCH).all().await?;
     if kept.is_empty() {
         // What is left of it is a count of events that are not kept.
         tx.query(
