@@ -5,7 +5,7 @@ use std::{fs::Metadata, os::unix::fs::MetadataExt};
 
 use chrono::{DateTime, Utc};
 
-use crate::{clock, db::Db, error::Result};
+use crate::{db::Db, error::Result};
 
 /// What a file is whatever it is called.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +41,8 @@ pub(crate) struct Checkpoint {
     pub(crate) mark_hash: i64,
     /// The journal's own name of the last entry that was counted.
     pub(crate) cursor: Option<String>,
+    /// When this was so.
+    pub(crate) at: DateTime<Utc>,
 }
 
 /// Counts over a source's life.
@@ -86,6 +88,7 @@ struct Row {
     mark_len: i64,
     mark_hash: i64,
     journal_cursor: Option<String>,
+    updated_at: DateTime<Utc>,
 }
 
 /// The most files of one source whose positions are remembered.
@@ -105,7 +108,7 @@ pub(crate) async fn load(db: &Db, host: &str, source: &str) -> Result<Known> {
     let rows: Vec<Row> = db
         .query(
             "select path, dev, ino, tag, position, line, told, head_len, head_hash, mark_len, \
-             mark_hash, journal_cursor from log_checkpoint \
+             mark_hash, journal_cursor, updated_at from log_checkpoint \
              where host = $1 and source = $2 order by updated_at desc limit $3",
         )
         .bind(host.to_owned())
@@ -119,7 +122,6 @@ pub(crate) async fn load(db: &Db, host: &str, source: &str) -> Result<Known> {
 
 /// Keeps all changes or none.
 pub(crate) async fn save(db: &Db, host: &str, changes: &[Change]) -> Result<()> {
-    let now = clock::now();
     let mut tx = db.begin().await?;
     for change in changes {
         tx.query(
@@ -175,7 +177,7 @@ pub(crate) async fn save(db: &Db, host: &str, changes: &[Change]) -> Result<()> 
             .bind(at.mark_len)
             .bind(at.mark_hash)
             .bind(at.cursor.clone())
-            .bind(now)
+            .bind(at.at)
             .bind(at.told)
             .run()
             .await?;
@@ -200,6 +202,7 @@ impl Row {
             mark_len: self.mark_len.max(0),
             mark_hash: self.mark_hash,
             cursor: self.journal_cursor,
+            at: self.updated_at,
         }
     }
 }

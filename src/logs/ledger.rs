@@ -4,7 +4,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -18,6 +19,8 @@ use super::{
 #[derive(Debug)]
 pub(super) struct Ledger {
     entries: Mutex<Vec<Entry>>,
+    /// Rung when the database has taken something.
+    bell: Condvar,
 }
 
 /// One source's part.
@@ -38,6 +41,15 @@ pub(super) struct Entry {
     changed: bool,
     /// Bytes that were read since the database last took the entry.
     uncommitted: u64,
+    /// Turns that met files which the database does not know of yet.
+    unnoted: u64,
+}
+
+/// How much of one source the database is given.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Amount {
+    uncommitted: u64,
+    unnoted: u64,
 }
 
 /// What a turn of reading adds.
@@ -83,6 +95,7 @@ impl Entry {
             self.moved.insert(at.id, at);
         }
         self.uncommitted += turn.bytes;
+        self.unnoted += u64::from(turn.is_new);
         self.changed = true;
     }
 }
@@ -90,7 +103,7 @@ impl Entry {
 impl Ledger {
     pub(super) fn new(sources: impl Iterator<Item = String>) -> Self {
         let entries = sources.map(|source| Entry { source, ..Entry::default() }).collect();
-        Self { entries: Mutex::new(entries) }
+        Self { entries: Mutex::new(entries), bell: Condvar::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
@@ -117,11 +130,25 @@ impl Ledger {
         self.lock().iter().map(|entry| entry.uncommitted).sum()
     }
 
+    /// Whether files were met that the database does not know of yet.
+    pub(super) fn has_unnoted(&self) -> bool {
+        self.lock().iter().any(|entry| entry.unnoted > 0)
+    }
+
+    /// Waits until the database knows of all files that were met, for `most` at the longest.
+    pub(super) fn wait_until_noted(&self, most: Duration) {
+        let waits = |entries: &mut Vec<Entry>| entries.iter().any(|entry| entry.unnoted > 0);
+        // Who waited long enough goes on, noted or not.
+        drop(self.bell.wait_timeout_while(self.lock(), most, waits));
+    }
+
     /// What the database has to take. Give it back with [`Ledger::put_back`] if it
     /// does not, else call [`Ledger::taken`].
-    pub(super) fn take(&self) -> (Vec<Change>, Vec<u64>) {
+    pub(super) fn take(&self) -> (Vec<Change>, Vec<Amount>) {
         let mut entries = self.lock();
-        let amounts = entries.iter().map(|entry| entry.uncommitted).collect();
+        let amount =
+            |entry: &Entry| Amount { uncommitted: entry.uncommitted, unnoted: entry.unnoted };
+        let amounts = entries.iter().map(amount).collect();
         let mut changes = Vec::new();
         for entry in entries.iter_mut().filter(|entry| entry.changed) {
             entry.changed = false;
@@ -135,10 +162,12 @@ impl Ledger {
         (changes, amounts)
     }
 
-    pub(super) fn taken(&self, amounts: &[u64]) {
+    pub(super) fn taken(&self, amounts: &[Amount]) {
         for (entry, amount) in self.lock().iter_mut().zip(amounts) {
-            entry.uncommitted = entry.uncommitted.saturating_sub(*amount);
+            entry.uncommitted = entry.uncommitted.saturating_sub(amount.uncommitted);
+            entry.unnoted = entry.unnoted.saturating_sub(amount.unnoted);
         }
+        self.bell.notify_all();
     }
 
     /// The database did not take it. What was read meanwhile is newer and stays.

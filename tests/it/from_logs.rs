@@ -461,6 +461,34 @@ async fn what_was_cut_or_cleared_is_told_once(database: Database) {
     only_event(&server).await;
 }
 
+on_both!(what_was_cut_before_it_was_read_is_told);
+async fn what_was_cut_before_it_was_read_is_told(database: Database) {
+    let (mut server, app, _) = watching(&database).await;
+    app.write("");
+    let data = server.folder().join("data");
+    let known = "select path from log_checkpoint";
+    until("the empty log is known", async || {
+        (!database.column(&data, known).await.is_empty()).then_some(())
+    })
+    .await;
+    server.kill().await;
+    let say = |number: u32| {
+        app.write(&flask(lux::clock::now(), "/price/pear", "KeyError", &format!("'{number}'")));
+    };
+    say(1);
+    fs::copy(&app.0, app.0.with_extension("log.1")).unwrap();
+    File::options().write(true).open(&app.0).unwrap().set_len(0).unwrap();
+    for _ in 0..2 {
+        // Also when the log stays empty is the copy read once.
+        server.start().await;
+        counted(&server, 1).await;
+        server.kill().await;
+    }
+    say(2);
+    server.start().await;
+    counted(&server, 2).await;
+}
+
 on_both!(noise_is_no_event);
 async fn noise_is_no_event(database: Database) {
     let setup = Setup::new(&database);

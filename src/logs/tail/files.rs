@@ -11,9 +11,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use chrono::{DateTime, Utc};
+
 use super::{
     reader::{Line, MAX_LINE, Pumped, Reader, born, hash},
-    rotated::{is_packed, siblings},
+    rotated::{CLOCK_GRAIN, is_packed, siblings},
 };
 use crate::{
     clock,
@@ -47,20 +49,22 @@ pub(super) struct Tracked {
     feed: Option<Feed>,
     /// No configured name leads to it since then.
     pub(super) gone: Option<Instant>,
-    /// The database was told of it: also a log that is still empty is known, so that after
-    /// a crash its rotated files are not taken for history.
+    /// The database is told of it, which comes before its lines are: what is rotated away
+    /// while Lux is dead is then no history, and read.
     noted: bool,
     /// The rest of that file, which was copied before it was cut; nobody writes to it. How
     /// far it was read is kept as if it were the file: so no copy is taken for a rotated
     /// file after a crash.
     copy_of: Option<FileId>,
+    /// Copies of the file that are older than this are read, or known to hold nothing new.
+    copied_until: Option<DateTime<Utc>>,
 }
 
 /// A file as it was found at a configured name.
 enum Opened {
     New(Reader),
-    /// The one that was read before a restart.
-    Known(Reader),
+    /// The one that was read before a restart, until then.
+    Known(Reader, Checkpoint),
     /// The same, cut while nobody read; and the copy that was made of it before.
     Cut(Reader, Box<Reader>),
 }
@@ -158,7 +162,7 @@ impl Files {
         let paths = self.find_paths();
         let mut present: HashMap<FileId, PathBuf> = HashMap::new();
         let mut readable = 0;
-        let (mut replaced, mut new) = (Vec::new(), Vec::new());
+        let (mut replaced, mut new, mut emptied) = (Vec::new(), Vec::new(), Vec::new());
         for path in &paths {
             let found = match fs::metadata(path) {
                 Ok(found) if found.is_file() => FileId::of(&found),
@@ -189,17 +193,27 @@ impl Files {
             }
             match self.open(path, found) {
                 Ok(opened) => {
+                    let is_new = matches!(opened, Opened::New(_));
                     let (reader, copy) = match opened {
                         Opened::New(reader) => {
                             new.push(path.clone());
                             (reader, None)
                         }
-                        Opened::Known(reader) => (reader, None),
+                        Opened::Known(reader, at) => {
+                            if at.head_len == 0 {
+                                emptied.push((path.clone(), at.at));
+                            }
+                            (reader, None)
+                        }
                         Opened::Cut(reader, copy) => (reader, Some(*copy)),
                     };
                     present.insert(reader.id, path.clone());
                     replaced.push(path.clone());
-                    self.tracked.push(Tracked::new(reader, None));
+                    let mut tracked = Tracked::new(reader, None);
+                    if !is_new {
+                        tracked.copies_are_done();
+                    }
+                    self.tracked.push(tracked);
                     self.tracked.extend(copy.map(|copy| Tracked::copy(copy, found)));
                     readable += 1;
                 }
@@ -227,6 +241,7 @@ impl Files {
             self.find_unseen(replaced, before.max(self.since), &ids);
         } else {
             self.find_rotated(&ids);
+            self.find_copies(&emptied, &ids);
             self.find_unseen_at_first(&new, self.since, &ids);
             self.first = false;
         }
@@ -254,7 +269,7 @@ impl Files {
         }
         let at = self.known.swap_remove(index);
         if reader.tag == at.tag {
-            return Ok(Opened::Known(reader));
+            return Ok(Opened::Known(reader, at));
         }
         // It may hold the lines of a record that was still open.
         Ok(match self.find_copy(path, &at, self.plan.again) {
@@ -283,6 +298,7 @@ impl Files {
         let tag = new_tag(self.plan.source, tracked.reader.id);
         tracked.reader.restart(tag);
         tracked.noted = false;
+        tracked.copies_are_done();
         if let Some(reader) = copy {
             self.tracked.insert(index, Tracked::copy(reader, at.id));
             return true;
@@ -349,6 +365,15 @@ impl Files {
             }
             let (before, gone, path) = (tracked.reader.position(), tracked.gone, path.clone());
             let tracked = &mut self.tracked[index];
+            if !tracked.noted && tracked.copy_of.is_none() {
+                tracked.noted = true;
+                turn.is_new = true;
+                turn.moved.push(tracked.checkpoint());
+                more.insert(path.clone());
+                unfinished.insert(path);
+                index += 1;
+                continue;
+            }
             let read = tracked.pump(&self.plan, sink, scratch, turn);
             if read.cut || read.more {
                 more.insert(path.clone());
@@ -374,8 +399,8 @@ impl Files {
                 more.insert(tracked.reader.path.clone());
                 unfinished.insert(tracked.reader.path.clone());
             }
-            if tracked.reader.position() != before || read.cut || !tracked.noted {
-                turn.is_new |= !tracked.noted;
+            if tracked.reader.position() != before || read.cut {
+                turn.is_new |= read.cut;
                 tracked.noted = true;
                 turn.moved.push(tracked.checkpoint());
             }
@@ -458,7 +483,7 @@ impl Files {
 
 impl Tracked {
     pub(super) fn new(reader: Reader, gone: Option<Instant>) -> Self {
-        Self { reader, feed: None, gone, noted: false, copy_of: None }
+        Self { reader, feed: None, gone, noted: false, copy_of: None, copied_until: None }
     }
 
     fn copy(reader: Reader, of: FileId) -> Self {
@@ -472,7 +497,14 @@ impl Tracked {
         if let Some(feed) = &self.feed {
             at.told = at.told.max(feed.told().cast_signed());
         }
+        at.at = at.at.max(self.copied_until.unwrap_or(at.at));
         at
+    }
+
+    /// No copy that exists now is to be read after a restart. By the clock of the file
+    /// system that a copy which is just made may seem to be a little younger.
+    fn copies_are_done(&mut self) {
+        self.copied_until = Some(clock::now() + CLOCK_GRAIN * 2);
     }
 
     fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {

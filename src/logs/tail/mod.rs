@@ -51,6 +51,9 @@ pub(crate) struct Tailer {
 /// How long to wait until looking whether it takes them again.
 const HELD: Duration = Duration::from_millis(50);
 
+/// How long reading waits until the database knows of new files.
+const NOTED: Duration = Duration::from_secs(2);
+
 /// Bytes after which the positions are kept without waiting for the second to end.
 const COMMIT_BYTES: u64 = 8 << 20;
 
@@ -105,6 +108,7 @@ impl Tailer {
     fn turn(&mut self, told: &Told, scratch: &mut Vec<u8>, watch: &mut Rewatch) -> Changed {
         let mut more = Changed::new();
         let now = clock::now();
+        let (waits, mut met) = (!self.ledger.has_unnoted(), false);
         for (source, files) in &mut self.sources {
             let wanted = told.changed.get(source);
             if wanted.is_none() && !told.everything {
@@ -123,7 +127,7 @@ impl Tailer {
             } else {
                 watch.told(grown);
             }
-            let is_new = turn.is_new;
+            met |= turn.is_new;
             let (count, position, lag, skipped) = if told.everything || !turn.is_empty() {
                 files.figures()
             } else {
@@ -136,9 +140,13 @@ impl Tailer {
                 entry.state = files.state;
                 entry.trouble.clone_from(&files.trouble);
             });
-            if is_new {
-                // Rotated files are read after a crash if the log they came from is known.
-                self.commit.notify_one();
+        }
+        if met {
+            // Rotated files are read after a crash if the log they came from is known, so
+            // that comes first. A database that is away holds nobody up twice.
+            self.commit.notify_one();
+            if waits {
+                self.ledger.wait_until_noted(NOTED);
             }
         }
         more

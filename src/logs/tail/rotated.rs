@@ -8,6 +8,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use chrono::{DateTime, Utc};
+
 use super::{
     files::{Files, MAX_FILES, Tracked, new_tag},
     reader::{Reader, born},
@@ -24,7 +26,7 @@ const UNSEEN: Duration = Duration::from_secs(5);
 const LISTINGS: usize = 10;
 
 /// How much later than it was made a file may seem to be: file systems use a coarse clock.
-const CLOCK_GRAIN: Duration = Duration::from_millis(20);
+pub(super) const CLOCK_GRAIN: Duration = Duration::from_millis(20);
 
 impl Files {
     /// At the start: files that were rotated away while nobody read.
@@ -49,6 +51,19 @@ impl Files {
         // that has not ended, and is not known, was never read.
         for (path, born) in oldest {
             self.adopt_younger(&path, born, present);
+        }
+    }
+
+    /// At the start: files that were copied, and cut, while nobody read, and of which nothing
+    /// had been read before: that such a file is another one now its first bytes cannot tell.
+    /// Whatever was copied after the moment at which it was known to be unread is new.
+    pub(super) fn find_copies(
+        &mut self,
+        unread: &[(PathBuf, DateTime<Utc>)],
+        present: &HashSet<FileId>,
+    ) {
+        for (path, since) in unread {
+            self.adopt_younger(path, Some((*since).into()), present);
         }
     }
 
