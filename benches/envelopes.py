@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import pathlib
 import random
+import selectors
 import shutil
 import signal
 import socket
@@ -33,7 +34,10 @@ import zlib
 from service import ROOT, Lux, percentile
 
 GROUPS = 200
-WORKERS = 16
+# As many as a few application servers hold.
+CONNECTIONS = 64
+# Processes that hold them.
+WORKERS = 2
 
 # Run in the SDK's environment: prints one event of about so many bytes, as the SDK would send it.
 # Each frame is a function of its own with lines, names and values of its own.
@@ -96,8 +100,52 @@ def bodies(event, count, seed):
         yield ident, packer.compress(b"\n".join([head, item, payload, b""])) + packer.flush()
 
 
+class Connection:
+    """A connection that asks, and asks again as soon as it is answered, or at a rate."""
+
+    def __init__(self, address, requests, began, rate, first):
+        self.address, self.requests, self.began, self.rate = address, requests, began, rate
+        self.number, self.first = 0, first
+        self.socket, self.answer, self.at, self.idle_until = None, b"", None, 0.0
+
+    def due(self):
+        """When the next request is to be sent."""
+        planned = self.began + self.first + self.number / self.rate if self.rate else 0.0
+        return max(planned, self.idle_until)
+
+    def send(self, selector):
+        if self.socket is None:
+            self.socket = socket.create_connection(self.address, timeout=120)
+            self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            selector.register(self.socket, selectors.EVENT_READ, self)
+        # A request that had to wait for the answer before it counts from when it was due.
+        self.at = self.began + self.first + self.number / self.rate if self.rate else time.perf_counter()
+        self.answer, self.ident = b"", self.requests[self.number][0]
+        self.number += 1
+        self.socket.sendall(self.requests[self.number - 1][1])
+
+    def receive(self):
+        """The status and whether the server closes, once the answer is whole."""
+        more = self.socket.recv(65536)
+        if not more:
+            raise ConnectionError
+        self.answer += more
+        head, end, rest = self.answer.partition(b"\r\n\r\n")
+        if not end:
+            return None
+        fields = head.lower().split(b"\r\n")
+        length = next(int(f[15:]) for f in fields if f.startswith(b"content-length:"))
+        return (int(head[9:12]), b"connection: close" in fields) if len(rest) >= length else None
+
+    def close(self, selector):
+        if self.socket is not None:
+            selector.unregister(self.socket)
+            self.socket.close()
+        self.socket, self.at = None, None
+
+
 def work(target, event, count, seed, ready, go, until, rate, results):
-    """One connection that sends as soon as it is answered, or at a rate."""
+    """Several connections in one process, for a process each would cost the server its cores."""
     prepared = []
     for ident, body in bodies(event, count, seed):
         head = (f"POST {target['path']} HTTP/1.1\r\nHost: {target['host']}\r\n"
@@ -106,58 +154,67 @@ def work(target, event, count, seed, ready, go, until, rate, results):
                 f"{target['extra']}Content-Length: {len(body)}\r\n\r\n").encode()
         prepared.append((ident, head + body))
     address = (target["host"].split(":")[0], int(target["host"].split(":")[1]))
-    connection = None
     ready.release()
     go.wait()
-    began = time.perf_counter()
+    began, each = time.perf_counter(), CONNECTIONS // WORKERS
+    selector = selectors.DefaultSelector()
+    connections = [Connection(address, prepared[n::each], began, rate / each if rate else None,
+                              n / rate if rate else 0.0) for n in range(each)]
     times, acknowledged, refused = [], [], {}
-    for number, (ident, request) in enumerate(prepared):
-        due = began + number / rate if rate else time.perf_counter()
-        if due >= until + began:
+
+    def fail(one):
+        # The server was killed, which is part of one measurement.
+        one.close(selector)
+        one.idle_until = time.perf_counter() + 0.05
+        refused["cut"] = refused.get("cut", 0) + 1
+
+    while True:
+        now = time.perf_counter()
+        over = now >= began + until
+        waiting = []
+        for one in connections:
+            if one.at is None and one.number < len(one.requests) and not over:
+                if (due := one.due()) > now:
+                    waiting.append(due)
+                    continue
+                try:
+                    one.send(selector)
+                except OSError:
+                    fail(one)
+        busy = [one for one in connections if one.at is not None]
+        if not busy and (over or all(one.number >= len(one.requests) for one in connections)):
             break
-        if rate and (pause := due - time.perf_counter()) > 0:
+        pause = max(0.0, min(waiting) - time.perf_counter()) if waiting else 0.05
+        if not busy:
             time.sleep(pause)
-        if time.perf_counter() >= until + began:
-            break
-        try:
-            if connection is None:
-                connection = socket.create_connection(address, timeout=120)
-                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            connection.sendall(request)
-            answer = b""
-            while b"\r\n\r\n" not in answer:
-                more = connection.recv(65536)
-                if not more:
-                    raise ConnectionError
-                answer += more
-            head, _, rest = answer.partition(b"\r\n\r\n")
-            fields = head.lower().split(b"\r\n")
-            length = next(int(f[15:]) for f in fields if f.startswith(b"content-length:"))
-            while len(rest) < length:
-                rest += connection.recv(65536)
-            if b"connection: close" in fields:
-                connection.close()
-                connection = None
-            status = int(head[9:12])
+            continue
+        for key, _ in selector.select(pause):
+            one = key.data
+            try:
+                answer = one.receive()
+            except OSError:
+                fail(one)
+                continue
+            if answer is None:
+                continue
+            status, closes = answer
             if status == 200:
-                acknowledged.append(ident)
-                times.append(time.perf_counter() - due)
+                acknowledged.append(one.ident)
+                times.append(time.perf_counter() - one.at)
             else:
                 refused[status] = refused.get(status, 0) + 1
-        except OSError:
-            # The server was killed, which is part of one measurement.
-            connection = None
-            refused["cut"] = refused.get("cut", 0) + 1
-            time.sleep(0.05)
+            one.at = None
+            if closes:
+                one.close(selector)
     results.put((time.perf_counter() - began, times, acknowledged, refused))
 
 
 def load(target, event, count, seconds, rate=None, meanwhile=None):
-    """Sends from all workers. Gives seconds, latencies, ids acknowledged, and what was refused."""
+    """Sends from all connections. Gives seconds, latencies, ids acknowledged, and what was refused."""
     ready, go, results = multiprocessing.Semaphore(0), multiprocessing.Event(), multiprocessing.Queue()
     each = rate / WORKERS if rate else None
     workers = [multiprocessing.Process(target=work, args=(
-        target, event, count // WORKERS + 1, random.getrandbits(60), ready, go, seconds, each, results))
+        target, event, count // WORKERS + CONNECTIONS, random.getrandbits(60), ready, go, seconds, each, results))
         for _ in range(WORKERS)]
     for worker in workers:
         worker.start()
@@ -313,7 +370,7 @@ def measure(server, events, options):
             "" if complete else f" (after {options.patience} s)")
         figures[f"{name}: refused"] = str(refused or 0)
         half = len(acknowledged) / took / 2
-        took, times, acknowledged, _ = load(server.target, event, int(half * options.seconds) + WORKERS,
+        took, times, acknowledged, _ = load(server.target, event, int(half * options.seconds) + CONNECTIONS,
                                             options.seconds, rate=half, meanwhile=watch)
         for share, label in ((0.5, "p50"), (0.95, "p95"), (0.99, "p99")):
             figures[f"{name}: half load {label} ms"] = f"{percentile(times, share) * 1e3:.1f}"

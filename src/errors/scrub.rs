@@ -8,7 +8,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::LazyLock};
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use memchr::memchr2;
 
 use super::tree::Tree;
@@ -87,7 +87,10 @@ const ADDRESSES: &[&str] = &[
 ];
 
 static NAMES: LazyLock<AhoCorasick> = LazyLock::new(|| {
-    let built = AhoCorasick::builder().ascii_case_insensitive(true).build(PARTS);
+    let built = AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::DFA))
+        .ascii_case_insensitive(true)
+        .build(PARTS);
     // The table is constant: a test sees to it that it compiles.
     built.unwrap_or_else(|error| unreachable!("{error}"))
 });

@@ -13,7 +13,7 @@ use std::{
     sync::LazyLock,
 };
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::Regex;
 
 pub use known::Known;
@@ -52,7 +52,11 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
         Ok(pattern) => (rule, pattern),
         Err(error) => unreachable!("{error}"),
     };
-    let marks = AhoCorasick::builder().ascii_case_insensitive(true).build(marks);
+    // Every text that is stored or sent goes through it: a table of some kilobytes is well spent.
+    let marks = AhoCorasick::builder()
+        .kind(Some(AhoCorasickKind::DFA))
+        .ascii_case_insensitive(true)
+        .build(marks);
     Compiled {
         marks: marks.unwrap_or_else(|error| unreachable!("{error}")),
         rules_of,
