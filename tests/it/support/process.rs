@@ -1,6 +1,7 @@
 //! Programs that a test starts and ends.
 
 use std::{
+    io::Read,
     net::{TcpListener, TcpStream},
     os::unix::process::CommandExt,
     process::{Child, Command, Stdio},
@@ -37,8 +38,18 @@ impl Drop for Running {
     }
 }
 
+/// A port for a program that cannot be told to let the system choose.
+///
+/// A connection that its server ended keeps the port in TIME-WAIT for a minute: so long the
+/// system gives it to nobody who asks for any port, and to a program that names it (with
+/// SO_REUSEADDR, as servers do) at once.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut client = TcpStream::connect(address).unwrap();
+    drop(listener.accept().unwrap());
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    address.port()
 }
 
 pub(crate) async fn listens(port: u16) {
