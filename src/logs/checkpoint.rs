@@ -42,7 +42,7 @@ pub(crate) struct Checkpoint {
     /// The journal's own name of the last entry that was counted.
     pub(crate) cursor: Option<String>,
     /// When this was so.
-    pub(crate) at: DateTime<Utc>,
+    pub(crate) updated_at: DateTime<Utc>,
 }
 
 /// Counts over a source's life.
@@ -177,7 +177,7 @@ pub(crate) async fn save(db: &Db, host: &str, changes: &[Change]) -> Result<()> 
             .bind(at.mark_len)
             .bind(at.mark_hash)
             .bind(at.cursor.clone())
-            .bind(at.at)
+            .bind(at.updated_at)
             .bind(at.told)
             .run()
             .await?;
@@ -202,7 +202,7 @@ impl Row {
             mark_len: self.mark_len.max(0),
             mark_hash: self.mark_hash,
             cursor: self.journal_cursor,
-            at: self.updated_at,
+            updated_at: self.updated_at,
         }
     }
 }

@@ -299,7 +299,7 @@ impl Follower {
             line: self.number.cast_signed(),
             told: told.cast_signed(),
             cursor: self.cursor.clone(),
-            at: clock::now(),
+            updated_at: clock::now(),
             ..Checkpoint::default()
         });
         self.follow.ledger.with(self.follow.source, |entry| entry.apply(turn, clock::now()));

@@ -11,18 +11,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use chrono::{DateTime, Utc};
-
 use super::{
-    reader::{Line, MAX_LINE, Pumped, Reader, born, hash},
-    rotated::{CLOCK_GRAIN, is_packed, siblings},
+    reader::{Reader, born, hash},
+    rotated::{is_packed, siblings},
+    tracked::Tracked,
 };
 use crate::{
     clock,
     logs::{
         checkpoint::{Checkpoint, FileId},
-        feed::{FILE_SILENCE, Feed, Sink},
-        format::{self, Parser},
+        feed::{FILE_SILENCE, Sink},
         ledger::Turn,
         record::Kind,
         status::{SourceState, Trouble},
@@ -42,23 +40,6 @@ pub(super) const MAX_FILES: usize = 10_000;
 
 /// Files that are remembered to be done.
 const MAX_DONE: usize = 1000;
-
-#[derive(Debug)]
-pub(super) struct Tracked {
-    pub(super) reader: Reader,
-    feed: Option<Feed>,
-    /// No configured name leads to it since then.
-    pub(super) gone: Option<Instant>,
-    /// The database is told of it, which comes before its lines are: what is rotated away
-    /// while Lux is dead is then no history, and read.
-    noted: bool,
-    /// The rest of that file, which was copied before it was cut; nobody writes to it. How
-    /// far it was read is kept as if it were the file: so no copy is taken for a rotated
-    /// file after a crash.
-    copy_of: Option<FileId>,
-    /// Copies of the file that are older than this are read, or known to hold nothing new.
-    copied_until: Option<DateTime<Utc>>,
-}
 
 /// A file as it was found at a configured name.
 enum Opened {
@@ -162,7 +143,7 @@ impl Files {
         let paths = self.find_paths();
         let mut present: HashMap<FileId, PathBuf> = HashMap::new();
         let mut readable = 0;
-        let (mut replaced, mut new, mut emptied) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut replaced, mut new, mut unread) = (Vec::new(), Vec::new(), Vec::new());
         for path in &paths {
             let found = match fs::metadata(path) {
                 Ok(found) if found.is_file() => FileId::of(&found),
@@ -201,7 +182,7 @@ impl Files {
                         }
                         Opened::Known(reader, at) => {
                             if at.head_len == 0 {
-                                emptied.push((path.clone(), at.at));
+                                unread.push((path.clone(), at.updated_at));
                             }
                             (reader, None)
                         }
@@ -241,7 +222,7 @@ impl Files {
             self.find_unseen(replaced, before.max(self.since), &ids);
         } else {
             self.find_rotated(&ids);
-            self.find_copies(&emptied, &ids);
+            self.find_copies(&unread, &ids);
             self.find_unseen_at_first(&new, self.since, &ids);
             self.first = false;
         }
@@ -366,6 +347,7 @@ impl Files {
             let (before, gone, path) = (tracked.reader.position(), tracked.gone, path.clone());
             let tracked = &mut self.tracked[index];
             if !tracked.noted && tracked.copy_of.is_none() {
+                // Read in the next turn, when the database knows of it.
                 tracked.noted = true;
                 turn.is_new = true;
                 turn.moved.push(tracked.checkpoint());
@@ -479,105 +461,6 @@ impl Files {
         let position = present.map(|tracked| tracked.reader.position()).sum();
         (self.tracked.len(), position, sum(Reader::lag), sum(Reader::skipped))
     }
-}
-
-impl Tracked {
-    pub(super) fn new(reader: Reader, gone: Option<Instant>) -> Self {
-        Self { reader, feed: None, gone, noted: false, copy_of: None, copied_until: None }
-    }
-
-    fn copy(reader: Reader, of: FileId) -> Self {
-        Self { copy_of: Some(of), ..Self::new(reader, Some(clock::instant())) }
-    }
-
-    /// How far it was read and told.
-    fn checkpoint(&self) -> Checkpoint {
-        let mut at = self.reader.checkpoint();
-        at.id = self.copy_of.unwrap_or(at.id);
-        if let Some(feed) = &self.feed {
-            at.told = at.told.max(feed.told().cast_signed());
-        }
-        at.at = at.at.max(self.copied_until.unwrap_or(at.at));
-        at
-    }
-
-    /// No copy that exists now is to be read after a restart. By the clock of the file
-    /// system that a copy which is just made may seem to be a little younger.
-    fn copies_are_done(&mut self) {
-        self.copied_until = Some(clock::now() + CLOCK_GRAIN * 2);
-    }
-
-    fn pump(&mut self, plan: &Plan, sink: &Sink, scratch: &mut Vec<u8>, turn: &mut Turn) -> Pumped {
-        let Self { reader, feed, .. } = self;
-        let (path, tag, told) = (reader.path.clone(), reader.tag, reader.told);
-        let mut writer = None;
-        let mut text = Vec::new();
-        let result = reader.pump(scratch, &mut |line| {
-            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, told, line.bytes));
-            let writer = writer.get_or_insert_with(|| sink.window.write());
-            take(line, &mut text, turn, |bytes| {
-                feed.push(sink, writer, bytes, line.number, line.history);
-            });
-        });
-        if let (Some(feed), Some(mut writer)) = (feed.as_mut(), writer) {
-            feed.pause(&mut writer);
-        }
-        result.unwrap_or_else(|error| {
-            tracing::debug!(path = %path.display(), %error, "a log could not be read");
-            Pumped::default()
-        })
-    }
-
-    fn finish(&mut self, plan: &Plan, sink: &Sink, turn: &mut Turn) {
-        let Self { reader, feed, .. } = self;
-        let (path, tag, told) = (reader.path.clone(), reader.tag, reader.told);
-        let mut text = Vec::new();
-        reader.finish(&mut |line| {
-            let feed = feed.get_or_insert_with(|| new_feed(plan, &path, tag, told, line.bytes));
-            let mut writer = sink.window.write();
-            take(line, &mut text, turn, |bytes| {
-                feed.push(sink, &mut writer, bytes, line.number, line.history);
-            });
-        });
-        if let Some(feed) = feed {
-            feed.flush(sink);
-        }
-    }
-}
-
-/// Room for the mark behind a line of which bytes were dropped.
-const MARK_ROOM: usize = 64;
-
-/// Counts a line and hands its bytes on, with a mark where some were dropped.
-fn take(line: Line<'_>, text: &mut Vec<u8>, turn: &mut Turn, push: impl FnOnce(&[u8])) {
-    let mut dropped = 0;
-    let mut kept = line.bytes;
-    if line.dropped > 0 {
-        // The whole may not be longer than any other line.
-        kept = &kept[..kept.len().min(MAX_LINE - MARK_ROOM)];
-        dropped = line.dropped + (line.bytes.len() - kept.len()) as u64;
-    }
-    if !line.again {
-        turn.lines += 1;
-        turn.bytes += line.taken;
-        turn.dropped += dropped;
-    }
-    if dropped == 0 {
-        return push(kept);
-    }
-    text.clear();
-    text.extend_from_slice(kept);
-    text.extend_from_slice(format!(" … [{dropped} bytes dropped]").as_bytes());
-    push(text);
-}
-
-fn new_feed(plan: &Plan, path: &Path, tag: i64, told: u64, first: &[u8]) -> Feed {
-    let shown = path.to_string_lossy();
-    let kind = match plan.kind {
-        Kind::Auto => format::detect(&shown, first),
-        kind => kind,
-    };
-    Feed::new(plan.source, Some(shown.into_owned()), tag, Parser::new(kind, plan.zone), told)
 }
 
 /// A name for one life of a file that no other has.

@@ -7,6 +7,7 @@ pub(crate) mod files;
 pub(crate) mod notify;
 pub(crate) mod reader;
 mod rotated;
+mod tracked;
 
 use std::{
     collections::{HashMap, HashSet},

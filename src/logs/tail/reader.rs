@@ -249,7 +249,7 @@ impl Reader {
             mark_len: self.line_mark.len.cast_signed() as i64,
             mark_hash: hash(self.line_mark.bytes()).cast_signed(),
             cursor: None,
-            at: clock::now(),
+            updated_at: clock::now(),
         }
     }
 

@@ -11,8 +11,9 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    files::{Files, MAX_FILES, Tracked, new_tag},
+    files::{Files, MAX_FILES, new_tag},
     reader::{Reader, born},
+    tracked::Tracked,
 };
 use crate::{
     clock,
@@ -25,7 +26,7 @@ const UNSEEN: Duration = Duration::from_secs(5);
 /// How often a folder is listed that changes meanwhile.
 const LISTINGS: usize = 10;
 
-/// How much later than it was made a file may seem to be: file systems use a coarse clock.
+/// How much older than it is a file may seem to be: file systems use a coarse clock.
 pub(super) const CLOCK_GRAIN: Duration = Duration::from_millis(20);
 
 impl Files {
@@ -54,9 +55,9 @@ impl Files {
         }
     }
 
-    /// At the start: files that were copied, and cut, while nobody read, and of which nothing
-    /// had been read before: that such a file is another one now its first bytes cannot tell.
-    /// Whatever was copied after the moment at which it was known to be unread is new.
+    /// At the start: copies of logs that were cut while nobody read. Of a log of which nothing
+    /// had been read, at the given time, no bytes are known by which the cut would show; but
+    /// whatever was copied of it since then is new.
     pub(super) fn find_copies(
         &mut self,
         unread: &[(PathBuf, DateTime<Utc>)],
