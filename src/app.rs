@@ -8,7 +8,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     apps::Apps, auth::token::Tokens, config::Config, db::Db, jobs::Jobs, llm::Llm, logs::Live,
-    outbound::Outbound,
+    outbound::Outbound, seal::Sealer,
 };
 
 /// The running program. Cheap to clone.
@@ -27,6 +27,8 @@ pub struct Parts {
     pub llm: Llm,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
+    /// Seals what is secret before the database has it.
+    pub sealer: Sealer,
     pub tokens: Tokens,
     /// Durable work; features register what they do with it before it is started.
     pub jobs: Jobs,

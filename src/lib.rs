@@ -25,5 +25,6 @@ pub mod outbound;
 pub mod probe;
 pub mod redact;
 pub mod repair;
+pub mod seal;
 pub mod serve;
 pub mod web;

@@ -41,6 +41,7 @@ use crate::{
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
+    seal,
     web::{self, Features},
 };
 
@@ -66,7 +67,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     make_private_folder(&config.data_dir)?;
     let db = open_database(&config).await?;
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
-    let llm = Llm::new(db.clone(), &config).context("the model cannot be set up")?;
+    let sealer = seal::check(&db, config.key_origin()).await?;
+    let llm = Llm::new(db.clone(), &config, sealer.clone()).context("the model cannot be set up")?;
     let from_logs = FromLogs::new(db.clone(), logs::host_name(), &config);
     let tasks = TaskTracker::new();
     let apps = Apps::start(&db, &config, &tasks, &shutdown).await?;
@@ -84,6 +86,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         metrics: install_metrics()?,
         outbound,
         llm,
+        sealer,
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks,

@@ -299,7 +299,9 @@ impl Chat {
         let db = &self.app.db;
         let keeps = !self.app.config.model.keep_texts.is_zero();
         let transcript = made.transcript.as_ref().filter(|_| keeps);
-        let message = store::answer(db, session, &made.answer.text, detail, transcript).await?;
+        let sealer = &self.app.sealer;
+        let message =
+            store::answer(db, sealer, session, &made.answer.text, detail, transcript).await?;
         if transcript.is_some() {
             let keep = TimeDelta::from_std(self.app.config.model.keep_texts);
             store::forget_transcripts(db, clock::now() - keep.unwrap_or(TimeDelta::days(365)))

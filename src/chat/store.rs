@@ -1,6 +1,7 @@
 //! Sessions and messages. A session belongs to whoever began it.
 
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -12,6 +13,7 @@ use crate::{
     db::{Db, Tx},
     error::{Error, Result},
     http::paging,
+    seal::{Field, Sealer},
 };
 
 /// Whose sessions: an organization's caller.
@@ -161,6 +163,7 @@ pub(super) async fn ask(db: &Db, session: i64, question: &str) -> Result<i64> {
 /// Adds an answer, with how a model came to it; returns its id.
 pub(super) async fn answer(
     db: &Db,
+    sealer: &Sealer,
     session: i64,
     answer: &str,
     detail: Value,
@@ -170,13 +173,17 @@ pub(super) async fn answer(
     let now = clock::now();
     let id = add(&mut tx, session, "assistant", answer, Some(detail), now).await?;
     if let Some(transcript) = transcript {
-        let body = serde_json::to_value(transcript).map_err(anyhow::Error::from)?;
-        tx.query("insert into chat_transcript (message_id, created_at, body) values ($1, $2, $3)")
-            .bind(id)
-            .bind(now)
-            .bind(body)
-            .run()
-            .await?;
+        let body = serde_json::to_string(transcript).map_err(anyhow::Error::from)?;
+        tx.query(
+            "insert into chat_transcript (message_id, created_at, body, sealed)
+             values ($1, $2, $3, $4)",
+        )
+        .bind(id)
+        .bind(now)
+        .bind(Json(Value::Null))
+        .bind(sealer.seal(field(&id.to_string()), &body)?)
+        .run()
+        .await?;
     }
     tx.commit().await?;
     Ok(id)
@@ -185,12 +192,13 @@ pub(super) async fn answer(
 /// How an answer came about, if a model gave it and it is kept.
 pub(super) async fn transcript(
     db: &Db,
+    sealer: &Sealer,
     organization: OrganizationId,
     message: i64,
 ) -> Result<Option<Transcript>> {
-    let body: Option<(Json<Transcript>,)> = db
+    let found: Option<(Json<Value>, Option<String>)> = db
         .query(
-            "select t.body from chat_transcript as t
+            "select t.body, t.sealed from chat_transcript as t
              join chat_message as m on m.id = t.message_id
              join chat_session as s on s.id = m.session_id
              where t.message_id = $1 and s.organization_id = $2",
@@ -199,7 +207,20 @@ pub(super) async fn transcript(
         .bind(organization)
         .optional()
         .await?;
-    Ok(body.map(|(Json(body),)| body))
+    let Some((Json(body), sealed)) = found else { return Ok(None) };
+    let read = match sealed {
+        Some(sealed) => {
+            let text = sealer.open(field(&message.to_string()), &sealed)?;
+            serde_json::from_str(text.expose_secret())
+        }
+        // Of before transcripts were sealed.
+        None => serde_json::from_value(body),
+    };
+    Ok(Some(read.map_err(anyhow::Error::from)?))
+}
+
+fn field(message: &str) -> Field<'_> {
+    Field { table: "chat_transcript", column: "sealed", row: message }
 }
 
 /// Transcripts that one statement forgets.

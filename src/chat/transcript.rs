@@ -9,7 +9,9 @@ use super::{
     marker, store,
     tools::{self},
 };
-use crate::{auth::OrganizationId, db::Db, diagnose::pack::Pack, error::Result, llm::Llm};
+use crate::{
+    auth::OrganizationId, db::Db, diagnose::pack::Pack, error::Result, llm::Llm, seal::Sealer,
+};
 
 /// Bytes of one kept text, and of all of them.
 const LONGEST: usize = 24 << 10;
@@ -74,8 +76,13 @@ pub struct Changes {
 impl Transcript {
     /// That of an answer, by its message's id; `None` if it has none or it is not kept any
     /// more.
-    pub async fn load(db: &Db, organization: OrganizationId, message: i64) -> Result<Option<Self>> {
-        store::transcript(db, organization, message).await
+    pub async fn load(
+        db: &Db,
+        sealer: &Sealer,
+        organization: OrganizationId,
+        message: i64,
+    ) -> Result<Option<Self>> {
+        store::transcript(db, sealer, organization, message).await
     }
 
     /// Cuts what is too long to be kept.

@@ -11,6 +11,7 @@ mod errors;
 pub mod eval;
 mod events;
 mod grouping;
+mod keys;
 mod logs;
 mod model;
 mod probe;
@@ -77,6 +78,9 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
+    /// The keys that secrets in the database are sealed with
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -151,6 +155,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apps(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(apps::run(command, &config))?;
+        }
+        Command::Keys(command) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(keys::run(command, &config))?;
         }
         Command::Token(command) => {
             let config = Config::load(overrides)?;

@@ -11,7 +11,7 @@ use crate::{
     auth::OrganizationId,
     config::{Config, Overrides},
     llm::{Call, Inputs, Llm, Message, Purpose, Trouble},
-    serve,
+    seal, serve,
 };
 
 /// The model: try it, see what was sent to it
@@ -63,7 +63,8 @@ async fn test(purpose: Purpose, overrides: Overrides) -> anyhow::Result<ExitCode
     serve::log_to_stderr(&config);
     serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(&config).await?;
-    let llm = Llm::new(db.clone(), &config)?;
+    let sealer = seal::check(&db, config.key_origin()).await?;
+    let llm = Llm::new(db.clone(), &config, sealer)?;
     let asked = ask(&llm, purpose).await;
     db.close().await;
     let mut out = out();

@@ -11,7 +11,7 @@ use crate::{
     chat::transcript::Transcript,
     config::{Config, Overrides},
     llm::Llm,
-    serve,
+    seal, serve,
 };
 
 /// Go through an answer of the model again, offline, and show what is different now
@@ -30,8 +30,9 @@ pub(super) struct Args {
 pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<ExitCode> {
     let config = Config::load(overrides)?;
     let db = serve::open_database(&config).await?;
-    let llm = Llm::new(db.clone(), &config)?;
-    let found = Transcript::load(&db, OrganizationId::FIRST, args.id).await?;
+    let sealer = seal::check(&db, config.key_origin()).await?;
+    let llm = Llm::new(db.clone(), &config, sealer.clone())?;
+    let found = Transcript::load(&db, &sealer, OrganizationId::FIRST, args.id).await?;
     let transcript = found.with_context(|| {
         format!(
             "message {} has no transcript: it was not answered by a model, or it is older than \

@@ -39,6 +39,19 @@ pub use probes::{Expect, Probe, ProbeKind};
 pub use repair::{Cron, Repair, Schedule};
 pub use sources::{Place, Source, SourceKind};
 
+/// Where the master keys stand, the first of these that there is.
+#[derive(Clone, Debug)]
+pub enum KeyOrigin {
+    /// A credential of systemd, readable by the unit alone.
+    Credential(PathBuf),
+    /// A file that the operator looks after.
+    Given(PathBuf),
+    /// The environment, which other programs of this user can read.
+    Environment(SecretString),
+    /// A file of Lux's own: made at the first start, and longer after a rotation.
+    Own(PathBuf),
+}
+
 /// Everything that can be set.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -54,6 +67,13 @@ pub struct Config {
     pub log_filter: String,
     pub http: Http,
     pub model: Model,
+    /// The keys that secrets are sealed with in the database, where they stand in the
+    /// environment.
+    pub master_key: Option<SecretString>,
+    /// The file that they stand in, where it is not Lux's own.
+    pub master_key_file: Option<PathBuf>,
+    /// Where systemd puts the credentials of the unit.
+    pub credentials_dir: Option<PathBuf>,
     /// The Replit application, for sign-in.
     pub repl_id: Option<String>,
     /// The sign-in provider.
@@ -170,6 +190,13 @@ impl Config {
             log_filter: from.value(&key("log.filter", &["LUX_LOG"]), "info", filter),
             http: http(&mut from),
             model: model::read(&mut from),
+            master_key: from
+                .optional(&key("master_key", &["LUX_MASTER_KEY"]).secret(), text)
+                .map(Into::into),
+            master_key_file: from
+                .optional(&key("master_key_file", &["LUX_MASTER_KEY_FILE"]), text)
+                .map(PathBuf::from),
+            credentials_dir: from.environment("CREDENTIALS_DIRECTORY").map(PathBuf::from),
             repl_id: from.optional(&key("repl_id", &["REPL_ID"]), text),
             issuer_url: from.value(
                 &key("issuer_url", &["ISSUER_URL"]),
@@ -338,10 +365,25 @@ impl Config {
     pub fn secrets(&self) -> Vec<&str> {
         let model = self.model.key.iter().chain(self.model.headers.iter().map(|(_, value)| value));
         let urls = self.error_sources.iter().map(|source| &source.url);
-        let all = model.chain(self.probe_variables.values()).chain(urls);
+        let all = model.chain(self.probe_variables.values()).chain(urls).chain(&self.master_key);
         let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
         secrets.push(self.database_url.expose_secret());
         secrets
+    }
+
+    /// Where the keys stand that secrets are sealed with.
+    pub fn key_origin(&self) -> KeyOrigin {
+        let credential = self.credentials_dir.as_ref().map(|folder| folder.join("master-key"));
+        if let Some(path) = credential.filter(|path| path.exists()) {
+            return KeyOrigin::Credential(path);
+        }
+        if let Some(path) = &self.master_key_file {
+            return KeyOrigin::Given(path.clone());
+        }
+        if let Some(text) = &self.master_key {
+            return KeyOrigin::Environment(text.clone());
+        }
+        KeyOrigin::Own(self.data_dir.join("master.key"))
     }
 
     /// Where the CLI reaches a server that runs on this data directory.

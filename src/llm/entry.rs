@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::{
     Counts, Purpose, Trouble,
@@ -15,7 +16,9 @@ use crate::{
     clock,
     config::Model,
     db::Db,
+    error::Error,
     redact::{self, Known},
+    seal::{Field, Sealer},
 };
 
 /// Bound of a text in the ledger, in bytes.
@@ -49,6 +52,11 @@ pub(super) struct Closing {
     pub answer: Option<String>,
 }
 
+/// What a text of the ledger is sealed for; `row` is its `texts_row`.
+pub(super) fn field<'a>(column: &'static str, row: &'a str) -> Field<'a> {
+    Field { table: "model_call", column, row }
+}
+
 /// A request that is in the ledger and has not ended. Dropped, it is closed as stopped.
 pub(super) struct Entry {
     pub id: i64,
@@ -62,6 +70,8 @@ struct Open {
     db: Db,
     config: Arc<Model>,
     known: Arc<Known>,
+    sealer: Sealer,
+    row: String,
     id: i64,
     organization: OrganizationId,
     day: String,
@@ -73,11 +83,13 @@ pub(super) async fn open(
     db: &Db,
     config: &Arc<Model>,
     known: &Arc<Known>,
+    sealer: &Sealer,
     opening: &Opening<'_>,
 ) -> Result<Entry, Trouble> {
     let reserved = amount(config, opening.tokens_in, opening.max_output);
     let now = clock::now();
     let day = budget::day(now);
+    let row = Uuid::now_v7().to_string();
     let written = async {
         let mut tx = db.begin().await?;
         let limits = budget::limits(config);
@@ -85,14 +97,16 @@ pub(super) async fn open(
             return Ok(None);
         }
         let sent = (!config.keep_texts.is_zero()).then(|| bounded(opening.sent));
+        let sent = sent.map(|text| sealer.seal(field("sent", &row), &text)).transpose()?;
         let redacted: Value =
             opening.redacted.iter().map(|(kind, n)| (kind.as_str().to_owned(), json!(n))).collect();
         let id: i64 = tx
             .query(
                 "insert into model_call (organization_id, at, purpose, why, made_for, model, host,
                      result, attempts, bytes_out, bytes_in, tokens_in, tokens_out, estimated,
-                     redacted, sent)
-                 values ($1, $2, $3, $4, $5, $6, $7, 'under_way', 0, $8, 0, $9, 0, true, $10, $11)
+                     redacted, sent, texts_row)
+                 values ($1, $2, $3, $4, $5, $6, $7, 'under_way', 0, $8, 0, $9, 0, true, $10, $11,
+                     $12)
                  returning id",
             )
             .bind(opening.organization)
@@ -106,10 +120,11 @@ pub(super) async fn open(
             .bind(signed(opening.tokens_in))
             .bind(Json(redacted))
             .bind(sent)
+            .bind(row.as_str())
             .scalar()
             .await?;
         tx.commit().await?;
-        Ok::<_, crate::db::Error>(Some(id))
+        Ok::<_, Error>(Some(id))
     };
     let id = match written.await {
         Ok(Some(id)) => id,
@@ -126,6 +141,8 @@ pub(super) async fn open(
         db: db.clone(),
         config: Arc::clone(config),
         known: Arc::clone(known),
+        sealer: sealer.clone(),
+        row,
         id,
         organization: opening.organization,
         day,
@@ -168,6 +185,8 @@ impl Open {
         let answer = closing.answer.filter(|_| !self.config.keep_texts.is_zero());
         let answer = answer.map(|text| bounded(&redact::secrets(&self.known.strike(&text).0)));
         let written = async {
+            let answer = answer.map(|text| self.sealer.seal(field("answer", &self.row), &text));
+            let answer = answer.transpose()?;
             let mut tx = self.db.begin().await?;
             budget::settle(&mut tx, self.organization, &self.day, self.reserved, used).await?;
             tx.query(
@@ -189,7 +208,8 @@ impl Open {
             .bind(answer)
             .run()
             .await?;
-            tx.commit().await
+            tx.commit().await?;
+            Ok::<_, Error>(())
         };
         if let Err(error) = written.await {
             tracing::warn!(%error, id = self.id, "how a request to the model ended was not noted");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -10,12 +11,16 @@ use sqlx::types::Json;
 use super::{
     Llm, Purpose,
     budget::{self, Spent},
+    entry,
 };
 use crate::{
     auth::OrganizationId,
     clock,
     db::{Db, Result},
 };
+
+/// What the texts are sealed for, and they.
+type Texts = (Option<String>, Option<String>, Option<String>);
 
 /// Rows that one statement clears.
 const BATCH: i64 = 1000;
@@ -115,31 +120,52 @@ pub async fn list(
     Ok((lines, next))
 }
 
-/// One request with its texts.
-pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Option<Whole>> {
-    let line: Option<Line> = db
-        .query(
-            "select id, at, purpose, why, made_for, model, host, result, detail, attempts,
-                 bytes_out, bytes_in, tokens_in, tokens_out, estimated, cost_micros, latency_ms,
-                 redacted
-             from model_call where organization_id = $1 and id = $2",
-        )
-        .bind(organization)
-        .bind(id)
-        .optional()
-        .await?;
-    let Some(line) = line else { return Ok(None) };
-    let texts: Option<(Option<String>, Option<String>)> = db
-        .query("select sent, answer from model_call where organization_id = $1 and id = $2")
-        .bind(organization)
-        .bind(id)
-        .optional()
-        .await?;
-    let (sent, answer) = texts.unwrap_or_default();
-    Ok(Some(Whole { line, sent, answer }))
-}
-
 impl Llm {
+    /// One request with its texts.
+    pub async fn find(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+    ) -> Result<Option<Whole>> {
+        let line: Option<Line> = self
+            .0
+            .db
+            .query(
+                "select id, at, purpose, why, made_for, model, host, result, detail, attempts,
+                     bytes_out, bytes_in, tokens_in, tokens_out, estimated, cost_micros, latency_ms,
+                     redacted
+                 from model_call where organization_id = $1 and id = $2",
+            )
+            .bind(organization)
+            .bind(id)
+            .optional()
+            .await?;
+        let Some(line) = line else { return Ok(None) };
+        let texts: Option<Texts> = self
+            .0
+            .db
+            .query(
+                "select texts_row, sent, answer from model_call
+                 where organization_id = $1 and id = $2",
+            )
+            .bind(organization)
+            .bind(id)
+            .optional()
+            .await?;
+        let (row, sent, answer) = texts.unwrap_or_default();
+        let open = |column, text: Option<String>| match (&row, text) {
+            // Of before texts were sealed.
+            (None, text) => text,
+            (_, None) => None,
+            (Some(row), Some(text)) => Some(match self.0.sealer.open(entry::field(column, row), &text) {
+                Ok(text) => text.expose_secret().to_owned(),
+                Err(error) => format!("({error})"),
+            }),
+        };
+        let (sent, answer) = (open("sent", sent), open("answer", answer));
+        Ok(Some(Whole { line, sent, answer }))
+    }
+
     /// What an organization has used today, and the limits: tokens, and the cost in millionths.
     pub async fn spent_today(&self, organization: OrganizationId) -> Result<Spent> {
         budget::spent(&self.0.db, organization, &budget::day(clock::now())).await

@@ -45,6 +45,7 @@ use crate::{
     db::Db,
     error::Result,
     redact::Known,
+    seal::Sealer,
 };
 
 /// The model. Cheap to clone.
@@ -54,6 +55,7 @@ pub struct Llm(Arc<Parts>);
 struct Parts {
     config: Arc<Model>,
     db: Db,
+    sealer: Sealer,
     known: Arc<Known>,
     prompts: Prompts,
     wire: Wire,
@@ -81,11 +83,12 @@ pub enum Standing {
 impl Llm {
     /// Fails where a prompt is broken (the error names its file) or the secrets of the
     /// configuration cannot be looked for.
-    pub fn new(db: Db, config: &Config) -> Result<Self> {
+    pub fn new(db: Db, config: &Config, sealer: Sealer) -> Result<Self> {
         let model = &config.model;
         let standing = if model.is_on() { Standing::Unknown } else { Standing::Off };
         Ok(Self(Arc::new(Parts {
             db,
+            sealer,
             known: Arc::new(Known::new(config.secrets())?),
             prompts: Prompts::load(model.prompts_dir.as_deref())?,
             wire: Wire::new(model)?,

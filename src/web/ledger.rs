@@ -87,6 +87,6 @@ async fn read_ledger(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<Whole>> {
-    let found = ledger::find(&app.db, who.caller.organization, id).await.map_err(Error::from)?;
+    let found = app.llm.find(who.caller.organization, id).await.map_err(Error::from)?;
     Ok(Json(found.ok_or(Error::NotFound("request"))?))
 }

@@ -38,6 +38,7 @@ mod repair_faults;
 mod repair_loop;
 mod retention;
 mod schedule;
+mod seal;
 mod sdk;
 mod sentry;
 mod statements;

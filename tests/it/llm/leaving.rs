@@ -9,7 +9,7 @@ use lux::{
 };
 use serde_json::json;
 
-use super::{Rig, call, user};
+use super::{Rig, call, make, user};
 use crate::{both::sqlite, support::Reply};
 
 /// Secrets of a configuration, none of which looks like one.
@@ -30,7 +30,7 @@ async fn rig() -> (Rig, Llm, impl Sized) {
     std::fs::write(&file, text).unwrap();
     let overrides = lux::config::Overrides { file: Some(file), ..Default::default() };
     let config = lux::config::Config::load(overrides).unwrap();
-    let llm = Llm::new(rig.db.clone(), &config).unwrap();
+    let llm = make(&rig.db, &config);
     (rig, llm, (empty, folder))
 }
 
@@ -70,7 +70,7 @@ async fn secrets_of_lux_leave_in_no_form_and_by_no_way() {
             ];
             let told = llm.ask(call(&messages)).await.unwrap();
             let sent = rig.model.asked().pop().unwrap().body.to_string();
-            let noted = lux::llm::ledger::find(&rig.db, call(&[]).organization, told.ledger).await;
+            let noted = rig.llm.find(call(&[]).organization, told.ledger).await;
             let noted = noted.unwrap().unwrap();
             assert!(noted.line.redacted["secret"].as_u64().unwrap() >= 5, "{form}: {noted:?}");
             for text in [sent, format!("{noted:?}")] {
@@ -217,7 +217,7 @@ fn offline() -> (Llm, tokio::runtime::Runtime) {
     let llm = runtime.block_on(async {
         let db = lux::db::Db::connect("sqlite::memory:", 1).await.unwrap();
         let (config, _) = lux::config::Config::load_leniently(lux::config::Overrides::default());
-        Llm::new(db, &config).unwrap()
+        make(&db, &config)
     });
     (llm, runtime)
 }

@@ -21,7 +21,7 @@ const HERE: OrganizationId = OrganizationId::FIRST;
 
 async fn newest(rig: &Rig) -> ledger::Whole {
     let (lines, _) = ledger::list(&rig.db, HERE, &Filter::default(), 1, None).await.unwrap();
-    ledger::find(&rig.db, HERE, lines[0].id).await.unwrap().unwrap()
+    rig.llm.find(HERE, lines[0].id).await.unwrap().unwrap()
 }
 
 /// Small reservations: some 5 tokens in, 20 out.
@@ -33,7 +33,7 @@ on_both! {
         rig.model.push(Reply::status(500));
         rig.model.push(Reply::text("ask anna@example.com\0, password=hunter22value"));
         let told = rig.ask("mail of anna@example.com, password=hunter22value").await.unwrap();
-        let whole = ledger::find(&rig.db, HERE, told.ledger).await.unwrap().unwrap();
+        let whole = rig.llm.find(HERE, told.ledger).await.unwrap().unwrap();
         let line = &whole.line;
         assert_eq!((line.purpose.as_str(), line.why.as_str(), line.made_for.as_str()), ("chat", "message 12", "anna"));
         assert_eq!((line.model.as_str(), line.host.as_str(), line.result.as_str()), ("gpt-4o-mini", "127.0.0.1", "told"));
@@ -70,7 +70,7 @@ on_both! {
         let (page, next) = ledger::list(&rig.db, HERE, &Filter::default(), 1, next).await.unwrap();
         assert_eq!((page[0].id, next.is_none()), (told.ledger, true));
         let elsewhere = OrganizationId(77);
-        assert!(ledger::find(&rig.db, elsewhere, told.ledger).await.unwrap().is_none());
+        assert!(rig.llm.find(elsewhere, told.ledger).await.unwrap().is_none());
     }
 
     async fn the_budget_holds_across_replicas_and_restarts(url: &str) {
@@ -161,7 +161,7 @@ on_both! {
         assert_eq!(llm.clear_ledger().await.unwrap(), 1);
         let mut found = Vec::new();
         for id in ids {
-            found.push(ledger::find(&rig.db, HERE, id).await.unwrap());
+            found.push(rig.llm.find(HERE, id).await.unwrap());
         }
         let [Some(young), Some(old), None] = &found[..] else { panic!("{found:?}") };
         assert!(young.sent.is_some() && young.answer.is_some());

@@ -10,9 +10,10 @@ use std::path::Path;
 
 use lux::{
     auth::OrganizationId,
-    config::{Config, Overrides},
+    config::{Config, KeyOrigin, Overrides},
     db::Db,
     llm::{Call, Desk, Llm, Message, Purpose, Told, Trouble},
+    seal::Sealer,
 };
 
 use crate::support::Model;
@@ -78,7 +79,9 @@ pub(super) fn config(folder: &Path, url: &str, settings: &str) -> Config {
 }
 
 fn make(db: &Db, config: &Config) -> Llm {
-    Llm::new(db.clone(), config).unwrap()
+    let folder = tempfile::tempdir().unwrap();
+    let origin = KeyOrigin::Own(folder.path().join("master.key"));
+    Llm::new(db.clone(), config, Sealer::open_keys(origin, true).unwrap()).unwrap()
 }
 
 pub(super) fn user(desk: &mut Desk, words: &str) -> Message {

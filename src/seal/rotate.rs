@@ -1,0 +1,233 @@
+//! Another master key: everything is sealed anew with it while Lux runs, in small steps; then
+//! the old one can go.
+
+use secrecy::ExposeSecret;
+
+use super::{Field, KeyId, Sealer, keys, store};
+use crate::{
+    config::KeyOrigin,
+    db::{Db, Query},
+    error::{Error, Result},
+};
+
+/// Rows that are read at once.
+const STEP: i64 = 500;
+
+/// Every field that holds sealed texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Sent,
+    Answer,
+    Transcript,
+}
+
+const ALL: [Kept; 3] = [Kept::Sent, Kept::Answer, Kept::Transcript];
+
+impl Kept {
+    fn field(self, row: &str) -> Field<'_> {
+        let (table, column) = match self {
+            Self::Sent => ("model_call", "sent"),
+            Self::Answer => ("model_call", "answer"),
+            Self::Transcript => ("chat_transcript", "sealed"),
+        };
+        Field { table, column, row }
+    }
+
+    /// Rows whose text is like $1, above the key $2, at most $3.
+    fn page(self, db: &Db) -> Query<'_> {
+        match self {
+            Self::Sent => db.query(
+                "select id as at, texts_row as row_name, sent as sealed from model_call
+                 where sent like $1 and id > $2 order by id limit $3",
+            ),
+            Self::Answer => db.query(
+                "select id as at, texts_row as row_name, answer as sealed from model_call
+                 where answer like $1 and id > $2 order by id limit $3",
+            ),
+            Self::Transcript => db.query(
+                "select message_id as at, cast(message_id as text) as row_name, sealed
+                 from chat_transcript
+                 where sealed like $1 and message_id > $2 order by message_id limit $3",
+            ),
+        }
+    }
+
+    /// Puts $1 in the place of $3 in row $2; what changed meanwhile is left alone.
+    fn replace(self, db: &Db) -> Query<'_> {
+        match self {
+            Self::Sent => {
+                db.query("update model_call set sent = $1 where id = $2 and sent = $3")
+            }
+            Self::Answer => {
+                db.query("update model_call set answer = $1 where id = $2 and answer = $3")
+            }
+            Self::Transcript => db.query(
+                "update chat_transcript set sealed = $1 where message_id = $2 and sealed = $3",
+            ),
+        }
+    }
+
+    fn count(self, db: &Db) -> Query<'_> {
+        match self {
+            Self::Sent => db.query("select count(*) from model_call where sent like $1"),
+            Self::Answer => db.query("select count(*) from model_call where answer like $1"),
+            Self::Transcript => {
+                db.query("select count(*) from chat_transcript where sealed like $1")
+            }
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    at: i64,
+    row_name: String,
+    sealed: String,
+}
+
+/// How much one key sealed.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Count {
+    pub key: String,
+    /// It seals what comes.
+    pub active: bool,
+    /// Texts that it sealed.
+    pub texts: i64,
+}
+
+/// What a rotation came to.
+#[derive(Clone, Debug, Default, serde::Serialize)]
+pub struct Rotated {
+    pub active: String,
+    pub sealed_anew: u64,
+    /// Texts that could not be opened and were left as they are.
+    pub refused: u64,
+}
+
+fn pattern(id: &KeyId) -> String {
+    format!("{}.{id}.%", super::FORM)
+}
+
+async fn texts(db: &Db, id: &KeyId) -> Result<i64> {
+    let mut all = 0;
+    for kept in ALL {
+        all += kept.count(db).bind(pattern(id)).scalar::<i64>().await?;
+    }
+    Ok(all)
+}
+
+/// How much each key sealed; the one that seals comes first.
+pub async fn count(db: &Db, sealer: &Sealer) -> Result<Vec<Count>> {
+    let mut counts = Vec::new();
+    for (index, id) in sealer.ids().iter().enumerate() {
+        counts.push(Count {
+            key: id.to_string(),
+            active: index == 0,
+            texts: texts(db, id).await?,
+        });
+    }
+    Ok(counts)
+}
+
+/// Makes a new key where Lux keeps the keys itself (else the operator has put one in the first
+/// place), and seals with it what the others had sealed. What was interrupted goes on with the
+/// next call.
+pub async fn rotate(db: &Db, sealer: &Sealer, make: bool) -> Result<Rotated> {
+    if make {
+        let KeyOrigin::Own(path) = sealer.origin() else {
+            return Err(Error::Invalid(format!(
+                "Lux does not write {}: put a new key before the others there (`head -c 32 \
+                 /dev/urandom | base64`), start Lux anew if systemd hands the keys over, then \
+                 `lux keys rotate --no-new-key`",
+                sealer.place()
+            )));
+        };
+        keys::change(path, |mut known| {
+            known.insert(0, keys::new_line()?);
+            Ok(known)
+        })?;
+    }
+    store::note(db, sealer).await?;
+    let ids = sealer.ids();
+    let mut done = Rotated {
+        active: ids.first().map(ToString::to_string).unwrap_or_default(),
+        ..Rotated::default()
+    };
+    for id in ids.iter().skip(1) {
+        for kept in ALL {
+            seal_anew(db, sealer, id, kept, &mut done).await?;
+        }
+    }
+    Ok(done)
+}
+
+async fn seal_anew(
+    db: &Db,
+    sealer: &Sealer,
+    old: &KeyId,
+    kept: Kept,
+    done: &mut Rotated,
+) -> Result<()> {
+    let mut after = i64::MIN;
+    loop {
+        let rows: Vec<Row> =
+            kept.page(db).bind(pattern(old)).bind(after).bind(STEP).all().await?;
+        let Some(last) = rows.last() else { return Ok(()) };
+        after = last.at;
+        for row in rows {
+            let Ok(text) = sealer.open(kept.field(&row.row_name), &row.sealed) else {
+                done.refused += 1;
+                continue;
+            };
+            let sealed = sealer.seal(kept.field(&row.row_name), text.expose_secret())?;
+            let replaced =
+                kept.replace(db).bind(sealed).bind(row.at).bind(row.sealed).run().await?;
+            done.sealed_anew += replaced;
+        }
+    }
+}
+
+fn named(id: &str) -> Result<KeyId> {
+    KeyId::read(id).ok_or_else(|| {
+        Error::Invalid(format!("\"{id}\" is no key; `lux keys list` names them"))
+    })
+}
+
+/// Lets the database forget a key that is lost: what it sealed stays as it is, and cannot be
+/// opened.
+pub async fn forget(db: &Db, id: &str) -> Result<()> {
+    if store::forget(db, &named(id)?).await? { Ok(()) } else { Err(Error::NotFound("key")) }
+}
+
+/// Takes a key away that seals nothing any more.
+pub async fn remove(db: &Db, sealer: &Sealer, id: &str) -> Result<()> {
+    let id = named(id)?;
+    let ids = sealer.ids();
+    if ids.first() == Some(&id) {
+        return Err(Error::Conflict(format!(
+            "the key {id} is the one that seals; `lux keys rotate` puts another in its place"
+        )));
+    }
+    let left = texts(db, &id).await?;
+    if left > 0 {
+        return Err(Error::Conflict(format!(
+            "the key {id} still seals {left} texts; `lux keys rotate` seals them anew"
+        )));
+    }
+    if ids.contains(&id) {
+        let KeyOrigin::Own(path) = sealer.origin() else {
+            return Err(Error::Invalid(format!(
+                "Lux does not write {}: take the key out there",
+                sealer.place()
+            )));
+        };
+        keys::change(path, |mut known| {
+            known.retain(|(known, _)| *known != id);
+            Ok(known)
+        })?;
+    }
+    if store::forget(db, &id).await? || ids.contains(&id) {
+        return Ok(());
+    }
+    Err(Error::NotFound("key"))
+}
