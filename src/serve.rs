@@ -68,7 +68,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let db = open_database(&config).await?;
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
     let sealer = seal::check(&db, config.key_origin()).await?;
-    let llm = Llm::new(db.clone(), &config, sealer.clone()).context("the model cannot be set up")?;
+    let llm =
+        Llm::new(db.clone(), &config, sealer.clone()).context("the model cannot be set up")?;
     let from_logs = FromLogs::new(db.clone(), logs::host_name(), &config);
     let tasks = TaskTracker::new();
     let apps = Apps::start(&db, &config, &tasks, &shutdown).await?;

@@ -3,7 +3,7 @@
 pub mod audit;
 pub mod token;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,11 +37,13 @@ pub enum Role {
     Ingest,
     /// Reads.
     Read,
+    /// A person from outside: sees their own things, nothing of the system.
+    Customer,
 }
 
 impl Role {
     pub const fn may_read(self) -> bool {
-        !matches!(self, Self::Ingest)
+        matches!(self, Self::Admin | Self::Operator | Self::Read)
     }
 
     pub const fn may_operate(self) -> bool {
@@ -53,7 +55,7 @@ impl Role {
     }
 
     pub const fn may_report(self) -> bool {
-        !matches!(self, Self::Read)
+        matches!(self, Self::Admin | Self::Operator | Self::Ingest)
     }
 
     pub const fn as_str(self) -> &'static str {
@@ -62,6 +64,7 @@ impl Role {
             Self::Operator => "operator",
             Self::Ingest => "ingest",
             Self::Read => "read",
+            Self::Customer => "customer",
         }
     }
 }
@@ -76,12 +79,13 @@ impl FromStr for Role {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self, Error> {
-        [Self::Admin, Self::Operator, Self::Ingest, Self::Read]
+        [Self::Admin, Self::Operator, Self::Ingest, Self::Read, Self::Customer]
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or_else(|| {
                 Error::Invalid(format!(
-                    "\"{text}\" is no role; use admin, operator, ingest or read"
+                    "\"{text}\" is no role; people are admin, operator or customer, \
+                     tokens admin, operator, ingest or read"
                 ))
             })
     }
@@ -92,7 +96,18 @@ impl FromStr for Role {
 pub struct Caller {
     pub organization: OrganizationId,
     pub role: Role,
-    pub token_id: i64,
-    /// The token's name, shown as the author of what it does.
+    pub who: Who,
+    /// The token's or the person's name, shown as the author of what they do.
     pub name: String,
+    /// Where the request came from; `None` for what did not come over the network.
+    pub address: Option<IpAddr>,
+}
+
+/// What vouches for a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Who {
+    /// An API token, by its row's id.
+    Token(i64),
+    /// A person who signed in, by their account and the session of their browser.
+    Person { account: i64, session: i64 },
 }

@@ -11,7 +11,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Caller, OrganizationId, Role};
+use super::{Caller, OrganizationId, Role, Who};
 use crate::{
     clock,
     db::Db,
@@ -43,6 +43,9 @@ pub async fn create(
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 {
         return Err(Error::invalid("a token needs a name of 1 to 100 characters"));
+    }
+    if role == Role::Customer {
+        return Err(Error::invalid("a token is of role admin, operator, ingest or read"));
     }
     let token = generate()?;
     let now = clock::now();
@@ -179,8 +182,9 @@ impl Tokens {
         let caller = Caller {
             organization: known.organization_id,
             role: known.role,
-            token_id: known.id,
+            who: Who::Token(known.id),
             name: known.name,
+            address: None,
         };
         if let Ok(mut remembered) = self.remembered.lock() {
             if remembered.len() >= MAX_REMEMBERED {

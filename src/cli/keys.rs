@@ -53,7 +53,11 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
         }
         Command::Rotate { no_new_key } => {
             let done = seal::rotate(&db, &sealer, !no_new_key).await?;
-            writeln!(out, "the key {} seals; {} texts were sealed anew", done.active, done.sealed_anew)?;
+            writeln!(
+                out,
+                "the key {} seals; {} texts were sealed anew",
+                done.active, done.sealed_anew
+            )?;
             if done.refused > 0 {
                 writeln!(out, "{} texts could not be opened and stay as they are", done.refused)?;
             }

@@ -62,20 +62,22 @@ async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
         let detail = "send a token: Authorization: Bearer lux_… (made by `lux token create`)";
         return Err(Error::Unauthenticated(detail).into());
     };
-    let caller =
+    let peer = parts.extensions.get::<Peer>().copied();
+    let mut caller =
         if let Some(caller) = app.tokens.remembered(token) {
             caller
         } else {
             // Guessing costs: tries are counted by address before they reach the database.
-            if let (Some(limits), Some(peer)) = (&limits, parts.extensions.get::<Peer>()) {
-                limits.check_try(*peer)?;
+            if let (Some(limits), Some(peer)) = (&limits, peer) {
+                limits.check_try(peer)?;
             }
             app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?.ok_or(
                 Error::Unauthenticated("the token is not known, has expired or was revoked"),
             )?
         };
+    caller.address = peer.map(|peer| peer.address);
     if let Some(limits) = &limits {
-        limits.check_caller(caller.token_id, parts.uri.path())?;
+        limits.check_caller(caller.who, parts.uri.path())?;
     }
     Ok(caller)
 }

@@ -10,7 +10,7 @@ use governor::{
 use http::StatusCode;
 
 use super::Problem;
-use crate::config;
+use crate::{auth::Who, config};
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -28,8 +28,8 @@ pub struct Limits(Arc<Limiters>);
 struct Limiters {
     /// Token tries by address.
     tries: DefaultKeyedRateLimiter<IpAddr>,
-    requests: DefaultKeyedRateLimiter<i64>,
-    events: DefaultKeyedRateLimiter<i64>,
+    requests: DefaultKeyedRateLimiter<Who>,
+    events: DefaultKeyedRateLimiter<Who>,
     clock: DefaultClock,
 }
 
@@ -57,10 +57,10 @@ impl Limits {
     }
 
     /// Counts a request of a known caller; reporting errors has a budget of its own.
-    pub(super) fn check_caller(&self, token: i64, path: &str) -> Result<(), Problem> {
+    pub(super) fn check_caller(&self, who: Who, path: &str) -> Result<(), Problem> {
         let limiter = if path == "/api/errors" { &self.0.events } else { &self.0.requests };
         limiter
-            .check_key(&token)
+            .check_key(&who)
             .map_err(|not_until| self.refusal(not_until.wait_time_from(self.0.clock.now())))
     }
 

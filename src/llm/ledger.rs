@@ -122,11 +122,7 @@ pub async fn list(
 
 impl Llm {
     /// One request with its texts.
-    pub async fn find(
-        &self,
-        organization: OrganizationId,
-        id: i64,
-    ) -> Result<Option<Whole>> {
+    pub async fn find(&self, organization: OrganizationId, id: i64) -> Result<Option<Whole>> {
         let line: Option<Line> = self
             .0
             .db
@@ -157,10 +153,12 @@ impl Llm {
             // Of before texts were sealed.
             (None, text) => text,
             (_, None) => None,
-            (Some(row), Some(text)) => Some(match self.0.sealer.open(entry::field(column, row), &text) {
-                Ok(text) => text.expose_secret().to_owned(),
-                Err(error) => format!("({error})"),
-            }),
+            (Some(row), Some(text)) => {
+                Some(match self.0.sealer.open(entry::field(column, row), &text) {
+                    Ok(text) => text.expose_secret().to_owned(),
+                    Err(error) => format!("({error})"),
+                })
+            }
         };
         let (sent, answer) = (open("sent", sent), open("answer", answer));
         Ok(Some(Whole { line, sent, answer }))

@@ -96,7 +96,8 @@ impl Llm {
             tokens_in,
             max_output: max_output.into(),
         };
-        let entry = entry::open(&self.0.db, config, &self.0.known, &self.0.sealer, &opening).await?;
+        let entry =
+            entry::open(&self.0.db, config, &self.0.known, &self.0.sealer, &opening).await?;
         let started = clock::instant();
         let mut tries = Tries {
             llm: self,

@@ -236,7 +236,10 @@ fn write(path: &Path, lines: &[Line]) -> Result<()> {
         _ => {}
     }
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
-    writeln!(file, "# Lux's master keys; the first seals. Back this file up apart from the database.")?;
+    writeln!(
+        file,
+        "# Lux's master keys; the first seals. Back this file up apart from the database."
+    )?;
     for (_, line) in lines {
         writeln!(file, "{}", line.expose_secret())?;
     }

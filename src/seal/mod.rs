@@ -162,12 +162,15 @@ impl Sealer {
     pub fn open(&self, field: Field<'_>, sealed: &str) -> Result<SecretString> {
         let refused = |why: &str| {
             let Field { table, column, row } = field;
-            Error::Unavailable(format!("what {table}.{column} of {row} holds cannot be opened: {why}"))
+            Error::Unavailable(format!(
+                "what {table}.{column} of {row} holds cannot be opened: {why}"
+            ))
         };
         let id = key_of(sealed).ok_or_else(|| refused("it is not sealed"))?;
         let keys = self.keys();
         let key = keys.find(&id);
-        let key = key.ok_or_else(|| refused(&format!("its key {id} is not among the master keys")))?;
+        let key =
+            key.ok_or_else(|| refused(&format!("its key {id} is not among the master keys")))?;
         let body = sealed.rsplit('.').next().unwrap_or_default();
         let mut bytes = URL_SAFE_NO_PAD
             .decode(body)

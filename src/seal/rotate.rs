@@ -55,9 +55,7 @@ impl Kept {
     /// Puts $1 in the place of $3 in row $2; what changed meanwhile is left alone.
     fn replace(self, db: &Db) -> Query<'_> {
         match self {
-            Self::Sent => {
-                db.query("update model_call set sent = $1 where id = $2 and sent = $3")
-            }
+            Self::Sent => db.query("update model_call set sent = $1 where id = $2 and sent = $3"),
             Self::Answer => {
                 db.query("update model_call set answer = $1 where id = $2 and answer = $3")
             }
@@ -120,11 +118,7 @@ async fn texts(db: &Db, id: &KeyId) -> Result<i64> {
 pub async fn count(db: &Db, sealer: &Sealer) -> Result<Vec<Count>> {
     let mut counts = Vec::new();
     for (index, id) in sealer.ids().iter().enumerate() {
-        counts.push(Count {
-            key: id.to_string(),
-            active: index == 0,
-            texts: texts(db, id).await?,
-        });
+        counts.push(Count { key: id.to_string(), active: index == 0, texts: texts(db, id).await? });
     }
     Ok(counts)
 }
@@ -170,8 +164,7 @@ async fn seal_anew(
 ) -> Result<()> {
     let mut after = i64::MIN;
     loop {
-        let rows: Vec<Row> =
-            kept.page(db).bind(pattern(old)).bind(after).bind(STEP).all().await?;
+        let rows: Vec<Row> = kept.page(db).bind(pattern(old)).bind(after).bind(STEP).all().await?;
         let Some(last) = rows.last() else { return Ok(()) };
         after = last.at;
         for row in rows {
@@ -188,9 +181,8 @@ async fn seal_anew(
 }
 
 fn named(id: &str) -> Result<KeyId> {
-    KeyId::read(id).ok_or_else(|| {
-        Error::Invalid(format!("\"{id}\" is no key; `lux keys list` names them"))
-    })
+    KeyId::read(id)
+        .ok_or_else(|| Error::Invalid(format!("\"{id}\" is no key; `lux keys list` names them")))
 }
 
 /// Lets the database forget a key that is lost: what it sealed stays as it is, and cannot be

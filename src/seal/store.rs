@@ -75,6 +75,7 @@ pub(super) async fn note(db: &Db, sealer: &Sealer) -> Result<()> {
 }
 
 pub(super) async fn forget(db: &Db, id: &KeyId) -> Result<bool> {
-    let gone = db.query("delete from seal_key where key_id = $1").bind(id.to_string()).run().await?;
+    let gone =
+        db.query("delete from seal_key where key_id = $1").bind(id.to_string()).run().await?;
     Ok(gone > 0)
 }

@@ -102,7 +102,8 @@ async fn asked(database: &Database) -> (Server, Model, i64) {
     let model = Model::scripted().await;
     let server = Setup::new(database).model(&model).start().await;
     model.always(Reply::text(SAID));
-    let answer = server.post("/chatbot/send", &json!({ "message": "what happened at noon?" })).await;
+    let answer =
+        server.post("/chatbot/send", &json!({ "message": "what happened at noon?" })).await;
     assert_eq!(answer.status, 200, "{answer:?}");
     let message = answer.json()["message_id"].as_i64().unwrap();
     until("the ledger has it", async || {
