@@ -2,6 +2,7 @@
 //! end, finish background work, close the database.
 
 use std::{
+    fs::{File, TryLockError},
     io::Write,
     net::SocketAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
@@ -26,7 +27,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{OrganizationId, Role, token},
+    auth::{OrganizationId, Role, audit, token},
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
@@ -55,6 +56,9 @@ const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
+    make_private_folder(&config.data_dir)?;
+    // As long as the process lives.
+    let _running = hold(&config.data_dir)?;
     raise_descriptor_limit();
     let listener = bind(config.listen).await?;
     let (app, features) = start(config, shutdown).await?;
@@ -180,6 +184,37 @@ pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says to `lux restore` that a server runs on this data directory.
+fn hold(folder: &Path) -> anyhow::Result<File> {
+    let lock = lock_of(folder)?;
+    match lock.try_lock_shared() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => anyhow::bail!(
+            "a backup is being restored into {}; start Lux when that is done",
+            folder.display()
+        ),
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+/// Makes sure that no server runs on this data directory, as long as the file is held.
+pub fn hold_alone(folder: &Path) -> anyhow::Result<File> {
+    let lock = lock_of(folder)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => {
+            anyhow::bail!("Lux runs on {}; stop it first (systemctl stop lux)", folder.display())
+        }
+        Err(TryLockError::Error(error)) => Err(error.into()),
+    }
+}
+
+fn lock_of(folder: &Path) -> anyhow::Result<File> {
+    let path = folder.join("running.lock");
+    let opened = File::options().write(true).create(true).truncate(false).open(&path);
+    opened.with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Each connection and each call of a model takes a descriptor, and the limit that a shell or
 /// systemd gives at first is too low for `max_connections`. Raising it to what is allowed anyway
 /// needs no rights.
@@ -229,6 +264,7 @@ pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyho
     app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
     app.jobs.start(&app.tasks, app.shutdown.clone());
     deploys::watch::start(&app);
+    audit::watch(&app.db, &app.tasks, &app.shutdown);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
     loop {
@@ -308,6 +344,7 @@ async fn drain(app: App, features: Features, graceful: GracefulShutdown) {
     }
     // The last requests were counted after the last tick.
     app.apps.flush(&app.db).await;
+    audit::tell(&app.db).await;
     app.db.close().await;
 }
 

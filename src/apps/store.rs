@@ -14,7 +14,10 @@ use super::{
     wish,
 };
 use crate::{
-    auth::{OrganizationId, audit},
+    auth::{
+        OrganizationId,
+        audit::{self, Actor},
+    },
     clock,
     config::AppEntry,
     db::{self, Db, Tx},
@@ -183,7 +186,12 @@ fn everywhere() -> Json<Vec<String>> {
 
 /// Adds a checked application with its first key. An archived one of the same name comes back,
 /// with a new key: events are known by the name, so it goes on where it was.
-pub async fn add(db: &Db, organization: OrganizationId, actor: &str, wish: &Wish) -> Result<Added> {
+pub async fn add(
+    db: &Db,
+    organization: OrganizationId,
+    actor: impl Into<Actor<'_>>,
+    wish: &Wish,
+) -> Result<Added> {
     let now = clock::now();
     let mut tx = db.begin().await?;
     let id: Option<(i64,)> = tx
@@ -294,7 +302,7 @@ async fn live(tx: &mut Tx, organization: OrganizationId, id: i64) -> Result<Stri
 pub async fn change(
     db: &Db,
     organization: OrganizationId,
-    actor: &str,
+    actor: impl Into<Actor<'_>>,
     id: i64,
     change: &Change,
 ) -> Result<()> {
@@ -330,7 +338,12 @@ pub async fn change(
 }
 
 /// Ends an application: its keys are revoked, its events stay.
-pub async fn archive(db: &Db, organization: OrganizationId, actor: &str, id: i64) -> Result<()> {
+pub async fn archive(
+    db: &Db,
+    organization: OrganizationId,
+    actor: impl Into<Actor<'_>>,
+    id: i64,
+) -> Result<()> {
     let now = clock::now();
     let mut tx = db.begin().await?;
     let name = live(&mut tx, organization, id).await?;
@@ -361,7 +374,7 @@ pub async fn keys(db: &Db, app: i64) -> db::Result<Vec<Key>> {
 pub async fn make_key(
     db: &Db,
     organization: OrganizationId,
-    actor: &str,
+    actor: impl Into<Actor<'_>>,
     app: i64,
     name: &str,
 ) -> Result<Key> {
@@ -401,7 +414,7 @@ async fn insert_key(tx: &mut Tx, app: i64, name: &str) -> Result<Key> {
 pub async fn revoke_key(
     db: &Db,
     organization: OrganizationId,
-    actor: &str,
+    actor: impl Into<Actor<'_>>,
     app: i64,
     key: i64,
 ) -> Result<()> {

@@ -5,7 +5,14 @@ use std::io::Write;
 
 use clap::Subcommand;
 
-use crate::{config::Config, seal, serve};
+use serde_json::json;
+
+use crate::{
+    auth::{OrganizationId, audit},
+    config::Config,
+    db::Db,
+    seal, serve,
+};
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -32,6 +39,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
     let mut out = super::out();
     if let Command::Forget { key } = &command {
         seal::forget(&db, key).await?;
+        note(&db, "keys.forget", key).await?;
         writeln!(out, "the key {key} is forgotten; what it sealed cannot be opened any more")?;
         db.close().await;
         return Ok(());
@@ -53,6 +61,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
         }
         Command::Rotate { no_new_key } => {
             let done = seal::rotate(&db, &sealer, !no_new_key).await?;
+            note(&db, "keys.rotate", &done.active).await?;
             writeln!(
                 out,
                 "the key {} seals; {} texts were sealed anew",
@@ -66,10 +75,17 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
         }
         Command::Remove { key } => {
             seal::remove(&db, &sealer, &key).await?;
+            note(&db, "keys.remove", &key).await?;
             writeln!(out, "the key {key} is gone")?;
         }
         Command::Forget { .. } => {}
     }
     db.close().await;
+    Ok(())
+}
+
+async fn note(db: &Db, what: &str, key: &str) -> anyhow::Result<()> {
+    let subject = format!("key {key}");
+    audit::write(db, OrganizationId::FIRST, super::ACTOR, what, &subject, &json!({})).await?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 //! success, 1 a finding or failure, 2 a mistake in the call or the set-up.
 
 mod apps;
+mod audit;
+mod backup;
 mod chat;
 pub mod client;
 mod demo;
@@ -78,6 +80,11 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
+    /// The audit log: check its chain, write it out
+    #[command(subcommand)]
+    Audit(audit::Command),
+    Backup(backup::Backup),
+    Restore(backup::Restore),
     /// The keys that secrets in the database are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
@@ -99,6 +106,9 @@ enum Command {
     },
 }
 
+/// Who changed something here, in the audit log.
+const ACTOR: &str = "command line";
+
 /// Standard output: colours only on a terminal.
 pub fn out() -> anstream::AutoStream<io::Stdout> {
     anstream::stdout()
@@ -106,6 +116,8 @@ pub fn out() -> anstream::AutoStream<io::Stdout> {
 
 /// Runs the program; its exit code is the process's.
 pub fn main() -> ExitCode {
+    // What Lux writes is for its own user: the database, its journal, keys, backups.
+    rustix::process::umask(rustix::fs::Mode::RWXG | rustix::fs::Mode::RWXO);
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,
@@ -155,6 +167,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apps(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(apps::run(command, &config))?;
+        }
+        Command::Audit(command) => {
+            let config = Config::load(overrides)?;
+            return runtime()?.block_on(audit::run(command, &config));
+        }
+        Command::Backup(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(backup::make(args, &config))?;
+        }
+        Command::Restore(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(backup::restore(args, &config))?;
         }
         Command::Keys(command) => {
             let config = Config::load(overrides)?;

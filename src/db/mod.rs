@@ -9,8 +9,8 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use sqlx::{
-    Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres,
-    SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction, Type,
+    Arguments, AssertSqlSafe, Connection, Encode, Executor, FromRow, PgConnection, PgPool,
+    Postgres, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction, Type,
     error::BoxDynError,
     migrate::{Migration, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
@@ -22,10 +22,12 @@ use sqlx::{
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
+mod copy;
 mod failure;
 mod foreign;
 mod visit;
 
+pub use copy::newest_migration;
 pub use failure::{Failure, failure, is_duplicate};
 pub use foreign::{Foreign, Reading};
 pub use sqlx::{Error, Result};
@@ -95,10 +97,15 @@ impl Db {
             let options = PgConnectOptions::from_str(url)?;
             // The pool would try again until its time is over, and then say only that.
             let first = PgConnection::connect_with(&options);
-            let first = tokio::time::timeout(ACQUIRE, first).await.map_err(|_| {
+            let mut first = tokio::time::timeout(ACQUIRE, first).await.map_err(|_| {
                 anyhow::anyhow!("the server did not answer within {} s", ACQUIRE.as_secs())
             })??;
+            let schema: Option<String> =
+                first.fetch_one("select current_schema()::text").await?.try_get(0)?;
             first.close().await?;
+            // So that others, and a restore, see who uses which tables.
+            let name = format!("lux {}", schema.unwrap_or_default());
+            let options = options.application_name(name.get(..63).unwrap_or(&name));
             let pool = PgPoolOptions::new()
                 .max_connections(max_connections)
                 .acquire_timeout(ACQUIRE)
@@ -161,19 +168,24 @@ impl Db {
 
     /// How many migrations the database still lacks.
     pub async fn pending_migrations(&self) -> Result<usize> {
-        let table: i64 = self
+        let applied: i64 = if self.has_migrations().await? {
+            self.query("select count(*) from _sqlx_migrations where success").scalar().await?
+        } else {
+            0
+        };
+        Ok(MIGRATIONS.iter().count().saturating_sub(usize::try_from(applied).unwrap_or(0)))
+    }
+
+    /// Whether any migration was begun.
+    async fn has_migrations(&self) -> Result<bool> {
+        let tables: i64 = self
             .query(self.dialect(
                 "select count(*) from pg_catalog.pg_class where oid = to_regclass('_sqlx_migrations')",
                 "select count(*) from sqlite_master where name = '_sqlx_migrations'",
             ))
             .scalar()
             .await?;
-        let applied: i64 = if table == 0 {
-            0
-        } else {
-            self.query("select count(*) from _sqlx_migrations where success").scalar().await?
-        };
-        Ok(MIGRATIONS.iter().count().saturating_sub(usize::try_from(applied).unwrap_or(0)))
+        Ok(tables > 0)
     }
 
     /// Whether the database answers.

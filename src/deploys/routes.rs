@@ -97,7 +97,7 @@ async fn mark_deploy(
     })?;
     if added {
         let detail = json!({ "release": release, "at": at });
-        audit::write(&mut tx, organization, made_by, "deploy.mark", name, &detail)
+        audit::write(&mut tx, organization, &who.caller, "deploy.mark", name, &detail)
             .await
             .map_err(Error::from)?;
     }

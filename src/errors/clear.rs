@@ -12,7 +12,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::store::clear;
 use crate::{
     app::App,
-    auth::{OrganizationId, audit},
+    auth::{
+        OrganizationId,
+        audit::{self, Actor},
+    },
     clock,
     db::Tx,
     error::{Error, Result},
@@ -116,7 +119,7 @@ async fn clear_resolved(
             Jobs::enqueue_in(&mut tx, NewJob::new(KIND, json!(payload))).await?;
         }
         if late || removed == 0 {
-            tell(&mut tx, organization, &who.caller.name, deleted, hours).await?;
+            tell(&mut tx, organization, &who.caller, deleted, hours).await?;
         }
         tx.commit().await.map_err(Error::from)?;
         if late || removed == 0 {
@@ -191,7 +194,7 @@ async fn clear_all(
 async fn tell(
     tx: &mut Tx,
     organization: OrganizationId,
-    actor: &str,
+    actor: impl Into<Actor<'_>>,
     deleted: u64,
     hours: i64,
 ) -> Result<()> {

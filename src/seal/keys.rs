@@ -12,7 +12,7 @@ use aws_lc_rs::{
     digest, hkdf, rand,
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use secrecy::{ExposeSecret, SecretSlice, SecretString};
+use secrecy::{ExposeSecret, SecretSlice, SecretString, zeroize::Zeroize};
 
 use crate::{
     config::KeyOrigin,
@@ -115,7 +115,7 @@ impl Key {
         derive(&master, "seal", &mut bytes)?;
         let aead = RandomizedNonceKey::new(&AES_256_GCM, &bytes)
             .map_err(|_| anyhow::anyhow!("a key for sealing could not be made"))?;
-        bytes.fill(0);
+        bytes.zeroize();
         Ok(Self { id: KeyId::of(&master), aead, master: master.into() })
     }
 
@@ -198,7 +198,7 @@ pub(super) fn new_line() -> Result<Line> {
     rand::fill(&mut bytes)
         .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
     let line = (KeyId::of(&bytes), STANDARD.encode(bytes).into());
-    bytes.fill(0);
+    bytes.zeroize();
     Ok(line)
 }
 

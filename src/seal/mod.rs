@@ -24,7 +24,7 @@ use crate::{
 
 pub use keys::KeyId;
 pub use rotate::{Count, Rotated, count, forget, remove, rotate};
-pub use store::check;
+pub use store::{check, look};
 
 use keys::Keys;
 

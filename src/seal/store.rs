@@ -34,9 +34,50 @@ async fn known(db: &Db) -> Result<Vec<Known>> {
 /// [`Error::Invalid`] if a key is missing, wrong or unreadable; nothing was changed then.
 pub async fn check(db: &Db, origin: KeyOrigin) -> Result<Sealer> {
     let rows = known(db).await?;
+    present(&origin, &rows)?;
     let sealer = Sealer::open_keys(origin, rows.is_empty())?;
+    compare(&sealer, &rows)?;
+    note(db, &sealer).await?;
+    Ok(sealer)
+}
+
+/// The same for a look that makes and changes nothing. `None` if the first start is still to
+/// make the key. Without a database (`None`) nothing is compared.
+pub async fn look(db: Option<&Db>, origin: KeyOrigin) -> Result<Option<Sealer>> {
+    let rows = match db {
+        Some(db) => known(db).await?,
+        None => Vec::new(),
+    };
+    if rows.is_empty() && matches!(&origin, KeyOrigin::Own(path) if !path.exists()) {
+        return Ok(None);
+    }
+    present(&origin, &rows)?;
+    let sealer = Sealer::open_keys(origin, false)?;
+    compare(&sealer, &rows)?;
+    Ok(Some(sealer))
+}
+
+/// Lux's own file is there if the database knows of keys.
+fn present(origin: &KeyOrigin, rows: &[Known]) -> Result<()> {
+    let KeyOrigin::Own(path) = origin else { return Ok(()) };
+    if rows.is_empty() || path.exists() {
+        return Ok(());
+    }
+    let ids: Vec<&str> = rows.iter().map(|row| row.key_id.as_str()).collect();
+    Err(Error::Invalid(format!(
+        "the database holds secrets sealed with the master key {}, but {} is missing; put it back \
+         from its backup (nothing was changed), or name the one that replicas share with \
+         LUX_MASTER_KEY_FILE. If it is lost: `lux keys forget {}` gives up what it sealed, and the \
+         accounts have to be connected again",
+        ids.join(", "),
+        path.display(),
+        ids.first().unwrap_or(&"")
+    )))
+}
+
+fn compare(sealer: &Sealer, rows: &[Known]) -> Result<()> {
     let ids = sealer.ids();
-    for row in &rows {
+    for row in rows {
         let shown = sealer.place();
         if !ids.iter().any(|id| id.to_string() == row.key_id) {
             return Err(Error::Invalid(format!(
@@ -54,8 +95,7 @@ pub async fn check(db: &Db, origin: KeyOrigin) -> Result<Sealer> {
             )));
         }
     }
-    note(db, &sealer).await?;
-    Ok(sealer)
+    Ok(())
 }
 
 /// Lets the database know of the key that seals. Another replica may do so at the same time.

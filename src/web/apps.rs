@@ -111,7 +111,7 @@ async fn add_app(
 ) -> Result<(StatusCode, Json<Shown>)> {
     let wish = wish.check()?;
     let organization = who.caller.organization;
-    let id = match store::add(&app.db, organization, &who.caller.name, &wish).await? {
+    let id = match store::add(&app.db, organization, &who.caller, &wish).await? {
         Added::New(id) => id,
         Added::Known(id) => {
             let detail = format!("there is an application \"{}\" already: {id}", wish.name);
@@ -161,7 +161,7 @@ async fn change_app(
         let detail = "base_url is what [[apps]] of lux.toml says; change it there".to_owned();
         return Err(Error::Conflict(detail).into());
     }
-    store::change(&app.db, organization, &who.caller.name, id, &change).await?;
+    store::change(&app.db, organization, &who.caller, id, &change).await?;
     app.apps.changed(&app.db).await?;
     Ok(Json(find(&app, organization, id).await?))
 }
@@ -187,7 +187,7 @@ async fn archive_app(
                       archive it";
         return Err(Error::Conflict(detail.to_owned()).into());
     }
-    store::archive(&app.db, organization, &who.caller.name, id).await?;
+    store::archive(&app.db, organization, &who.caller, id).await?;
     app.apps.changed(&app.db).await?;
     Ok(Json(find(&app, organization, id).await?))
 }
@@ -246,7 +246,7 @@ async fn make_key(
     Path(id): Path<i64>,
     Json(wish): Json<KeyWish>,
 ) -> Result<(StatusCode, Json<ShownKey>)> {
-    let (organization, by) = (who.caller.organization, &who.caller.name);
+    let (organization, by) = (who.caller.organization, &who.caller);
     let key = store::make_key(&app.db, organization, by, id, &wish.name).await?;
     app.apps.changed(&app.db).await?;
     let key = with_dsn(&Address::of(&app.config), id, key);
@@ -270,7 +270,7 @@ async fn revoke_key(
     State(app): State<App>,
     Path((id, key)): Path<(i64, i64)>,
 ) -> Result<StatusCode> {
-    store::revoke_key(&app.db, who.caller.organization, &who.caller.name, id, key).await?;
+    store::revoke_key(&app.db, who.caller.organization, &who.caller, id, key).await?;
     app.apps.changed(&app.db).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -46,12 +46,14 @@ impl Operation {
         match role {
             Role::Admin => true,
             Role::Operator => {
-                let admins = switches.contains(&self.path.as_str()) || self.path == "/api/audit";
+                let admins =
+                    switches.contains(&self.path.as_str()) || self.path.starts_with("/api/audit");
                 !admins && !changes_apps
             }
             Role::Ingest => reports,
             Role::Read => {
-                let reads = self.method == Method::GET && !ledger && self.path != "/api/audit";
+                let reads =
+                    self.method == Method::GET && !ledger && !self.path.starts_with("/api/audit");
                 // Which of its tools a role may use is decided tool by tool.
                 (reads && !reports) || self.speaks_mcp()
             }

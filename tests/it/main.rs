@@ -5,6 +5,8 @@
 mod action;
 mod apps;
 mod apps_store;
+mod audit;
+mod backup;
 mod both;
 mod capture;
 mod chat_model;

@@ -9,7 +9,7 @@ use lux::{
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
-use crate::support::{Database, Model, Reply, Server, Setup, on_both, run, until};
+use crate::support::{Database, Model, Reply, Role, Server, Setup, on_both, run, until};
 
 const FIELD: Field<'static> = Field { table: "grant", column: "access", row: "7" };
 
@@ -216,4 +216,134 @@ async fn without_its_key_it_does_not_start(database: Database) {
     let id = server.get("/api/model/ledger").await["requests"][0]["id"].as_i64().unwrap();
     let call = server.get(&format!("/api/model/ledger/{id}")).await;
     assert!(call["answer"].as_str().unwrap().contains("is not among the master keys"), "{call:#}");
+}
+
+on_both!(a_text_of_another_row_is_not_opened);
+async fn a_text_of_another_row_is_not_opened(database: Database) {
+    let (server, _model, _) = asked(&database).await;
+    let answer = server.post("/chatbot/send", &json!({ "message": "and after noon?" })).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let lines = until("both are answered", async || {
+        let lines = server.get("/api/model/ledger").await["requests"].as_array()?.clone();
+        let told = lines.len() == 2 && lines.iter().all(|line| line["result"] == "told");
+        told.then_some(lines)
+    })
+    .await;
+    let (one, other) = (&lines[0]["id"], &lines[1]["id"]);
+    let sql = format!(
+        "update model_call set answer = (select answer from model_call where id = {other})
+         where id = {one}"
+    );
+    database.execute(&server.data(), &sql).await;
+    let call = server.get(&format!("/api/model/ledger/{one}")).await;
+    let shown = call["answer"].as_str().unwrap();
+    assert!(shown.contains("belongs to another field") && !shown.contains(SAID), "{call:#}");
+    // The rest of the row is as it was.
+    assert!(call["sent"].to_string().contains("noon"), "{call:#}");
+}
+
+/// Everything that the database keeps, as it stands on the disk or in a dump.
+fn everything(server: &Server) -> Vec<u8> {
+    match server.database() {
+        Database::Sqlite => {
+            let files = ["lux.db", "lux.db-wal"].map(|name| server.data().join(name));
+            files.iter().flat_map(|file| fs::read(file).unwrap_or_default()).collect()
+        }
+        Database::Postgres(url) => {
+            let schema = url.rsplit("%3D").next().unwrap();
+            let said = run(std::process::Command::new("pg_dump").args(["--schema", schema, url]));
+            assert_eq!(said.code, Some(0), "{said:?}");
+            said.out.into_bytes()
+        }
+    }
+}
+
+fn holds(bytes: &[u8], text: &str) -> bool {
+    assert!(!text.is_empty());
+    memchr::memmem::find(bytes, text.as_bytes()).is_some()
+}
+
+on_both!(no_secret_stands_in_the_database);
+async fn no_secret_stands_in_the_database(database: Database) {
+    let (mut server, model, message) = asked(&database).await;
+    let key = fs::read_to_string(server.data().join("master.key")).unwrap();
+    let system = model.asked()[0].body["messages"][0]["content"].as_str().unwrap().to_owned();
+    let line = system.lines().find(|line| line.len() > 40).unwrap();
+    let mut secrets = [key.lines().last().unwrap(), "sk-scripted", line].map(String::from).to_vec();
+    secrets.extend(Role::ALL.map(|role| server.token(role).to_owned()));
+    let look = |server: &Server| {
+        let bytes = everything(server);
+        // What is kept in the clear is found this way.
+        assert!(holds(&bytes, "what happened at noon?"));
+        for secret in &secrets {
+            assert!(!holds(&bytes, secret), "{secret} stands in the database");
+        }
+    };
+    look(&server);
+    assert!(shown(&server, message).await.contains(line.trim_end_matches(['"', '\\'])));
+    let log = server.log();
+    let rotated = run(server.command().args(["keys", "rotate"]));
+    look(&server);
+    server.stop().await;
+    look(&server);
+    for secret in &secrets[..2] {
+        assert!(!log.contains(secret.as_str()) && !rotated.out.contains(secret.as_str()));
+    }
+}
+
+on_both!(what_is_written_is_for_this_user_alone);
+async fn what_is_written_is_for_this_user_alone(database: Database) {
+    let mut server = Server::plain(&database).await;
+    assert_eq!(server.get("/api/audit").await["entries"], json!([]));
+    run(server.command().args(["keys", "rotate"]));
+    let look = |server: &Server| {
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&server.data()), 0o700);
+        for file in fs::read_dir(server.data()).unwrap() {
+            let path = file.unwrap().path();
+            assert_eq!(mode(&path) & 0o077, 0, "{} may be read by others", path.display());
+        }
+    };
+    look(&server);
+    server.stop().await;
+    look(&server);
+}
+
+on_both!(the_doctor_looks_at_the_key);
+async fn the_doctor_looks_at_the_key(database: Database) {
+    let mut server = Server::plain(&database).await;
+    let file = server.data().join("master.key");
+    let line = fs::read_to_string(&file).unwrap().lines().last().unwrap().to_owned();
+    let told = |variable: Option<(&str, &str)>| {
+        let mut command = server.command();
+        command.envs(variable).args(["doctor", "--json"]);
+        let report = run(&mut command).json();
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == "master key").unwrap();
+        assert!(!report.to_string().contains(&line), "the key is shown");
+        (check["outcome"].as_str().unwrap().to_owned(), check["detail"].to_string())
+    };
+    let (outcome, detail) = told(None);
+    assert_eq!(outcome, "ok", "{detail}");
+    assert!(detail.contains("one key, fits the database"), "{detail}");
+    let (outcome, detail) = told(Some(("LUX_MASTER_KEY", &line)));
+    assert_eq!(outcome, "warn", "{detail}");
+    // The environment's warning stands in the log of the service as well.
+    let started = Setup::new(&Database::sqlite()).env("LUX_MASTER_KEY", &line).start().await;
+    assert!(started.log().contains("the master key stands in the environment"));
+    assert!(!started.data().join("master.key").exists());
+    let wrong = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    let (outcome, detail) = told(Some(("LUX_MASTER_KEY", wrong)));
+    assert!(outcome == "fail" && detail.contains("which is not in LUX_MASTER_KEY"), "{detail}");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let (outcome, detail) = told(None);
+    assert!(outcome == "fail" && detail.contains("chmod 600"), "{detail}");
+    fs::remove_file(&file).unwrap();
+    let (outcome, detail) = told(None);
+    assert!(outcome == "fail" && detail.contains("is missing"), "{detail}");
+    assert!(!file.exists());
+    fs::write(&file, &line).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    server.stop().await;
+    server.start().await;
 }

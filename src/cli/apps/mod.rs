@@ -10,7 +10,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use self::lines::Kind;
-use super::out;
+use super::{ACTOR, out};
 use crate::{
     apps::{
         Address, Wish,
@@ -23,8 +23,6 @@ use crate::{
 };
 
 const ORGANIZATION: OrganizationId = OrganizationId::FIRST;
-/// Who changed something, in the audit log.
-const ACTOR: &str = "command line";
 
 #[derive(Subcommand)]
 pub(super) enum Command {

@@ -60,6 +60,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.push(host::data_directory(&config));
     checks.push(host::disk(&config));
     checks.push(service::database(&config).await);
+    checks.push(service::master_key(&config).await);
     checks.extend(host::sources(&config));
     checks.extend(host::journal(&config).await);
     checks.push(service::actions(&config).await);

@@ -7,11 +7,13 @@ use secrecy::ExposeSecret;
 use super::Check;
 use crate::{
     clock,
-    config::Config,
+    config::{Config, KeyOrigin},
     db::Db,
+    error,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
     repair::action::{Catalogue, switch},
+    seal,
 };
 
 /// Connects as the service would. A missing database file is made by the first start,
@@ -48,6 +50,58 @@ pub(super) async fn database(config: &Config) -> Check {
             "check the host and port in DATABASE_URL, and the firewall between",
         ),
     }
+}
+
+/// Whether the keys are there, readable by this user alone, and those the database's secrets
+/// were sealed with.
+pub(super) async fn master_key(config: &Config) -> Check {
+    let name = "master key";
+    let origin = config.key_origin();
+    let remedy = "put the right key back from its backup, or see `lux keys --help`";
+    let found = match tokio::time::timeout(Duration::from_secs(15), keys(config)).await {
+        Ok(Ok(found)) => found,
+        Ok(Err(error)) => return Check::fail(name, one_line(&error), remedy),
+        Err(_) => return Check::fail(name, "the database does not answer", "see database"),
+    };
+    let Some((place, keys, compared)) = found else {
+        return Check::ok(name, "will be made at the first start");
+    };
+    let keys = match keys {
+        1 => "one key".to_owned(),
+        n => format!("{n} keys"),
+    };
+    let compared = if compared { "fits the database" } else { "the database was not asked" };
+    let detail = format!("{place}: {keys}, {compared}");
+    match origin {
+        KeyOrigin::Environment(_) => Check::warn(
+            name,
+            detail,
+            "other programs of this user can read the environment: better LUX_MASTER_KEY_FILE, or \
+             LoadCredential= in the unit",
+        ),
+        _ => Check::ok(name, detail),
+    }
+}
+
+/// Where the keys are, how many there are, and whether the database was asked about them.
+async fn keys(config: &Config) -> error::Result<Option<(String, usize, bool)>> {
+    let url = config.database_url.expose_secret();
+    let absent = file_of(url).is_some_and(|path| !path.exists());
+    let db = if absent { None } else { Db::open(url, 1).await.ok() };
+    let db = match db {
+        // Of before there were keys; the database has a check of its own.
+        Some(db) if db.pending_migrations().await.unwrap_or(1) > 0 => {
+            db.close().await;
+            None
+        }
+        db => db,
+    };
+    let found = seal::look(db.as_ref(), config.key_origin()).await;
+    if let Some(db) = &db {
+        db.close().await;
+    }
+    let compared = db.is_some();
+    Ok(found?.map(|sealer| (sealer.place(), sealer.ids().len(), compared)))
 }
 
 /// Whether what is listed in `[[actions]]` may run, and if not, why.

@@ -8,7 +8,10 @@ use serde_json::json;
 
 use super::{moving, split::By};
 use crate::{
-    auth::{OrganizationId, audit},
+    auth::{
+        OrganizationId,
+        audit::{self, Actor},
+    },
     db::{Db, Tx},
     error::{Error, Result},
     errors::store::{
@@ -35,7 +38,7 @@ pub async fn merge(
     organization: OrganizationId,
     into: i64,
     ids: &[i64],
-    by: &str,
+    by: Actor<'_>,
 ) -> Result<(i64, Vec<i64>)> {
     let mut tries = 0;
     loop {
@@ -52,7 +55,7 @@ async fn merge_once(
     organization: OrganizationId,
     into: i64,
     ids: &[i64],
-    by: &str,
+    by: Actor<'_>,
 ) -> Result<(i64, Vec<i64>)> {
     let mut tx = db.begin().await?;
     let all: Vec<i64> = ids.iter().copied().chain([into]).collect();
@@ -74,14 +77,14 @@ async fn merge_once(
         may_be_merged(group, target)?;
         let signposts: Vec<&Locked> =
             locked.iter().filter(|it| it.merged_into == Some(group.id)).collect();
-        store::merge(&mut tx, group, &signposts, target, by).await?;
+        store::merge(&mut tx, group, &signposts, target, by.name).await?;
         merged.push(group.id);
     }
     if !merged.is_empty() {
         let detail = json!({ "into": target.id, "groups": merged });
         let subject = format!("group {}", target.id);
-        audit::write(&mut tx, organization, by, "groups.merge", &subject, &detail).await?;
         Jobs::enqueue_in(&mut tx, moving::Work::follow(organization, &merged).job()).await?;
+        audit::write(&mut tx, organization, by, "groups.merge", &subject, &detail).await?;
     }
     let target = target.id;
     tx.commit().await?;
@@ -127,7 +130,7 @@ pub async fn undo(
     organization: OrganizationId,
     from: i64,
     ids: &[i64],
-    by: &str,
+    by: Actor<'_>,
 ) -> Result<Vec<i64>> {
     let mut tries = 0;
     loop {
@@ -144,7 +147,7 @@ async fn undo_once(
     organization: OrganizationId,
     from: i64,
     ids: &[i64],
-    by: &str,
+    by: Actor<'_>,
 ) -> Result<Vec<i64>> {
     let mut tx = db.begin().await?;
     let all: Vec<i64> = ids.iter().copied().chain([from]).collect();
@@ -170,8 +173,8 @@ async fn undo_once(
     }
     let detail = json!({ "from": from, "groups": free });
     let subject = format!("group {from}");
-    audit::write(&mut tx, organization, by, "groups.split", &subject, &detail).await?;
     Jobs::enqueue_in(&mut tx, moving::Work::take_back(organization, &free).job()).await?;
+    audit::write(&mut tx, organization, by, "groups.split", &subject, &detail).await?;
     tx.commit().await?;
     Ok(free)
 }
@@ -186,7 +189,7 @@ pub async fn split(
     organization: OrganizationId,
     id: i64,
     by: Option<&By>,
-    author: &str,
+    author: Actor<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut tries = 0;
@@ -204,7 +207,7 @@ async fn split_once(
     organization: OrganizationId,
     id: i64,
     by: Option<&By>,
-    author: &str,
+    author: Actor<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let mut tx = db.begin().await?;
@@ -252,15 +255,14 @@ async fn change(
     organization: OrganizationId,
     id: i64,
     by: Option<&str>,
-    author: &str,
+    author: Actor<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
     store::split(tx, id, by, now).await?;
     let detail = json!({ "by": by });
     let subject = format!("group {id}");
-    audit::write(&mut *tx, organization, author, "groups.split", &subject, &detail).await?;
     if by.is_some() {
         Jobs::enqueue_in(tx, moving::Work::divide(organization, id).job()).await?;
     }
-    Ok(())
+    Ok(audit::write(tx, organization, author, "groups.split", &subject, &detail).await?)
 }

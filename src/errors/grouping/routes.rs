@@ -68,7 +68,8 @@ async fn merge_groups(
     some(&wanted.groups)?;
     let organization = who.caller.organization;
     let (group, merged) =
-        merge::merge(&app.db, organization, wanted.into, &wanted.groups, &who.caller.name).await?;
+        merge::merge(&app.db, organization, wanted.into, &wanted.groups, (&who.caller).into())
+            .await?;
     let continues = Work::follow(organization, &merged).begin(&app).await?;
     Ok(Json(Regrouped { group, groups: merged, by: None, continues, note: None }))
 }
@@ -103,17 +104,17 @@ async fn split_group(
     Path(id): Path<i64>,
     Json(wanted): Json<Split>,
 ) -> Result<Json<Regrouped>> {
-    let (organization, name) = (who.caller.organization, &who.caller.name);
+    let (organization, by_whom) = (who.caller.organization, (&who.caller).into());
     match (wanted.groups, wanted.by.as_deref()) {
         (Some(groups), None) => {
             some(&groups)?;
-            let groups = merge::undo(&app.db, organization, id, &groups, name).await?;
+            let groups = merge::undo(&app.db, organization, id, &groups, by_whom).await?;
             let continues = Work::take_back(organization, &groups).begin(&app).await?;
             let note = Some("hours and users of events that are not kept stay with the group");
             Ok(Json(Regrouped { group: id, groups, by: None, continues, note }))
         }
         (None, Some("none")) => {
-            merge::split(&app.db, organization, id, None, name, clock::now()).await?;
+            merge::split(&app.db, organization, id, None, by_whom, clock::now()).await?;
             let note = Some("its parts stay; merge them into it to have one group again");
             let groups = Vec::new();
             Ok(Json(Regrouped { group: id, groups, by: None, continues: false, note }))
@@ -124,7 +125,7 @@ async fn split_group(
                     "by is one of message, endpoint, release, environment, tag:NAME and none",
                 )
             })?;
-            merge::split(&app.db, organization, id, Some(&by), name, clock::now()).await?;
+            merge::split(&app.db, organization, id, Some(&by), by_whom, clock::now()).await?;
             let continues = Work::divide(organization, id).begin(&app).await?;
             let note = Some("events that were counted and are not kept stay with the group");
             let (groups, by) = (Vec::new(), Some(by.to_string()));

@@ -3,7 +3,10 @@
 use serde_json::Value;
 
 use crate::{
-    auth::{OrganizationId, audit},
+    auth::{
+        OrganizationId,
+        audit::{self, Actor},
+    },
     db::{Result, Tx},
 };
 
@@ -11,7 +14,7 @@ use crate::{
 pub(super) async fn audit(
     tx: &mut Tx,
     organization: OrganizationId,
-    who: &str,
+    who: impl Into<Actor<'_>>,
     what: &'static str,
     id: i64,
     detail: &Value,

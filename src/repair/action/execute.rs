@@ -15,7 +15,7 @@ use super::{
     store::{self, ActionRun, On, Outcome, Proposal, Status},
 };
 use crate::{
-    auth::OrganizationId,
+    auth::{OrganizationId, audit::Actor},
     clock, db,
     error::{Error, Result},
     jobs,
@@ -51,9 +51,9 @@ impl Actions {
         &self,
         organization: OrganizationId,
         id: i64,
-        by: &str,
+        by: impl Into<Actor<'_>>,
     ) -> Result<ActionRun> {
-        match self.begin(organization, id, by).await? {
+        match self.begin(organization, id, by.into()).await? {
             Started::Past(run) => Ok(run),
             Started::Running(_, end) => end.await.map_err(|error| Error::Internal(error.into()))?,
         }
@@ -63,7 +63,7 @@ impl Actions {
         &self,
         organization: OrganizationId,
         id: i64,
-        by: &str,
+        by: Actor<'_>,
     ) -> Result<Started> {
         if self.app.shutdown.is_cancelled() {
             return Err(Error::Unavailable("Lux is shutting down; run it again later".to_owned()));
@@ -83,7 +83,7 @@ impl Actions {
         &self,
         organization: OrganizationId,
         id: i64,
-        by: &str,
+        by: Actor<'_>,
     ) -> Result<Option<(ActionRun, Task)>> {
         let mut tx = self.app.db.begin().await?;
         let now = clock::now();
@@ -119,7 +119,7 @@ impl Actions {
         if let Some(why) = blocked {
             return Err(Error::Conflict(why));
         }
-        match store::start(&mut tx, id, by, &self.owner, now).await {
+        match store::start(&mut tx, id, by.name, &self.owner, now).await {
             Ok(true) => {}
             Ok(false) => return Ok(None),
             Err(error) if db::is_duplicate(&error) => {
@@ -313,7 +313,13 @@ impl Actions {
     /// part of what was approved; cooldown and runs a day hold for it as for any other.
     ///
     /// [`Error::Conflict`] if there is nothing to take back, or it may not run now.
-    pub async fn undo(&self, organization: OrganizationId, id: i64, by: &str) -> Result<ActionRun> {
+    pub async fn undo(
+        &self,
+        organization: OrganizationId,
+        id: i64,
+        by: impl Into<Actor<'_>>,
+    ) -> Result<ActionRun> {
+        let by = by.into();
         let undo = self.prepare_undo(organization, id, by).await?;
         self.execute(organization, undo, by).await
     }
@@ -323,7 +329,7 @@ impl Actions {
         &self,
         organization: OrganizationId,
         id: i64,
-        by: &str,
+        by: Actor<'_>,
     ) -> Result<i64> {
         let mut tx = self.app.db.begin().await?;
         let now = clock::now();
@@ -331,7 +337,7 @@ impl Actions {
         let original = original.ok_or(Error::NotFound("action"))?;
         if let Some(undo) = store::undo_of(&mut tx, id).await? {
             // It may have waited for a cooldown or the kill switch, longer than it may.
-            store::ask_again(&mut tx, undo, by, now, self.expiry(now)).await?;
+            store::ask_again(&mut tx, undo, by.name, now, self.expiry(now)).await?;
             tx.commit().await?;
             return Ok(undo);
         }
@@ -343,11 +349,11 @@ impl Actions {
             organization,
             run: original.run_id,
             cause: original.cause_id,
-            by,
+            by: by.name,
             at: now,
             expires_at: self.expiry(now),
             undo_of: Some(id),
-            decided: Some((by, "undo")),
+            decided: Some((by.name, "undo")),
         };
         let (undo, _) = store::propose(&mut tx, &rendered, &proposal).await?;
         audit(&mut tx, organization, by, "action.undo", undo, &json!({ "of": id })).await?;

@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     app::App,
-    auth::OrganizationId,
+    auth::{OrganizationId, audit::Actor},
     clock,
     config::Policy,
     diagnose::Captured,
@@ -198,10 +198,10 @@ impl Actions {
         organization: OrganizationId,
         id: i64,
         hash: &str,
-        by: &str,
+        by: impl Into<Actor<'_>>,
         reason: Option<&str>,
     ) -> Result<ActionRun> {
-        self.decide(organization, id, hash, Status::Approved, by, reason).await
+        self.decide(organization, id, hash, Status::Approved, by.into(), reason).await
     }
 
     /// Refuses a proposal, for good. As [`Actions::approve`].
@@ -210,10 +210,10 @@ impl Actions {
         organization: OrganizationId,
         id: i64,
         hash: &str,
-        by: &str,
+        by: impl Into<Actor<'_>>,
         reason: Option<&str>,
     ) -> Result<ActionRun> {
-        self.decide(organization, id, hash, Status::Rejected, by, reason).await
+        self.decide(organization, id, hash, Status::Rejected, by.into(), reason).await
     }
 
     async fn decide(
@@ -222,7 +222,7 @@ impl Actions {
         id: i64,
         hash: &str,
         status: Status,
-        by: &str,
+        by: Actor<'_>,
         reason: Option<&str>,
     ) -> Result<ActionRun> {
         let mut tx = self.app.db.begin().await?;
@@ -237,7 +237,8 @@ impl Actions {
             tx.commit().await?;
             return Err(Error::Conflict(format!("{why}; start the repair again")));
         }
-        let decision = Decision { status, by, reason, at: now, expires_at: self.expiry(now) };
+        let decision =
+            Decision { status, by: by.name, reason, at: now, expires_at: self.expiry(now) };
         if !store::decide(&mut tx, organization, id, hash, &decision).await? {
             // As it is now: somebody else may have been faster.
             let run = store::find(On::Tx(&mut tx), organization, id, now).await?;

@@ -8,7 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{ActionRun, Actions, Standing, Status, execute::Started, store};
 use crate::{
     app::App,
-    auth::Caller,
+    auth::{Caller, audit::Actor},
     clock,
     error::Error,
     http::{Admin, Json, Operator, Path, Problem, Query, Reader, Result, paging},
@@ -29,8 +29,13 @@ pub fn router() -> OpenApiRouter<App> {
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 4096;
 
-fn by(caller: &Caller) -> String {
+fn name(caller: &Caller) -> String {
     format!("token:{}", caller.name)
+}
+
+/// The same name, with the address of the request.
+fn by<'a>(name: &'a str, caller: &Caller) -> Actor<'a> {
+    Actor { name, address: caller.address }
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -122,8 +127,9 @@ async fn approve_action(
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
-    let (organization, by) = (caller.organization, by(&caller));
-    let run = actions.approve(organization, id, &word.hash, &by, word.reason.as_deref()).await?;
+    let (organization, name) = (caller.organization, name(&caller));
+    let by = by(&name, &caller);
+    let run = actions.approve(organization, id, &word.hash, by, word.reason.as_deref()).await?;
     repair.decided(organization, run.run_id).await?;
     Ok(Json(run))
 }
@@ -146,8 +152,9 @@ async fn reject_action(
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
-    let (organization, by) = (caller.organization, by(&caller));
-    let run = actions.reject(organization, id, &word.hash, &by, word.reason.as_deref()).await?;
+    let (organization, name) = (caller.organization, name(&caller));
+    let by = by(&name, &caller);
+    let run = actions.reject(organization, id, &word.hash, by, word.reason.as_deref()).await?;
     repair.decided(organization, run.run_id).await?;
     Ok(Json(run))
 }
@@ -169,9 +176,10 @@ async fn undo_action(
     Extension(actions): Extension<Actions>,
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Json<ActionRun>)> {
-    let (organization, by) = (caller.organization, by(&caller));
-    let undo = actions.prepare_undo(organization, id, &by).await?;
-    Ok(match actions.begin(organization, undo, &by).await? {
+    let (organization, name) = (caller.organization, name(&caller));
+    let by = by(&name, &caller);
+    let undo = actions.prepare_undo(organization, id, by).await?;
+    Ok(match actions.begin(organization, undo, by).await? {
         Started::Running(run, _) => (StatusCode::ACCEPTED, Json(run)),
         Started::Past(run) => (StatusCode::OK, Json(run)),
     })
@@ -183,7 +191,8 @@ async fn stop_actions(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    Ok(Json(actions.stop(caller.organization, &by(&caller)).await?))
+    let name = name(&caller);
+    Ok(Json(actions.stop(caller.organization, by(&name, &caller)).await?))
 }
 
 /// Lets actions run again. What was ended stays ended.
@@ -198,5 +207,6 @@ async fn let_actions_go(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    Ok(Json(actions.go(caller.organization, &by(&caller)).await?))
+    let name = name(&caller);
+    Ok(Json(actions.go(caller.organization, by(&name, &caller)).await?))
 }

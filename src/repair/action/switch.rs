@@ -12,7 +12,7 @@ use super::{
     store::{self, On},
 };
 use crate::{
-    auth::OrganizationId,
+    auth::{OrganizationId, audit::Actor},
     clock,
     config::Config,
     db::Db,
@@ -65,26 +65,34 @@ impl Actions {
     }
 
     /// Stops all actions of all replicas; running ones are ended within a second.
-    pub async fn stop(&self, organization: OrganizationId, by: &str) -> Result<Standing> {
-        self.turn(organization, true, by).await
+    pub async fn stop(
+        &self,
+        organization: OrganizationId,
+        by: impl Into<Actor<'_>>,
+    ) -> Result<Standing> {
+        self.turn(organization, true, by.into()).await
     }
 
     /// Lets actions run again. What was ended stays ended.
-    pub async fn go(&self, organization: OrganizationId, by: &str) -> Result<Standing> {
+    pub async fn go(
+        &self,
+        organization: OrganizationId,
+        by: impl Into<Actor<'_>>,
+    ) -> Result<Standing> {
         if let Some(reason) = stopped_by_file(&self.app.config) {
             return Err(Error::Conflict(reason));
         }
-        self.turn(organization, false, by).await
+        self.turn(organization, false, by.into()).await
     }
 
     async fn turn(
         &self,
         organization: OrganizationId,
         stopped: bool,
-        by: &str,
+        by: Actor<'_>,
     ) -> Result<Standing> {
         let mut tx = self.app.db.begin().await?;
-        if store::turn(&mut tx, stopped, by, clock::now()).await? {
+        if store::turn(&mut tx, stopped, by.name, clock::now()).await? {
             let what = if stopped { "actions.stop" } else { "actions.go" };
             audit(&mut tx, organization, by, what, 0, &json!({})).await?;
         }

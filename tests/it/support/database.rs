@@ -49,18 +49,25 @@ impl Database {
 
     /// Runs a statement as another program would, beside the server.
     pub(crate) async fn execute(&self, data: &std::path::Path, sql: &str) {
+        self.try_execute(data, sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+
+    /// [`Database::execute`] for what the database may refuse.
+    pub(crate) async fn try_execute(&self, data: &std::path::Path, sql: &str) -> sqlx::Result<()> {
         let sql = AssertSqlSafe(sql.to_owned());
         match self {
             Self::Sqlite => {
                 let url = format!("sqlite:{}", data.join("lux.db").display());
                 let mut connection = SqliteConnection::connect(&url).await.unwrap();
-                connection.execute(sql).await.unwrap();
+                let done = connection.execute(sql).await;
                 connection.close().await.unwrap();
+                done.map(drop)
             }
             Self::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
-                connection.execute(sql).await.unwrap();
+                let done = connection.execute(sql).await;
                 connection.close().await.unwrap();
+                done.map(drop)
             }
         }
     }

@@ -10,13 +10,14 @@ use serde_json::Value;
 
 /// What is hashed of an entry. `at` in whole microseconds, which is what databases keep.
 pub(super) struct Link<'a> {
-    pub number: i64,
-    pub at: DateTime<Utc>,
-    pub actor: &'a str,
-    pub action: &'a str,
-    pub subject: &'a str,
-    pub address: Option<&'a str>,
-    pub detail: &'a Value,
+    pub(super) organization: i64,
+    pub(super) number: i64,
+    pub(super) at: DateTime<Utc>,
+    pub(super) actor: &'a str,
+    pub(super) action: &'a str,
+    pub(super) subject: &'a str,
+    pub(super) address: Option<&'a str>,
+    pub(super) detail: &'a Value,
 }
 
 impl Link<'_> {
@@ -30,6 +31,7 @@ impl Link<'_> {
         };
         take(b"lux audit 1");
         take(before.as_bytes());
+        take(&self.organization.to_be_bytes());
         take(&self.number.to_be_bytes());
         take(&self.at.timestamp_micros().to_be_bytes());
         take(self.actor.as_bytes());
@@ -49,7 +51,8 @@ impl Link<'_> {
     }
 }
 
-/// JSON with the keys of each object in order: PostgreSQL gives them back in one of its own.
+/// JSON with the keys of each object in order, and numbers in one spelling: PostgreSQL gives
+/// both back in its own.
 fn sorted(value: &Value) -> String {
     match value {
         Value::Object(fields) => {
@@ -63,6 +66,11 @@ fn sorted(value: &Value) -> String {
         Value::Array(items) => {
             format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
         }
+        Value::Number(number) => match number.as_f64() {
+            // 1e16 comes back as 10000000000000000, -0.0 as 0.0.
+            Some(float) if number.is_f64() && float.fract() == 0.0 => format!("{:.0}", float + 0.0),
+            _ => number.to_string(),
+        },
         other => other.to_string(),
     }
 }
@@ -78,7 +86,9 @@ mod tests {
     fn everything_counts_and_the_order_of_keys_does_not() {
         let detail = json!({ "b": [1, { "y": null, "x": 1.5 }], "a": "text" });
         let other = json!({ "a": "text", "b": [1, { "x": 1.5, "y": null }] });
+        let empty = json!({});
         let link = |number, actor, subject, address, detail| Link {
+            organization: 1,
             number,
             at: DateTime::UNIX_EPOCH,
             actor,
@@ -95,12 +105,14 @@ mod tests {
             (link(1, "ben", "group 7", None, &detail), ""),
             (link(1, "anna", "group 8", None, &detail), ""),
             (link(1, "anna", "group 7", Some("::1"), &detail), ""),
-            (link(1, "anna", "group 7", None, &json!({})), ""),
+            (link(1, "anna", "group 7", None, &empty), ""),
             (link(1, "anna", "group 7", None, &detail), "00"),
             // What moves from one field to the next is another entry.
             (link(1, "annagroup", " 7", None, &detail), ""),
         ] {
             assert_ne!(another.hash(before), hash);
         }
+        let elsewhere = Link { organization: 2, ..link(1, "anna", "group 7", None, &detail) };
+        assert_ne!(elsewhere.hash(""), hash);
     }
 }

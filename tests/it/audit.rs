@@ -1,0 +1,292 @@
+//! The audit log: one chain whoever writes, which nobody changes unseen.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Answer, Database, Role, Said, Server, Setup, on_both, run};
+
+/// Leaves an entry in the log.
+async fn deed(server: &Server, name: &str) {
+    let mark = json!({ "app": "shop", "release": name });
+    let answer = server.post("/api/deploys", &mark).await;
+    assert_eq!(answer.status, 201, "{answer:?}");
+}
+
+fn verified(server: &Server, heads: &[&str]) -> Said {
+    let mut command = server.command();
+    command.args(["audit", "verify", "--json"]);
+    for head in heads {
+        command.args(["--head", head]);
+    }
+    run(&mut command)
+}
+
+/// (check, number) of all problems that `lux audit verify` finds.
+fn problems(server: &Server, heads: &[&str]) -> Vec<(String, i64)> {
+    let said = verified(server, heads);
+    let report = said.json();
+    let found: Vec<_> = report["problems"].as_array().unwrap().clone();
+    assert_eq!(said.code, Some(i32::from(!found.is_empty())), "{said:?}");
+    assert_eq!(report["whole"], found.is_empty(), "{said:?}");
+    let problem = |it: &Value| {
+        assert!(it["detail"].as_str().unwrap().len() > 10, "{it}");
+        (it["check"].as_str().unwrap().to_owned(), it["number"].as_i64().unwrap())
+    };
+    found.iter().map(problem).collect()
+}
+
+fn exported(server: &Server) -> Vec<Value> {
+    let said = run(server.command().args(["audit", "export"]));
+    assert_eq!(said.code, Some(0), "{said:?}");
+    said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Another server on the same database, with a data directory of its own.
+async fn replica(server: &Server) -> Server {
+    let key = server.data().join("master.key");
+    let mut setup = Setup::new(server.database()).env("LUX_MASTER_KEY_FILE", key.to_str().unwrap());
+    if matches!(server.database(), Database::Sqlite) {
+        let url = format!("sqlite:{}", server.data().join("lux.db").display());
+        setup = setup.env("DATABASE_URL", &url);
+    }
+    setup.start().await
+}
+
+on_both!(writers_of_two_servers_make_one_chain);
+async fn writers_of_two_servers_make_one_chain(database: Database) {
+    let one = Server::plain(&database).await;
+    let other = replica(&one).await;
+    // More than what is read at once.
+    const EACH: usize = 33;
+    let writers = [&one, &other].into_iter().cycle().take(16).enumerate();
+    join_all(writers.map(async |(writer, server)| {
+        for at in 0..EACH {
+            deed(server, &format!("r{writer}-{at}")).await;
+        }
+    }))
+    .await;
+    let entries = exported(&one);
+    let numbers: Vec<i64> = entries.iter().map(|it| it["number"].as_i64().unwrap()).collect();
+    let expected: Vec<i64> = (1..=16 * i64::try_from(EACH).unwrap()).collect();
+    assert_eq!(numbers, expected);
+    assert_eq!(problems(&other, &[]), []);
+
+    // The same by the API.
+    let check = one.get("/api/audit/verify").await;
+    let last = entries.last().unwrap();
+    assert_eq!(check["whole"], true, "{check:#}");
+    assert_eq!((&check["checked"], &check["next"]), (&json!(numbers.len()), &Value::Null));
+    assert_eq!(
+        (&check["head"]["entries"], &check["head"]["hash"]),
+        (&last["number"], &last["hash"])
+    );
+    let path = format!("/api/audit/verify?after=100&head=528:{}", last["hash"].as_str().unwrap());
+    let check = one.get(&path).await;
+    assert_eq!((&check["whole"], &check["checked"]), (&json!(true), &json!(428)), "{check:#}");
+    let request = one.request_as(Role::Admin, Method::GET, "/api/audit/export");
+    let answer = Answer::of(request).await;
+    assert_eq!(answer.headers["content-type"], "application/x-ndjson");
+    let lines: Vec<Value> =
+        answer.text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines, entries);
+    let path = format!("/api/audit/export?after={}", entries[520]["id"]);
+    let rest = Answer::of(one.request_as(Role::Admin, Method::GET, &path)).await;
+    assert_eq!(rest.text.lines().count(), 7);
+    let newest = one.get("/api/audit?limit=1").await["entries"][0].clone();
+    assert_eq!(&newest, last);
+    assert_eq!(newest["address"], "127.0.0.1", "{newest:#}");
+    for bad in ["after=-1", "head=1:xyz", "head=0:", "head=x"] {
+        let request = one.request_as(Role::Admin, Method::GET, &format!("/api/audit/verify?{bad}"));
+        Answer::of(request).await.problem(400);
+    }
+}
+
+/// Takes away what keeps the log from being changed, as its owner could.
+async fn lay_open(server: &Server) {
+    let triggers: &[&str] = match server.database() {
+        Database::Sqlite => &["drop trigger audit_no_update", "drop trigger audit_no_delete"],
+        Database::Postgres(_) => {
+            &["drop trigger audit_no_change on audit", "drop trigger audit_no_truncate on audit"]
+        }
+    };
+    for sql in triggers {
+        server.database().execute(&server.data(), sql).await;
+    }
+}
+
+on_both!(what_was_changed_shows);
+async fn what_was_changed_shows(database: Database) {
+    let mut server = Server::plain(&database).await;
+    for at in 1..=6 {
+        deed(&server, &format!("r{at}")).await;
+    }
+    assert_eq!(server.stop().await, Some(0));
+    let told = server.log();
+    let told = told.lines().rfind(|line| line.contains("the audit log ends here")).unwrap();
+    let head = told.split(['"', ' ']).find(|word| word.starts_with("6:")).unwrap();
+    assert_eq!(problems(&server, &[head]), []);
+    lay_open(&server).await;
+    let sql = async |sql: &str| server.database().execute(&server.data(), sql).await;
+    let found = |check: &str, number| (check.to_owned(), number);
+    const SWAP: [&str; 2] = [
+        "update audit set number = case number when 3 then -4 else -3 end where number in (3, 4)",
+        "update audit set number = -number where number < 0",
+    ];
+    const AS_IT_WAS: &str =
+        "update audit set actor = 'rig', address = '127.0.0.1', subject = 'shop'";
+    // (what somebody does, how it is taken back, what shows)
+    let cases: [(&[&str], &[&str], Vec<(String, i64)>); 10] = [
+        (
+            &["update audit set actor = 'eve' where number = 3"],
+            &[AS_IT_WAS],
+            vec![found("hash", 3)],
+        ),
+        (
+            &["update audit set subject = 'blog' where number = 6"],
+            &[AS_IT_WAS],
+            vec![found("hash", 6)],
+        ),
+        (
+            &["update audit set address = null where number = 1"],
+            &[AS_IT_WAS],
+            vec![found("hash", 1)],
+        ),
+        (
+            &["update audit set address = '10.0.0.1', actor = 'eve' where number = 2"],
+            &[AS_IT_WAS],
+            vec![found("hash", 2)],
+        ),
+        (&SWAP, &SWAP, vec![found("hash", 3), found("hash", 4), found("hash", 5)]),
+        (
+            &["insert into audit (organization_id, actor, action, subject, detail, created_at)
+               select organization_id, 'eve', action, subject, detail, created_at
+               from audit where number = 2"],
+            &["delete from audit where number is null"],
+            vec![found("outside", 0)],
+        ),
+        (
+            &["insert into audit (organization_id, actor, action, subject, detail, created_at, number, hash)
+               select organization_id, 'eve', action, subject, detail, created_at, 7, hash
+               from audit where number = 2"],
+            &["delete from audit where number = 7"],
+            vec![found("end", 7)],
+        ),
+        (
+            &["update audit_head set entries = 8"],
+            &["update audit_head set entries = 6"],
+            vec![found("missing", 7)],
+        ),
+        (
+            &["update audit_head set hash = (select hash from audit where number = 5)"],
+            &["update audit_head set hash = (select hash from audit where number = 6)"],
+            vec![found("end", 6)],
+        ),
+        // The end is cut off with care: only what was told before shows it.
+        (
+            &[
+                "delete from audit where number > 4",
+                "update audit_head set entries = 4, hash = (select hash from audit where number = 4)",
+            ],
+            &[],
+            vec![],
+        ),
+    ];
+    for (tampering, undoing, expected) in cases {
+        for statement in tampering {
+            sql(statement).await;
+        }
+        assert_eq!(problems(&server, &[]), expected, "{tampering:?}");
+        for statement in undoing {
+            sql(statement).await;
+        }
+        if !undoing.is_empty() {
+            assert_eq!(problems(&server, &[head]), [], "{undoing:?}");
+        }
+    }
+    assert_eq!(problems(&server, &[head]), [found("head", 6)]);
+    sql("delete from audit where number = 2").await;
+    assert_eq!(problems(&server, &[]), [found("missing", 2)]);
+    let said = run(server.command().args(["audit", "verify"]));
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.out.contains("missing: entry 2 is missing"), "{said:?}");
+    assert!(said.out.contains("the chain is broken"), "{said:?}");
+    // The head itself is gone.
+    sql("delete from audit_head").await;
+    assert_eq!(problems(&server, &[]), [found("end", 1)]);
+}
+
+on_both!(nothing_is_taken_out);
+async fn nothing_is_taken_out(database: Database) {
+    let server = Server::plain(&database).await;
+    deed(&server, "r1").await;
+    let mut refused = vec![
+        "update audit set actor = 'eve'",
+        "update audit set detail = detail where number = 1",
+        "delete from audit where number = 1",
+        "delete from audit",
+    ];
+    if matches!(database, Database::Postgres(_)) {
+        refused.push("truncate audit");
+        refused.push("truncate audit cascade");
+    }
+    for sql in refused {
+        let error = database.try_execute(&server.data(), sql).await.unwrap_err().to_string();
+        assert!(error.contains("the audit log is only ever added to"), "{sql}: {error}");
+    }
+    assert_eq!(exported(&server).len(), 1);
+    assert_eq!(problems(&server, &[]), []);
+}
+
+on_both!(what_cannot_be_noted_does_not_happen);
+async fn what_cannot_be_noted_does_not_happen(database: Database) {
+    let server = Server::plain(&database).await;
+    let app = json!({ "name": "shop", "base_url": "http://127.0.0.1:8000" });
+    let added = server.post("/api/apps", &app).await;
+    assert_eq!(added.status, 201, "{added:?}");
+    let id = added.json()["id"].as_i64().unwrap();
+    let state = async || {
+        let mut state = Vec::new();
+        let keys = format!("/api/apps/{id}/keys");
+        for path in ["/api/apps?archived=true", "/api/deploys", "/api/audit", &keys] {
+            state.push(server.get(path).await);
+        }
+        state.push(server.get("/api/diagnostics/health").await["health"]["parts"]["actions"].clone());
+        state
+    };
+    let before = state().await;
+    let (full, free) = match &database {
+        Database::Sqlite => (
+            "create trigger audit_full before insert on audit begin
+                 select raise(abort, 'full');
+             end",
+            "drop trigger audit_full",
+        ),
+        Database::Postgres(_) => (
+            "alter table audit add constraint audit_full check (false) not valid",
+            "alter table audit drop constraint audit_full",
+        ),
+    };
+    database.execute(&server.data(), full).await;
+    let deeds = [
+        ("/api/apps".to_owned(), json!({ "name": "blog", "base_url": "http://127.0.0.1:8001" })),
+        (format!("/api/apps/{id}/keys"), json!({ "name": "mobile" })),
+        (format!("/api/apps/{id}/archive"), json!({})),
+        ("/api/deploys".to_owned(), json!({ "app": "shop", "release": "r1" })),
+        ("/api/auto-repair/stop".to_owned(), json!({})),
+    ];
+    for (path, body) in &deeds {
+        let answer = server.post(path, body).await;
+        assert!(answer.status.is_server_error(), "{path}: {answer:?}");
+        let detail = answer.problem(answer.status.as_u16());
+        assert!(!detail.contains("audit_full"), "{detail}");
+    }
+    assert_eq!(state().await, before);
+    database.execute(&server.data(), free).await;
+    for (path, body) in &deeds {
+        let answer = server.post(path, body).await;
+        assert!(answer.status.is_success(), "{path}: {answer:?}");
+    }
+    assert_eq!(exported(&server).len(), 1 + deeds.len());
+    assert_eq!(problems(&server, &[]), []);
+}
