@@ -19,6 +19,7 @@ mod model;
 mod probe;
 mod repair;
 mod replay;
+mod sign_in;
 mod token;
 
 use std::{
@@ -88,6 +89,10 @@ enum Command {
     /// The keys that secrets in the database are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    LoginLink(sign_in::LoginLink),
+    /// A link for the first administrator, who has no account yet
+    SetupLink,
+    Invite(sign_in::Invite),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -183,6 +188,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(keys::run(command, &config))?;
+        }
+        Command::LoginLink(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::login_link(args, &config))?;
+        }
+        Command::SetupLink => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::setup_link(&config))?;
+        }
+        Command::Invite(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::invite(args, &config))?;
         }
         Command::Token(command) => {
             let config = Config::load(overrides)?;
