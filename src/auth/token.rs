@@ -149,6 +149,11 @@ impl Tokens {
         (clock::instant().duration_since(*since) < CACHED).then(|| caller.clone())
     }
 
+    /// Whether it was a good token when this process last asked: then it is no guess.
+    pub fn knew(&self, token: &str) -> bool {
+        self.remembered.lock().is_ok_and(|remembered| remembered.contains_key(&hash(token)))
+    }
+
     /// Asks the database; `None` for an unknown, expired or revoked token.
     pub async fn recognise(&self, db: &Db, token: &str) -> Result<Option<Caller>> {
         let (hash, now) = (hash(token), clock::now());

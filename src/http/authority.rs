@@ -63,18 +63,22 @@ async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
         return Err(Error::Unauthenticated(detail).into());
     };
     let peer = parts.extensions.get::<Peer>().copied();
-    let mut caller =
-        if let Some(caller) = app.tokens.remembered(token) {
-            caller
-        } else {
-            // Guessing costs: tries are counted by address before they reach the database.
-            if let (Some(limits), Some(peer)) = (&limits, peer) {
-                limits.check_try(peer)?;
-            }
-            app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?.ok_or(
-                Error::Unauthenticated("the token is not known, has expired or was revoked"),
-            )?
-        };
+    let mut caller = if let Some(caller) = app.tokens.remembered(token) {
+        caller
+    } else {
+        // Who guessed wrong too often does not reach the database.
+        let guessing = limits.as_ref().zip(peer);
+        if let Some((limits, peer)) = guessing
+            && !app.tokens.knew(token)
+        {
+            limits.may_guess(peer)?;
+        }
+        let found = app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?;
+        if let (None, Some((limits, peer))) = (&found, guessing) {
+            limits.guessed_wrong(peer);
+        }
+        found.ok_or(Error::Unauthenticated("the token is not known, has expired or was revoked"))?
+    };
     caller.address = peer.map(|peer| peer.address);
     if let Some(limits) = &limits {
         limits.check_caller(caller.who, parts.uri.path())?;
@@ -97,14 +101,14 @@ pub(super) fn peer(
     config: &config::Http,
 ) -> Option<Peer> {
     let direct = connection?.0.ip();
-    if !config.trusted_proxies.contains(&direct) {
-        return Some(Peer { address: direct, forwarded: false });
+    if !config.trusts(direct) {
+        return Some(Peer { address: direct.to_canonical(), forwarded: false });
     }
     let mut forwarded = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
         value.to_str().unwrap_or_default().rsplit(',').map(|part| part.trim().parse().ok())
     });
     let told = forwarded.find(|address: &Option<std::net::IpAddr>| {
-        address.is_none_or(|address| !config.trusted_proxies.contains(&address))
+        address.is_none_or(|address| !config.trusts(address))
     });
     let any = headers.contains_key("x-forwarded-for");
     Some(Peer { address: told.flatten().unwrap_or(direct), forwarded: any })
@@ -116,12 +120,21 @@ mod tests {
 
     use axum::extract::ConnectInfo;
     use http::{HeaderMap, HeaderValue};
+    use ipnet::IpNet;
 
     use super::{bearer, peer};
     use crate::config::{Config, Overrides};
 
     fn address_of(connection: &str, forwarded: &[&str]) -> (IpAddr, bool) {
-        let (config, _) = Config::load_leniently(Overrides::default());
+        behind("127.0.0.1, ::1", connection, forwarded)
+    }
+
+    fn behind(trusted: &str, connection: &str, forwarded: &[&str]) -> (IpAddr, bool) {
+        let (mut config, _) = Config::load_leniently(Overrides::default());
+        config.http.trusted_proxies = trusted
+            .split(", ")
+            .map(|one| one.parse().or_else(|_| one.parse::<IpAddr>().map(IpNet::from)).unwrap())
+            .collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
@@ -142,6 +155,24 @@ mod tests {
         assert_eq!(address_of("127.0.0.1", &several), (ip("203.0.113.9"), true));
         assert_eq!(address_of("127.0.0.1", &["nonsense"]), (ip("127.0.0.1"), true));
         assert_eq!(address_of("127.0.0.1", &[]), (ip("127.0.0.1"), false));
+    }
+
+    #[test]
+    fn proxies_are_networks_too() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let networks = "10.0.0.0/8, fd00::/8, 127.0.0.1";
+        let client = (ip("203.0.113.9"), true);
+        // Three hops, each of which added the one before.
+        let hops = "198.51.100.1, 203.0.113.9, 10.1.2.3, fd00::7";
+        assert_eq!(behind(networks, "10.9.9.9", &[hops]), client);
+        assert_eq!(behind(networks, "::ffff:10.9.9.9", &[hops]), client);
+        let six = "2001:db8::5";
+        assert_eq!(behind(networks, "fd12::1", &[six]), (ip(six), true));
+        // An address just outside is a stranger's.
+        assert_eq!(behind(networks, "11.0.0.1", &[hops]), (ip("11.0.0.1"), false));
+        assert_eq!(behind(networks, "fe00::1", &[hops]), (ip("fe00::1"), false));
+        // Only proxies: nobody said for whom.
+        assert_eq!(behind(networks, "10.9.9.9", &["10.1.1.1"]), (ip("10.9.9.9"), true));
     }
 
     #[test]

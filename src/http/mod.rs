@@ -3,11 +3,14 @@
 
 mod authority;
 mod body;
+pub mod connection;
 pub mod edge;
+mod headers;
 pub mod limit;
 pub mod openai;
 pub mod paging;
 mod problem;
+mod shape;
 
 pub use authority::{Admin, Ingest, Operator, Reader};
 pub use body::{Json, Path, Query};

@@ -20,7 +20,7 @@ pub(crate) struct Operation {
     pub(crate) path: String,
     open: bool,
     pub(crate) has_body: bool,
-    query: Vec<(String, String)>,
+    pub(crate) query: Vec<(String, String)>,
 }
 
 impl Operation {
@@ -175,7 +175,8 @@ pub(crate) async fn state(server: &Server) -> Vec<Value> {
 }
 
 pub(crate) async fn patient(database: &Database) -> Server {
-    Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000").start().await
+    let setup = Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000");
+    setup.env("LUX_GUESSES_PER_MINUTE", "1000000").start().await
 }
 
 on_both!(refusals_are_problems_and_change_nothing);
