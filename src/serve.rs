@@ -22,7 +22,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{OrganizationId, Role, token},
+    auth::{OrganizationId, Role, session::Sessions, token},
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
@@ -85,6 +85,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         outbound,
         llm,
         sealer,
+        sessions: Sessions::default(),
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks,

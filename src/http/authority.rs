@@ -4,12 +4,13 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, header, request::Parts};
 
 use super::{
-    Problem,
+    Problem, cookie,
     limit::{Limits, Peer},
+    origin,
 };
 use crate::{
     app::App,
-    auth::{Caller, Role},
+    auth::{Caller, Role, session::Remembered},
     config,
     error::Error,
 };
@@ -31,7 +32,7 @@ macro_rules! authority {
                     return Ok(Self { caller });
                 }
                 let detail = format!(
-                    "this needs a token of role {}; yours is {}", $needs, caller.role
+                    "this needs the role {}; yours is {}", $needs, caller.role
                 );
                 Err(Error::Denied(detail).into())
             }
@@ -56,34 +57,95 @@ authority!(
     Ingest, may_report, "ingest, operator or admin"
 );
 
+/// Anybody who is known, for what is about the caller alone.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub caller: Caller,
+}
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self { caller: authenticate(parts, app).await? })
+    }
+}
+
 async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
-    let limits = parts.extensions.get::<Limits>().cloned();
-    let Some(token) = bearer(&parts.headers) else {
-        let detail = "send a token: Authorization: Bearer lux_… (made by `lux token create`)";
-        return Err(Error::Unauthenticated(detail).into());
-    };
-    let peer = parts.extensions.get::<Peer>().copied();
-    let mut caller = if let Some(caller) = app.tokens.remembered(token) {
-        caller
-    } else {
-        // Who guessed wrong too often does not reach the database.
-        let guessing = limits.as_ref().zip(peer);
-        if let Some((limits, peer)) = guessing
-            && !app.tokens.knew(token)
-        {
-            limits.may_guess(peer)?;
+    // A token goes before a cookie: what carries one is no browser's doing.
+    let caller = match cookie::read(&app.config, &parts.headers) {
+        Some(cookie) if !parts.headers.contains_key(header::AUTHORIZATION) => {
+            by_session(parts, app, cookie).await?
         }
-        let found = app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?;
-        if let (None, Some((limits, peer))) = (&found, guessing) {
-            limits.guessed_wrong(peer);
-        }
-        found.ok_or(Error::Unauthenticated("the token is not known, has expired or was revoked"))?
+        _ => by_token(parts, app).await?,
     };
-    caller.address = peer.map(|peer| peer.address);
-    if let Some(limits) = &limits {
+    if let Some(limits) = parts.extensions.get::<Limits>() {
         limits.check_caller(caller.who, parts.uri.path())?;
     }
     Ok(caller)
+}
+
+async fn by_session(parts: &Parts, app: &App, cookie: &str) -> Result<Caller, Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    cookie::may_sign_in(&app.config, peer)?;
+    origin::check(parts, &app.config)?;
+    let remembered = app.sessions.remembered(cookie);
+    let mut caller = if let Remembered::Caller(caller) = remembered {
+        caller
+    } else {
+        let guess = Guess::of(parts);
+        if matches!(remembered, Remembered::Unknown) {
+            guess.allowed()?;
+        }
+        let known = app.sessions.recognise(&app.db, cookie, &app.config.sign_in).await?;
+        guess.came_to(known, "your session has ended; sign in again")?
+    };
+    caller.address = peer.map(|peer| peer.address);
+    Ok(caller)
+}
+
+async fn by_token(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    let Some(token) = bearer(&parts.headers) else {
+        let detail = "sign in, or send a token: Authorization: Bearer lux_… (made by `lux token \
+                      create`)";
+        return Err(Error::Unauthenticated(detail).into());
+    };
+    let mut caller = if let Some(caller) = app.tokens.remembered(token) {
+        caller
+    } else {
+        let guess = Guess::of(parts);
+        // What was good a moment ago is no guess.
+        if !app.tokens.knew(token) {
+            guess.allowed()?;
+        }
+        let known = app.tokens.recognise(&app.db, token).await?;
+        guess.came_to(known, "the token is not known, has expired or was revoked")?
+    };
+    caller.address = parts.extensions.get::<Peer>().map(|peer| peer.address);
+    Ok(caller)
+}
+
+/// Credentials that have to be looked up: who guessed wrong too often does not reach the database.
+#[derive(Clone, Copy)]
+pub struct Guess<'r>(Option<(&'r Limits, Peer)>);
+
+impl<'r> Guess<'r> {
+    pub fn of(parts: &'r Parts) -> Self {
+        let limits = parts.extensions.get::<Limits>();
+        Self(limits.zip(parts.extensions.get::<Peer>().copied()))
+    }
+
+    pub fn allowed(self) -> Result<(), Problem> {
+        self.0.map_or(Ok(()), |(limits, peer)| limits.may_guess(peer))
+    }
+
+    /// Counts it if it was wrong; `why` is then told.
+    pub fn came_to<T>(self, found: Option<T>, why: &'static str) -> Result<T, Error> {
+        if let (None, Some((limits, peer))) = (&found, self.0) {
+            limits.guessed_wrong(peer);
+        }
+        found.ok_or(Error::Unauthenticated(why))
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -111,7 +173,8 @@ pub(super) fn peer(
         address.is_none_or(|address| !config.trusts(address))
     });
     let any = headers.contains_key("x-forwarded-for");
-    Some(Peer { address: told.flatten().unwrap_or(direct), forwarded: any })
+    let address = told.flatten().unwrap_or(direct).to_canonical();
+    Some(Peer { address, forwarded: any })
 }
 
 #[cfg(test)]

@@ -64,7 +64,7 @@ impl Limits {
 
     /// Refuses an address that has guessed wrong too often of late. To be asked before
     /// credentials are looked up in the database.
-    pub fn may_guess(&self, peer: Peer) -> Result<(), Problem> {
+    pub(super) fn may_guess(&self, peer: Peer) -> Result<(), Problem> {
         match self.0.guesses.wait(peer.address, clock::instant()) {
             None => Ok(()),
             Some(wait) => Err(refusal("too many wrong credentials from your address", wait)),
@@ -72,7 +72,7 @@ impl Limits {
     }
 
     /// Counts credentials that were wrong.
-    pub fn guessed_wrong(&self, peer: Peer) {
+    pub(super) fn guessed_wrong(&self, peer: Peer) {
         metrics::counter!("lux_http_wrong_credentials_total").increment(1);
         self.0.guesses.count(peer.address, clock::instant());
     }

@@ -24,7 +24,7 @@ use crate::{
     app::App,
     apps::{Known, Outcome},
     errors::{Capture, NewEvent, store::write::Recorded},
-    http::limit::{Limits, Peer},
+    http::{Guess, limit::Peer},
 };
 
 /// Largest event, in bytes.
@@ -139,18 +139,13 @@ async fn recognise(app: &App, id: &str, key: &str, head: &Parts) -> Result<Arc<K
     if let Some(known) = app.apps.recall(id, key) {
         return known.ok_or_else(Refusal::unknown);
     }
-    // Who guessed wrong too often does not reach the database.
-    let guessing = head.extensions.get::<Limits>().zip(head.extensions.get::<Peer>().copied());
-    if let Some((limits, peer)) = guessing
-        && !app.apps.knew(id, key)
-    {
-        limits.may_guess(peer)?;
+    let guess = Guess::of(head);
+    // What was good a moment ago is no guess.
+    if !app.apps.knew(id, key) {
+        guess.allowed()?;
     }
     let known = app.apps.recognise(&app.db, id, key).await?;
-    if let (None, Some((limits, peer))) = (&known, guessing) {
-        limits.guessed_wrong(peer);
-    }
-    known.ok_or_else(Refusal::unknown)
+    guess.came_to(known, "").map_err(|_| Refusal::unknown())
 }
 
 /// One request on its way.
