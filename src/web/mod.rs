@@ -8,6 +8,7 @@ mod ledger;
 mod logs;
 mod mcp;
 mod openai;
+mod tokens;
 
 use std::time::Duration;
 
@@ -63,6 +64,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(tokens::router())
         .merge(deploys::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))

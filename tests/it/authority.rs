@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use aws_lc_rs::digest;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use reqwest::{Method, RequestBuilder, header::CONTENT_TYPE};
+use reqwest::{
+    Method, RequestBuilder,
+    header::{CONTENT_TYPE, COOKIE},
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -20,6 +23,7 @@ pub(crate) enum Needs {
     Open,
     Local,
     Key,
+    Known,
     Ingest,
     Reader,
     Operator,
@@ -32,6 +36,7 @@ impl Needs {
             "open" => Self::Open,
             "local" => Self::Local,
             "key" => Self::Key,
+            "known" => Self::Known,
             "ingest" => Self::Ingest,
             "reader" => Self::Reader,
             "operator" => Self::Operator,
@@ -40,9 +45,19 @@ impl Needs {
         }
     }
 
+    /// Whether a person of a role may.
+    fn allows_person(self, role: &str) -> bool {
+        match role {
+            "admin" => self.allows(Role::Admin),
+            "operator" => self.allows(Role::Operator),
+            // What is about the caller alone is for customers, too.
+            _ => matches!(self, Self::Open | Self::Local | Self::Known),
+        }
+    }
+
     pub(crate) fn allows(self, role: Role) -> bool {
         match self {
-            Self::Open | Self::Local => true,
+            Self::Open | Self::Local | Self::Known => true,
             Self::Key => false,
             Self::Ingest => role != Role::Read,
             Self::Reader => role != Role::Ingest,
@@ -159,6 +174,31 @@ async fn came(operation: &Operation, request: RequestBuilder) -> Came {
     }
 }
 
+/// Signs somebody in; gives what their browser sends as `Cookie`.
+pub(crate) async fn person(server: &Server, role: &str) -> String {
+    let cookie = uuid::Uuid::now_v7().simple().to_string() + "-of-someone";
+    let at = "'2026-11-20T10:00:00+00:00'";
+    let ends = "'2046-11-20T10:00:00+00:00'";
+    let account = format!(
+        "insert into account (organization_id, name, role, created_at)
+         values (1, '{role}', '{role}', {at})"
+    );
+    let session = format!(
+        "insert into session (organization_id, account_id, hash, created_at, seen_at, idle_ends_at, ends_at)
+         select 1, max(id), '{}', {at}, {ends}, {ends}, {ends} from account",
+        hash(&cookie)
+    );
+    for statement in [account, session] {
+        server.database().execute(&server.data(), &statement).await;
+    }
+    format!("lux-dev={cookie}")
+}
+
+/// What is kept of a secret.
+fn hash(secret: &str) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
+}
+
 /// Tokens that were good once.
 fn ended(server: &Server) -> [(&'static str, String); 2] {
     let make = |more: &[&str]| {
@@ -189,6 +229,11 @@ on_both!(every_route_lets_in_whom_the_table_says);
 async fn every_route_lets_in_whom_the_table_says(database: Database) {
     let server = patient(&database).await;
     let ended = ended(&server);
+    let mut people = Vec::new();
+    for role in ["admin", "operator", "customer"] {
+        people.push((role, person(&server, role).await));
+    }
+    let unknown = format!("lux-dev={}", "U".repeat(43));
     let mut wrong = Vec::new();
     for operation in operations(&server).await {
         let needs = route(&operation).needs;
@@ -218,6 +263,16 @@ async fn every_route_lets_in_whom_the_table_says(database: Database) {
             let request = server.request_as(role, operation.method.clone(), &path);
             expect(&format!("{role:?}"), expected, came(&operation, request).await);
         }
+        for (role, cookie) in &people {
+            let expected = if needs.allows_person(role) { Came::In } else { Came::Denied };
+            let request = ask().header(COOKIE, cookie).header("sec-fetch-site", "same-origin");
+            expect(&format!("a person, {role}"), expected, came(&operation, request).await);
+        }
+        expect(
+            "an unknown cookie",
+            stranger,
+            came(&operation, ask().header(COOKIE, &unknown)).await,
+        );
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     let log = server.log();
@@ -296,7 +351,7 @@ const CANARY: &str = "canary777";
 /// Makes a second organization with one of everything; gives an admin's token of it.
 async fn make_another_organization(server: &Server) -> String {
     let token = format!("lux_{}", "B".repeat(43));
-    let hash = URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()).as_ref());
+    let hash = hash(&token);
     let at = "'2026-11-20T10:00:00+00:00'";
     let org = "(select max(id) from organization)";
     let id = THEIRS;

@@ -105,6 +105,9 @@ impl Operation {
             }),
             ("PATCH", "/api/apps/{id}") => json!({ "base_url": "http://127.0.0.1:8000" }),
             ("POST", "/api/apps/{id}/keys") => json!({ "name": "mobile" }),
+            ("POST", "/api/tokens") => {
+                json!({ "name": "ci", "role": "read", "expires_in_days": 30 })
+            }
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
