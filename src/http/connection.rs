@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -39,27 +40,36 @@ impl Patience {
 /// The requests of a connection that are being answered, shared by the stream, which is patient
 /// meanwhile, and by the answers.
 #[derive(Clone, Debug, Default)]
-pub struct Answering(Arc<AtomicUsize>);
+pub struct Answering(Arc<UnderWay>);
+
+#[derive(Debug, Default)]
+struct UnderWay {
+    answers: AtomicUsize,
+    /// Who reads the connection meanwhile: hyper would not look again by itself once the answer
+    /// is over, and the time of the next request would not begin.
+    reader: AtomicWaker,
+}
 
 impl Answering {
     /// To be kept until the answer's last byte was handed over.
     pub fn begin(&self) -> Answer {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.0.answers.fetch_add(1, Ordering::AcqRel);
         Answer(Arc::clone(&self.0))
     }
 
     fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.answers.load(Ordering::Acquire) > 0
     }
 }
 
 /// One request's share of [`Answering`].
 #[derive(Debug)]
-pub struct Answer(Arc<AtomicUsize>);
+pub struct Answer(Arc<UnderWay>);
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.answers.fetch_sub(1, Ordering::AcqRel);
+        self.0.reader.wake();
     }
 }
 
@@ -161,6 +171,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         let this = &mut *self;
         if this.answering.any() {
             this.awaited = Awaited::Nothing;
+            this.answering.0.reader.register(cx.waker());
             return Pin::new(&mut this.stream).poll_read(cx, buffer);
         }
         if this.awaited == Awaited::Nothing {

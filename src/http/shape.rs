@@ -175,8 +175,8 @@ mod tests {
     #[test]
     fn depth_is_bounded() {
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
-        assert_eq!(refusal(&nested(MAX_DEPTH + 1)), None);
-        assert!(refusal(&nested(MAX_DEPTH + 2)).unwrap().contains("deeper than 32"));
+        assert_eq!(refusal(&nested(MAX_DEPTH)), None);
+        assert!(refusal(&nested(MAX_DEPTH + 1)).unwrap().contains("deeper than 32"));
         let objects = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
         assert_eq!(refusal(&objects(MAX_DEPTH)), None);
         assert!(refusal(&objects(MAX_DEPTH + 1)).unwrap().contains("deeper"));

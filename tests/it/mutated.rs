@@ -207,13 +207,13 @@ fn path(dice: &mut Dice, operation: &Operation) -> String {
         if dice.one_in(3) {
             let short: String = text(dice).chars().take(300).collect();
             let value = if dice.one_in(3) { dice.below(500).to_string() } else { encoded(&short) };
-            path.push_str(&format!("{join}{name}={value}"));
+            path = format!("{path}{join}{name}={value}");
             join = '&';
         }
     }
     if dice.one_in(6) {
         let noise: String = text(dice).chars().take(100).collect();
-        path.push_str(&format!("{join}{}", encoded(&noise)));
+        path = format!("{path}{join}{}", encoded(&noise));
     }
     path
 }
