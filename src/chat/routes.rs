@@ -275,6 +275,7 @@ async fn read_session(
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewTitle {
     title: String,
 }

@@ -45,10 +45,15 @@ pub struct Limits(Arc<Limiters>);
 struct Limiters {
     /// Wrong tokens and keys by address.
     guesses: Guesses,
+    /// Tries to sign in by address.
+    sign_ins: Guesses,
     requests: DefaultKeyedRateLimiter<Who>,
     events: DefaultKeyedRateLimiter<Who>,
     clock: DefaultClock,
 }
+
+/// Tries to sign in a minute from one address: people do that by hand.
+const SIGN_INS_PER_MINUTE: u32 = 10;
 
 impl Limits {
     pub fn new(config: &config::Http) -> Self {
@@ -56,6 +61,7 @@ impl Limits {
             |count: u32| Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
         Self(Arc::new(Limiters {
             guesses: Guesses::new(config.guesses_per_minute),
+            sign_ins: Guesses::new(SIGN_INS_PER_MINUTE),
             requests: RateLimiter::keyed(per_minute(config.requests_per_minute)),
             events: RateLimiter::keyed(per_minute(config.events_per_minute)),
             clock: DefaultClock::default(),
@@ -77,6 +83,23 @@ impl Limits {
         self.0.guesses.count(peer.address, clock::instant());
     }
 
+    /// Counts a link or the like that is looked up, right or wrong.
+    pub fn check_try(&self, peer: Peer) -> Result<(), Problem> {
+        self.may_guess(peer)?;
+        self.0.guesses.count(peer.address, clock::instant());
+        Ok(())
+    }
+
+    /// Counts a try to sign in.
+    pub fn check_sign_in(&self, peer: Peer) -> Result<(), Problem> {
+        let now = clock::instant();
+        if let Some(wait) = self.0.sign_ins.wait(peer.address, now) {
+            return Err(refusal("too many tries to sign in from your address", wait));
+        }
+        self.0.sign_ins.count(peer.address, now);
+        Ok(())
+    }
+
     /// Counts a request of a known caller; reporting errors has a budget of its own.
     pub(super) fn check_caller(&self, who: Who, path: &str) -> Result<(), Problem> {
         let limiter = if path == "/api/errors" { &self.0.events } else { &self.0.requests };
@@ -89,6 +112,7 @@ impl Limits {
     /// tables would grow for ever.
     pub fn forget_idle(&self) {
         self.0.guesses.forget_idle(clock::instant());
+        self.0.sign_ins.forget_idle(clock::instant());
         self.0.requests.retain_recent();
         self.0.events.retain_recent();
     }

@@ -1,13 +1,17 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod accounts;
 mod apps;
 mod audit;
 mod description;
 mod ledger;
+mod links;
 mod logs;
 mod mcp;
 mod openai;
+mod pages;
+pub(crate) mod sessions;
 mod tokens;
 
 use std::time::Duration;
@@ -61,9 +65,11 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
         .merge(logs::router())
+        .merge(accounts::router())
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
@@ -119,7 +125,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
-    router.fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+    router.merge(links::router()).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

@@ -23,6 +23,7 @@ pub(crate) enum Needs {
     Open,
     Local,
     Key,
+    Page,
     Known,
     Ingest,
     Reader,
@@ -36,6 +37,7 @@ impl Needs {
             "open" => Self::Open,
             "local" => Self::Local,
             "key" => Self::Key,
+            "page" => Self::Page,
             "known" => Self::Known,
             "ingest" => Self::Ingest,
             "reader" => Self::Reader,
@@ -58,7 +60,7 @@ impl Needs {
     pub(crate) fn allows(self, role: Role) -> bool {
         match self {
             Self::Open | Self::Local | Self::Known => true,
-            Self::Key => false,
+            Self::Key | Self::Page => false,
             Self::Ingest => role != Role::Read,
             Self::Reader => role != Role::Ingest,
             Self::Operator => matches!(role, Role::Operator | Role::Admin),
@@ -405,6 +407,18 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, {at}, 'chat', {named}, {named}, 'm', 'h', 'told', 1, 1, 1, 1, 1, false, {many})"
         ),
         format!(
+            "insert into account (id, organization_id, name, role, created_at)
+             values ({id}, {org}, {named}, 'operator', {at})"
+        ),
+        format!(
+            "insert into session (id, organization_id, account_id, hash, user_agent, created_at, seen_at, idle_ends_at, ends_at)
+             values ({id}, {org}, {id}, {named}, {named}, {at}, {at}, '2046-11-20T10:00:00+00:00', '2046-11-20T10:00:00+00:00')"
+        ),
+        format!(
+            "insert into invitation (id, organization_id, role, email, made_by, created_at, expires_at)
+             values ({id}, {org}, 'operator', {named}, {named}, {at}, '2046-11-20T10:00:00+00:00')"
+        ),
+        format!(
             "insert into chat_session (id, organization_id, owner, title, created_at, last_message_at)
              values ({id}, {org}, 'token {id}', {named}, {at}, {at})"
         ),
@@ -502,6 +516,10 @@ async fn state_of_them(server: &Server, token: &str) -> Vec<Value> {
         "/api/apps/777001/keys",
         "/api/deploys",
         "/api/model/ledger",
+        "/api/accounts",
+        "/api/accounts/777001/sessions",
+        "/api/invitations",
+        "/api/tokens",
     ] {
         let answer = Answer::of(server.request(Method::GET, path).bearer_auth(token)).await;
         assert_eq!(answer.status, 200, "{path}: {answer:?}");

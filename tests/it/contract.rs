@@ -63,6 +63,11 @@ impl Operation {
         }
     }
 
+    /// Whether it takes what other programs send, whose fields it does not all know.
+    fn overlooks_fields(&self) -> bool {
+        self.path == "/api/errors" || self.path == "/chatbot/send" || self.speaks_openai()
+    }
+
     /// Whether each field of its body has a default.
     fn may_be_empty(&self) -> bool {
         ["/api/auto-repair/clear", "/api/auto-repair/start", "/api/diagnostics/diagnosis"]
@@ -98,6 +103,12 @@ impl Operation {
                 "model": "lux", "messages": [{ "role": "user", "content": "what is wrong?" }],
             }),
             ("POST", "/mcp") => json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
+            ("PATCH", "/api/accounts/{id}") => {
+                json!({ "role": "operator", "status": "active", "version": 1 })
+            }
+            ("POST", "/api/invitations") => {
+                json!({ "role": "operator", "email": "ada@example.com" })
+            }
             ("POST", "/api/apps") => json!({
                 "name": "shop", "base_url": "http://127.0.0.1:8000",
                 "allowed_origins": ["https://shop.example"],
@@ -171,6 +182,8 @@ pub(crate) async fn state(server: &Server) -> Vec<Value> {
         "/api/probes",
         "/api/apps?archived=true",
         "/api/deploys?limit=200",
+        "/api/accounts",
+        "/api/invitations",
     ] {
         state.push(server.get(path).await);
     }
@@ -303,6 +316,15 @@ async fn with_bad_bodies(server: &Server, operation: &Operation) {
             let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
             assert_eq!(answer.status, 400, "{operation:?}, {field} = {wrong}: {answer:?}");
             operation.refused(&answer, 400);
+        }
+    }
+    // Nor can a field be written that is not the caller's to write.
+    if !operation.overlooks_fields() {
+        for field in ["organization_id", "is_admin", "id"] {
+            let mut body = valid.clone();
+            body[field] = json!(2);
+            let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
+            assert_eq!(answer.status, 400, "{operation:?} with {field}: {answer:?}");
         }
     }
     let text = operation.body().to_string();

@@ -7,8 +7,9 @@ use secrecy::ExposeSecret;
 use super::Check;
 use crate::{
     clock,
-    config::Config,
+    config::{Config, SignIn, Signup},
     db::Db,
+    http::cookie,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
     repair::action::{Catalogue, switch},
@@ -115,6 +116,35 @@ pub(super) async fn model(config: &Config) -> Check {
         Err(trouble) => {
             Check::fail(name, trouble.to_string(), "until then the built-in advisor answers alone")
         }
+    }
+}
+
+/// Who may sign in, and from where.
+pub(super) fn sign_in(config: &Config) -> Check {
+    let name = "sign-in";
+    let SignIn { signup, domains, idle, absolute } = &config.sign_in;
+    let time = |time: &Duration| humantime::format_duration(*time).to_string();
+    let who = match (signup, domains.as_slice()) {
+        (Signup::Open, _) => "everybody whom a provider knows".to_owned(),
+        (Signup::Invited, []) => "who is invited".to_owned(),
+        (Signup::Invited, domains) => format!("who is invited, or of {}", domains.join(", ")),
+    };
+    let detail = format!(
+        "for {who}; a session ends {} after its last use, {} after its begin",
+        time(idle),
+        time(absolute)
+    );
+    if cookie::is_secure(config) {
+        return Check::ok(name, detail);
+    }
+    let detail = format!("{detail}; only on this machine: public_url is no https address");
+    match &config.public_url {
+        None => Check::ok(name, detail),
+        Some(_) => Check::warn(
+            name,
+            detail,
+            "put nginx with TLS in front and set public_url to its https address",
+        ),
     }
 }
 
