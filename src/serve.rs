@@ -13,11 +13,7 @@ use std::{
 
 use anyhow::Context;
 use axum::{Router, extract::ConnectInfo};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
 use tokio::{net::TcpListener, sync::Semaphore};
@@ -36,6 +32,7 @@ use crate::{
     diagnose::{Advisor, Analyst, Diagnoser},
     errors::{self, Capture, FromLogs, Intake},
     health::Health,
+    http::connection::{Addresses, Answering, Counted, Patience, Timed},
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
@@ -46,8 +43,8 @@ use crate::{
     web::{self, Features},
 };
 
-/// How long a client may take to send its request's head; also ends idle connections.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The longest head of a request, in bytes; also what is read ahead of a body.
+const MAX_HEAD: usize = 64 << 10;
 
 /// How long background work may take to end after the last request.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -277,6 +274,8 @@ pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyho
     audit::watch(&app.db, &app.tasks, &app.shutdown);
     let graceful = GracefulShutdown::new();
     let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
+    let addresses = Addresses::default();
+    let patience = Patience::of(&app.config.http);
     loop {
         let accepted = tokio::select! {
             accepted = accept(&listener, &slots) => accepted,
@@ -294,17 +293,25 @@ pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyho
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "nodelay was refused");
         }
+        let Some(share) = addresses.admit(peer.ip(), &app.config.http) else {
+            metrics::counter!("lux_http_connections_refused_total").increment(1);
+            tracing::debug!(%peer, "this address holds its share of connections already");
+            continue;
+        };
+        let answering = Answering::default();
+        let stream = Timed::new(stream, patience, answering.clone());
+        // The stream keeps the times: hyper knows one limit for heads and idle connections.
         let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT)
+            .header_read_timeout(None)
             .max_headers(100)
-            .serve_connection(TokioIo::new(stream), service(router.clone(), peer));
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service(router.clone(), peer, answering));
         let connection = graceful.watch(connection);
         app.tasks.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "connection ended early");
             }
-            drop(slot);
+            drop((slot, share));
         });
     }
     drop(listener);
@@ -324,19 +331,19 @@ async fn accept(
 fn service(
     router: Router,
     peer: SocketAddr,
-) -> TowerToHyperService<
-    impl tower::Service<
-        http::Request<hyper::body::Incoming>,
-        Response = axum::response::Response,
-        Error = std::convert::Infallible,
-        Future: Send,
-    > + Clone,
+    answering: Answering,
+) -> impl hyper::service::Service<
+    http::Request<hyper::body::Incoming>,
+    Response = http::Response<Counted<axum::body::Body>>,
+    Error = std::convert::Infallible,
+    Future: Send,
 > {
-    let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
+    hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
-        request
-    });
-    TowerToHyperService::new(service)
+        let answer = answering.begin();
+        let answered = router.clone().oneshot(request);
+        async move { Ok(answered.await?.map(|body| Counted::new(body, answer))) }
+    })
 }
 
 async fn drain(app: App, features: Features, graceful: GracefulShutdown) {

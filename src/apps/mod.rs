@@ -152,24 +152,34 @@ impl Apps {
         }
     }
 
-    /// The application with this id, if the key is one of its live keys. Remembered for two
-    /// seconds; unknown ones are remembered, too.
+    /// What this process knows of a key without asking the database; `None`: it has to.
+    pub fn recall(&self, app: i64, public_key: &str) -> Option<Option<Arc<Known>>> {
+        // What has another form was never given out.
+        let Some(key) = dsn::parse_key(public_key) else { return Some(None) };
+        match self.0.keys.remembered((app, key)) {
+            Remembered::Known(known) => {
+                self.0.usage.note_use(known.key);
+                Some(Some(known))
+            }
+            Remembered::Unknown => Some(None),
+            Remembered::Nothing => None,
+        }
+    }
+
+    /// Whether it was a live key when this process last asked: then it is no guess.
+    pub fn knew(&self, app: i64, public_key: &str) -> bool {
+        dsn::parse_key(public_key).is_some_and(|key| self.0.keys.was_known((app, key)))
+    }
+
+    /// The application with this id, if the key is one of its live keys, from the database.
+    /// [`Apps::recall`] knows it for the next two seconds; unknown ones, too.
     pub async fn recognise(
         &self,
         db: &Db,
         app: i64,
         public_key: &str,
     ) -> Result<Option<Arc<Known>>> {
-        // What has another form was never given out.
         let Some(key) = dsn::parse_key(public_key) else { return Ok(None) };
-        match self.0.keys.remembered((app, key)) {
-            Remembered::Known(known) => {
-                self.0.usage.note_use(known.key);
-                return Ok(Some(known));
-            }
-            Remembered::Unknown => return Ok(None),
-            Remembered::Nothing => {}
-        }
         let found = store::by_key(db, app, &dsn::key_text(key), self.0.default_quota).await?;
         let known = found.map(Arc::new);
         self.0.keys.remember((app, key), known.clone());

@@ -63,6 +63,11 @@ impl Keys {
         }
     }
 
+    /// Whether it was a known key when the database was last asked, however long ago.
+    pub(super) fn was_known(&self, key: Key) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
+    }
+
     pub(super) fn remember(&self, key: Key, answer: Option<Arc<Known>>) {
         let now = clock::instant();
         let old = |since: Instant| now.saturating_duration_since(since) >= REMEMBERED;

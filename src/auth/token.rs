@@ -7,15 +7,17 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
+use serde_json::json;
 
 use super::{
-    Caller, OrganizationId, Role, Who,
+    Caller, OrganizationId, Role, Who, audit,
     secret::{self, hash},
 };
 use crate::{
     clock,
-    db::Db,
+    db::{Db, Tx},
     error::{Error, Result},
 };
 
@@ -33,7 +35,37 @@ pub struct Listed {
     pub revoked_at: Option<DateTime<Utc>>,
 }
 
-/// Makes a token and returns it; it cannot be shown again.
+/// A token that was just made; it cannot be shown again.
+#[derive(Debug)]
+pub struct Made {
+    pub token: SecretString,
+    pub listed: Listed,
+}
+
+/// Makes a token at somebody's wish, which the audit log keeps.
+pub async fn make(
+    db: &Db,
+    organization: OrganizationId,
+    actor: &str,
+    role: Role,
+    name: &str,
+    lifetime: Option<TimeDelta>,
+) -> Result<Made> {
+    let mut tx = db.begin().await?;
+    let made = insert(&mut tx, organization, role, name, lifetime).await?;
+    let detail =
+        json!({ "name": made.listed.name, "role": role, "expires_at": made.listed.expires_at });
+    let subject = subject(made.listed.id);
+    audit::write(&mut tx, organization, actor, "token.create", &subject, &detail).await?;
+    tx.commit().await?;
+    Ok(made)
+}
+
+fn subject(id: i64) -> String {
+    format!("token {id}")
+}
+
+/// Makes a token for Lux's own commands.
 pub async fn create(
     db: &Db,
     organization: OrganizationId,
@@ -41,6 +73,19 @@ pub async fn create(
     name: &str,
     lifetime: Option<TimeDelta>,
 ) -> Result<String> {
+    let mut tx = db.begin().await?;
+    let made = insert(&mut tx, organization, role, name, lifetime).await?;
+    tx.commit().await?;
+    Ok(made.token.expose_secret().to_owned())
+}
+
+async fn insert(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    role: Role,
+    name: &str,
+    lifetime: Option<TimeDelta>,
+) -> Result<Made> {
     let name = name.trim();
     if name.is_empty() || name.chars().count() > 100 {
         return Err(Error::invalid("a token needs a name of 1 to 100 characters"));
@@ -50,20 +95,27 @@ pub async fn create(
     }
     let token = format!("lux_{}", secret::random()?);
     let now = clock::now();
-    db.query(
-        "insert into api_token (organization_id, name, role, prefix, hash, created_at, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7)",
-    )
-    .bind(organization)
-    .bind(name)
-    .bind(role)
-    .bind(&token[..10])
-    .bind(hash(&token))
-    .bind(now)
-    .bind(lifetime.map(|lifetime| now + lifetime))
-    .run()
-    .await?;
-    Ok(token)
+    let expires_at = lifetime.map(|lifetime| now.checked_add_signed(lifetime));
+    let Some(expires_at) = expires_at.map_or(Some(None), |at| at.map(Some)) else {
+        return Err(Error::invalid("the token would outlive the calendar; let it end earlier"));
+    };
+    let listed = tx
+        .query(
+            "insert into api_token
+                 (organization_id, name, role, prefix, hash, created_at, expires_at)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             returning id, name, role, prefix, created_at, expires_at, last_used_at, revoked_at",
+        )
+        .bind(organization)
+        .bind(name)
+        .bind(role)
+        .bind(&token[..10])
+        .bind(hash(&token))
+        .bind(now)
+        .bind(expires_at)
+        .one()
+        .await?;
+    Ok(Made { token: token.into(), listed })
 }
 
 /// The newest 500 tokens, revoked ones included.
@@ -79,8 +131,9 @@ pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Listed>> 
 }
 
 /// Ends a token; servers notice within [`CACHED`].
-pub async fn revoke(db: &Db, organization: OrganizationId, id: i64) -> Result<()> {
-    let changed = db
+pub async fn revoke(db: &Db, organization: OrganizationId, actor: &str, id: i64) -> Result<()> {
+    let mut tx = db.begin().await?;
+    let changed = tx
         .query(
             "update api_token set revoked_at = $3
              where organization_id = $1 and id = $2 and revoked_at is null",
@@ -90,7 +143,11 @@ pub async fn revoke(db: &Db, organization: OrganizationId, id: i64) -> Result<()
         .bind(clock::now())
         .run()
         .await?;
-    if changed == 1 { Ok(()) } else { Err(Error::NotFound("token (or it is revoked already)")) }
+    if changed == 0 {
+        return Err(Error::NotFound("token (or it is revoked already)"));
+    }
+    audit::write(&mut tx, organization, actor, "token.revoke", &subject(id), &json!({})).await?;
+    Ok(tx.commit().await?)
 }
 
 /// Removes tokens that ended before `before`, at most 500 at once; for the short-lived
@@ -148,6 +205,18 @@ impl Tokens {
         let remembered = self.remembered.lock().ok()?;
         let (caller, since) = remembered.get(&hash(token))?;
         (clock::instant().duration_since(*since) < CACHED).then(|| caller.clone())
+    }
+
+    /// Forgets a token that was revoked, so that here it ends at once.
+    pub fn forget(&self, id: i64) {
+        if let Ok(mut remembered) = self.remembered.lock() {
+            remembered.retain(|_, (caller, _)| caller.who != Who::Token(id));
+        }
+    }
+
+    /// Whether it was a good token when this process last asked: then it is no guess.
+    pub fn knew(&self, token: &str) -> bool {
+        self.remembered.lock().is_ok_and(|remembered| remembered.contains_key(&hash(token)))
     }
 
     /// Asks the database; `None` for an unknown, expired or revoked token.

@@ -184,7 +184,7 @@ struct After {
     get,
     path = "/api/chat/sessions/{id}/events",
     params(After),
-    responses((status = 200, description = "text/event-stream"), (status = 404, body = Problem))
+    responses((status = 200, description = "the steps as they come", body = String, content_type = "text/event-stream"), (status = 404, body = Problem))
 )]
 async fn follow_answer(
     State(app): State<App>,
@@ -275,6 +275,7 @@ async fn read_session(
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
 struct NewTitle {
     title: String,
 }

@@ -3,12 +3,16 @@
 use std::io::Write;
 
 use clap::Subcommand;
+use secrecy::ExposeSecret;
 
 use crate::{
     auth::{OrganizationId, Role, token},
     config::Config,
     serve,
 };
+
+/// Who the audit log says it was.
+const ACTOR: &str = "command line";
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -41,8 +45,9 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
         Command::Create { role, name, expires_in } => {
             let lifetime =
                 expires_in.map(|given| chrono::TimeDelta::from_std(*given)).transpose()?;
-            let secret = token::create(&db, OrganizationId::FIRST, role, &name, lifetime).await?;
-            writeln!(out, "{secret}")?;
+            let first = OrganizationId::FIRST;
+            let made = token::make(&db, first, ACTOR, role, &name, lifetime).await?;
+            writeln!(out, "{}", made.token.expose_secret())?;
         }
         Command::List { json } => {
             let tokens = token::list(&db, OrganizationId::FIRST).await?;
@@ -64,7 +69,7 @@ pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()>
             }
         }
         Command::Revoke { id } => {
-            token::revoke(&db, OrganizationId::FIRST, id).await?;
+            token::revoke(&db, OrganizationId::FIRST, ACTOR, id).await?;
             writeln!(out, "token {id} is revoked")?;
         }
     }

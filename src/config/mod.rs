@@ -17,13 +17,20 @@ mod sign_in;
 mod sources;
 mod trust;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
 
+use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretString};
 
 use load::{Loader, key};
 use parse::{
-    at_least_one, duration, filter, flag, http_url, ip_list, log_format, number, path_patterns,
+    at_least_one, duration, filter, flag, http_url, log_format, networks, number, path_patterns,
     socket_address, text, zone,
 };
 
@@ -117,9 +124,17 @@ pub struct Http {
     pub requests_per_minute: u32,
     /// Error events a minute that one caller may send.
     pub events_per_minute: u32,
+    /// How long a client may take to send a request's head.
+    pub head_timeout: Duration,
+    /// How long a connection may lie between requests, and an answer untaken.
+    pub idle_timeout: Duration,
     pub max_connections: usize,
+    /// Of one address that is no trusted proxy.
+    pub max_connections_per_address: usize,
+    /// Wrong tokens and keys a minute that one address may try.
+    pub guesses_per_minute: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
-    pub trusted_proxies: Vec<std::net::IpAddr>,
+    pub trusted_proxies: Vec<IpNet>,
     /// Serve on a public address although there is no TLS here.
     pub allow_public: bool,
 }
@@ -414,6 +429,14 @@ impl Config {
     }
 }
 
+impl Http {
+    /// Whether a connection's address is a proxy that may say for whom it speaks.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        self.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+}
+
 fn http(from: &mut Loader) -> Http {
     Http {
         max_body_bytes: from.value(
@@ -433,11 +456,23 @@ fn http(from: &mut Loader) -> Http {
             "6000000",
             at_least_one,
         ),
+        head_timeout: from.value(&key("http.head_timeout", &[]), "10s", duration),
+        idle_timeout: from.value(&key("http.idle_timeout", &[]), "60s", duration),
         max_connections: from.value(&key("http.max_connections", &[]), "2048", number::<usize>),
+        max_connections_per_address: from.value(
+            &key("http.max_connections_per_address", &[]),
+            "50",
+            number::<usize>,
+        ),
+        guesses_per_minute: from.value(
+            &key("http.guesses_per_minute", &["LUX_GUESSES_PER_MINUTE"]),
+            "60",
+            at_least_one,
+        ),
         trusted_proxies: from.value(
             &key("http.trusted_proxies", &["LUX_TRUSTED_PROXIES"]),
             "127.0.0.1, ::1",
-            ip_list,
+            networks,
         ),
         allow_public: from.value(&key("http.allow_public", &["LUX_ALLOW_PUBLIC"]), "false", flag),
     }

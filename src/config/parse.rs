@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
 use serde::Serialize;
 use url::Url;
 
@@ -123,10 +124,13 @@ pub(super) fn path_patterns(text: &str) -> Result<Vec<String>, String> {
 }
 
 /// Addresses separated by commas; an empty text is an empty list.
-pub(super) fn ip_list(text: &str) -> Result<Vec<IpAddr>, String> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(|part| part.parse().map_err(|_| format!("\"{part}\" is no IP address")))
-        .collect()
+/// Addresses and networks: "127.0.0.1, 10.0.0.0/8".
+pub(super) fn networks(text: &str) -> Result<Vec<IpNet>, String> {
+    let network = |part: &str| {
+        let alone = part.parse::<IpAddr>().map(|address| IpNet::from(address.to_canonical()));
+        alone.or_else(|_| part.parse::<IpNet>().map(|network| network.trunc())).map_err(|_| {
+            format!("\"{part}\" is neither an IP address nor a network like \"10.0.0.0/8\"")
+        })
+    };
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(network).collect()
 }

@@ -93,39 +93,59 @@ async fn by_session(parts: &Parts, app: &App, cookie: &str) -> Result<Caller, Pr
     let mut caller = if let Remembered::Caller(caller) = remembered {
         caller
     } else {
-        let limits = parts.extensions.get::<Limits>();
-        if let (Remembered::Unknown, Some(limits), Some(peer)) = (remembered, limits, peer) {
-            limits.check_try(peer)?;
+        let guess = Guess::of(parts);
+        if matches!(remembered, Remembered::Unknown) {
+            guess.allowed()?;
         }
         let known = app.sessions.recognise(&app.db, cookie, &app.config.sign_in).await?;
-        known.ok_or(Error::Unauthenticated("your session has ended; sign in again"))?
+        guess.came_to(known, "your session has ended; sign in again")?
     };
     caller.address = peer.map(|peer| peer.address);
     Ok(caller)
 }
 
 async fn by_token(parts: &Parts, app: &App) -> Result<Caller, Problem> {
-    let limits = parts.extensions.get::<Limits>();
     let Some(token) = bearer(&parts.headers) else {
         let detail = "sign in, or send a token: Authorization: Bearer lux_… (made by `lux token \
                       create`)";
         return Err(Error::Unauthenticated(detail).into());
     };
-    let peer = parts.extensions.get::<Peer>().copied();
-    let mut caller =
-        if let Some(caller) = app.tokens.remembered(token) {
-            caller
-        } else {
-            // Guessing costs: tries are counted by address before they reach the database.
-            if let (Some(limits), Some(peer)) = (limits, peer) {
-                limits.check_try(peer)?;
-            }
-            app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?.ok_or(
-                Error::Unauthenticated("the token is not known, has expired or was revoked"),
-            )?
-        };
-    caller.address = peer.map(|peer| peer.address);
+    let mut caller = if let Some(caller) = app.tokens.remembered(token) {
+        caller
+    } else {
+        let guess = Guess::of(parts);
+        // What was good a moment ago is no guess.
+        if !app.tokens.knew(token) {
+            guess.allowed()?;
+        }
+        let known = app.tokens.recognise(&app.db, token).await?;
+        guess.came_to(known, "the token is not known, has expired or was revoked")?
+    };
+    caller.address = parts.extensions.get::<Peer>().map(|peer| peer.address);
     Ok(caller)
+}
+
+/// Credentials that have to be looked up: who guessed wrong too often does not reach the database.
+#[derive(Clone, Copy)]
+pub struct Guess<'r>(Option<(&'r Limits, Peer)>);
+
+impl<'r> Guess<'r> {
+    pub fn of(parts: &'r Parts) -> Self {
+        let limits = parts.extensions.get::<Limits>();
+        Self(limits.zip(parts.extensions.get::<Peer>().copied()))
+    }
+
+    pub fn allowed(self) -> Result<(), Problem> {
+        self.0.map_or(Ok(()), |(limits, peer)| limits.may_guess(peer))
+    }
+
+    /// Counts it if it was wrong; `why` is then told.
+    pub fn came_to<T>(self, found: Option<T>, why: &'static str) -> Result<T, Error> {
+        if let (None, Some((limits, peer))) = (&found, self.0) {
+            limits.guessed_wrong(peer);
+        }
+        found.ok_or(Error::Unauthenticated(why))
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -143,17 +163,18 @@ pub(super) fn peer(
     config: &config::Http,
 ) -> Option<Peer> {
     let direct = connection?.0.ip();
-    if !config.trusted_proxies.contains(&direct) {
-        return Some(Peer { address: direct, forwarded: false });
+    if !config.trusts(direct) {
+        return Some(Peer { address: direct.to_canonical(), forwarded: false });
     }
     let mut forwarded = headers.get_all("x-forwarded-for").iter().rev().flat_map(|value| {
         value.to_str().unwrap_or_default().rsplit(',').map(|part| part.trim().parse().ok())
     });
     let told = forwarded.find(|address: &Option<std::net::IpAddr>| {
-        address.is_none_or(|address| !config.trusted_proxies.contains(&address))
+        address.is_none_or(|address| !config.trusts(address))
     });
     let any = headers.contains_key("x-forwarded-for");
-    Some(Peer { address: told.flatten().unwrap_or(direct), forwarded: any })
+    let address = told.flatten().unwrap_or(direct).to_canonical();
+    Some(Peer { address, forwarded: any })
 }
 
 #[cfg(test)]
@@ -162,12 +183,21 @@ mod tests {
 
     use axum::extract::ConnectInfo;
     use http::{HeaderMap, HeaderValue};
+    use ipnet::IpNet;
 
     use super::{bearer, peer};
     use crate::config::{Config, Overrides};
 
     fn address_of(connection: &str, forwarded: &[&str]) -> (IpAddr, bool) {
-        let (config, _) = Config::load_leniently(Overrides::default());
+        behind("127.0.0.1, ::1", connection, forwarded)
+    }
+
+    fn behind(trusted: &str, connection: &str, forwarded: &[&str]) -> (IpAddr, bool) {
+        let (mut config, _) = Config::load_leniently(Overrides::default());
+        config.http.trusted_proxies = trusted
+            .split(", ")
+            .map(|one| one.parse().or_else(|_| one.parse::<IpAddr>().map(IpNet::from)).unwrap())
+            .collect();
         let mut headers = HeaderMap::new();
         for value in forwarded {
             headers.append("x-forwarded-for", HeaderValue::from_str(value).unwrap());
@@ -188,6 +218,24 @@ mod tests {
         assert_eq!(address_of("127.0.0.1", &several), (ip("203.0.113.9"), true));
         assert_eq!(address_of("127.0.0.1", &["nonsense"]), (ip("127.0.0.1"), true));
         assert_eq!(address_of("127.0.0.1", &[]), (ip("127.0.0.1"), false));
+    }
+
+    #[test]
+    fn proxies_are_networks_too() {
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        let networks = "10.0.0.0/8, fd00::/8, 127.0.0.1";
+        let client = (ip("203.0.113.9"), true);
+        // Three hops, each of which added the one before.
+        let hops = "198.51.100.1, 203.0.113.9, 10.1.2.3, fd00::7";
+        assert_eq!(behind(networks, "10.9.9.9", &[hops]), client);
+        assert_eq!(behind(networks, "::ffff:10.9.9.9", &[hops]), client);
+        let six = "2001:db8::5";
+        assert_eq!(behind(networks, "fd12::1", &[six]), (ip(six), true));
+        // An address just outside is a stranger's.
+        assert_eq!(behind(networks, "11.0.0.1", &[hops]), (ip("11.0.0.1"), false));
+        assert_eq!(behind(networks, "fe00::1", &[hops]), (ip("fe00::1"), false));
+        // Only proxies: nobody said for whom.
+        assert_eq!(behind(networks, "10.9.9.9", &["10.1.1.1"]), (ip("10.9.9.9"), true));
     }
 
     #[test]

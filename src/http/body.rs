@@ -1,13 +1,14 @@
 //! Bodies, queries and paths whose rejections are problem documents.
 
 use axum::{
+    body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, request::Parts};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::Problem;
+use super::{Problem, shape};
 
 /// A JSON body, in both directions.
 pub struct Json<T>(pub T);
@@ -16,35 +17,65 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match axum::Json::<T>::from_request(request, state).await {
+        told_as_json(request.headers())?;
+        let body = Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = rejection.status();
+            if status == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(status, "the body is too large; send it in smaller parts")
+            } else {
+                Problem::new(StatusCode::BAD_REQUEST, rejection.body_text())
+            }
+        })?;
+        shape::check(&body).map_err(|error| not_json(&error))?;
+        match axum::Json::<T>::from_bytes(&body) {
             Ok(axum::Json(value)) => Ok(Self(value)),
             Err(rejection) => Err(rejected(&rejection)),
         }
     }
 }
 
+/// A page of another origin can send text and forms without asking first, but not this.
+fn told_as_json(headers: &HeaderMap) -> Result<(), Problem> {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = kind.and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let kind = kind.to_ascii_lowercase();
+    let json =
+        kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"));
+    if !json {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "send JSON with the header Content-Type: application/json",
+        ));
+    }
+    let packed = headers.get_all(header::CONTENT_ENCODING).iter();
+    if packed.into_iter().any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "packed bodies are not taken here; send the JSON as it is, without Content-Encoding",
+        ));
+    }
+    Ok(())
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    // What the shape forbids is said by itself.
+    let detail = if error.is_data() {
+        format!("the body is not taken: {error}")
+    } else {
+        format!("the body is not valid JSON: {error}")
+    };
+    Problem::new(StatusCode::BAD_REQUEST, detail)
+}
+
 fn rejected(rejection: &JsonRejection) -> Problem {
     let detail = match rejection {
-        JsonRejection::MissingJsonContentType(_) => {
-            "send JSON with the header Content-Type: application/json".to_owned()
-        }
-        JsonRejection::JsonSyntaxError(error) => {
-            format!("the body is not valid JSON: {}", innermost(error))
-        }
         JsonRejection::JsonDataError(error) => {
             format!("the body does not have the expected form: {}", innermost(error))
-        }
-        other if other.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-            "the body is too large; send it in smaller parts".to_owned()
         }
         other => other.body_text(),
     };
     // One status for "cannot be understood", whichever layer noticed.
-    let status = match rejection.status() {
-        StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
-        status => status,
-    };
-    Problem::new(status, detail)
+    Problem::new(StatusCode::BAD_REQUEST, detail)
 }
 
 /// What serde said, without the wrappers around it.

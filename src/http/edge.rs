@@ -9,10 +9,10 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use tracing::Instrument;
 
-use super::{Problem, authority, limit::Limits, openai};
+use super::{Problem, authority, headers, limit::Limits, openai};
 use crate::{app::App, clock};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -39,8 +39,21 @@ pub async fn wrap(
     // The path is the caller's text: Debug escapes control characters in it.
     let span = tracing::debug_span!("request", request_id = %id, %method, path = ?path);
 
-    let response = next.run(request).instrument(span.clone()).await;
-    let response = as_problem(response, &id, openai::speaks_it(&path));
+    let https = app.config.public_url.as_ref().is_some_and(|url| url.scheme() == "https");
+    let wrong = ambiguous(&request);
+    // hyper reads such a body as chunks and no longer tells whether there was a Content-Length,
+    // too. A proxy that believed in that would take the rest for another request; so nothing
+    // that comes after it on this connection is read.
+    let last = wrong.is_some() || request.headers().contains_key(header::TRANSFER_ENCODING);
+    let response = match wrong {
+        Some(why) => Problem::new(StatusCode::BAD_REQUEST, why).into_response(),
+        None => next.run(request).instrument(span.clone()).await,
+    };
+    let mut response = as_problem(response, &id, openai::speaks_it(&path));
+    headers::add(response.headers_mut(), https);
+    if last {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 
     let status = response.status();
     let seconds = started.elapsed().as_secs_f64();
@@ -50,6 +63,16 @@ pub async fn wrap(
     metrics::histogram!("lux_http_request_seconds", &labels[..2]).record(seconds);
     tracing::debug!(parent: &span, status = status.as_u16(), seconds, "answered");
     response
+}
+
+/// What two readers of one request could understand differently: for whom it is.
+fn ambiguous(request: &Request) -> Option<&'static str> {
+    let headers = request.headers();
+    let count = |name: HeaderName| headers.get_all(name).iter().count();
+    if request.version() == Version::HTTP_11 && count(header::HOST) != 1 {
+        return Some("a request needs the header Host, once");
+    }
+    None
 }
 
 /// Bodies up to this size are read before the request is looked at, in bytes.
@@ -111,22 +134,9 @@ fn as_problem(mut response: Response, id: &str, as_openai: bool) -> Response {
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(id) {
-        headers.insert(REQUEST_ID.clone(), id);
+        response.headers_mut().insert(REQUEST_ID.clone(), id);
     }
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'",
-        ),
-    ] {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 

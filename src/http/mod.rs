@@ -3,16 +3,19 @@
 
 mod authority;
 mod body;
+pub mod connection;
 pub mod cookie;
 pub mod edge;
+mod headers;
 pub mod limit;
 mod next;
 pub mod openai;
 pub mod origin;
 pub mod paging;
 mod problem;
+mod shape;
 
-pub use authority::{Admin, Ingest, Known, Operator, Reader};
+pub use authority::{Admin, Guess, Ingest, Known, Operator, Reader};
 pub use body::{Json, Path, Query};
 pub use next::safe_next;
 pub use problem::Problem;

@@ -198,7 +198,7 @@ fn as_markdown(report: &Report) -> Response {
 /// run has.
 #[utoipa::path(
     get, path = "/api/auto-repair/runs/{id}/events",
-    responses((status = 200, description = "text/event-stream", body = RunEvent),
+    responses((status = 200, description = "what happens, as it does", body = RunEvent, content_type = "text/event-stream"),
               (status = 404, body = Problem))
 )]
 async fn follow_run(

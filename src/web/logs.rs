@@ -194,7 +194,7 @@ async fn read_templates(
     path = "/api/diagnostics/logs/stream",
     params(Wanted),
     responses(
-        (status = 200, description = "text/event-stream", body = Entry),
+        (status = 200, description = "records as they come", body = Entry, content_type = "text/event-stream"),
         (status = 400, body = Problem)
     )
 )]

@@ -4,6 +4,7 @@
 mod accounts;
 mod apps;
 mod audit;
+mod description;
 mod ledger;
 mod links;
 mod logs;
@@ -11,6 +12,7 @@ mod mcp;
 mod openai;
 mod pages;
 pub(crate) mod sessions;
+mod tokens;
 
 use std::time::Duration;
 
@@ -20,10 +22,7 @@ use tower_http::{
     catch_panic::CatchPanicLayer, compression::CompressionLayer, limit::RequestBodyLimitLayer,
     timeout::TimeoutLayer,
 };
-use utoipa::{
-    Modify, OpenApi,
-    openapi::security::{Http, HttpAuthScheme, SecurityScheme},
-};
+use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -33,34 +32,10 @@ use crate::{
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
-    http::{Json, Problem, Reader, edge, limit::Limits},
+    http::{Json, Reader, edge, limit::Limits},
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
-
-#[derive(OpenApi)]
-#[openapi(
-    info(
-        title = "Lux",
-        description = "Reads errors and live logs, names the cause with the lines that prove it. \
-                       Every refusal is a problem document (RFC 9457)."
-    ),
-    components(schemas(Problem)),
-    modifiers(&Bearer),
-    security(("token" = []))
-)]
-struct Document;
-
-struct Bearer;
-
-impl Modify for Bearer {
-    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
-    }
-}
 
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
@@ -82,7 +57,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
     let mcp = running.map(|(app, of)| mcp::Mcp::new(app, of.tools.clone()));
     let repair = repair::router().merge(repair::action::router());
     let repair = reach(repair, of.map(|of| of.repair.clone()));
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::with_openapi(description::Document::openapi())
         .merge(reach(health::router(), of.map(|of| of.health.clone())))
         .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
         .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
@@ -95,6 +70,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(audit::router())
         .merge(ledger::router())
         .merge(sessions::router())
+        .merge(tokens::router())
         .merge(deploys::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))
@@ -115,7 +91,9 @@ where
 
 /// The description of everything served, as `/openapi.json` and `lux openapi` give it.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    routes(None).into_openapi()
+    let mut document = routes(None).into_openapi();
+    description::complete(&mut document);
+    document
 }
 
 /// The OpenAPI document of this server.

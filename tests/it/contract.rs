@@ -8,63 +8,39 @@ use reqwest::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Database, Role, Server, Setup, on_both};
+use crate::{
+    authority,
+    support::{Answer, Database, Role, Server, Setup, on_both},
+};
 
 /// One operation of the description.
 #[derive(Clone, Debug)]
-struct Operation {
-    method: Method,
-    path: String,
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: String,
     open: bool,
-    has_body: bool,
-    query: Vec<(String, String)>,
+    pub(crate) has_body: bool,
+    pub(crate) query: Vec<(String, String)>,
 }
 
 impl Operation {
     /// The path with ids that exist nowhere.
-    fn nowhere(&self) -> String {
+    pub(crate) fn nowhere(&self) -> String {
         self.with_id("987654321")
     }
 
-    fn with_id(&self, id: &str) -> String {
+    pub(crate) fn with_id(&self, id: &str) -> String {
         let parts = self.path.split('/').map(|part| if part.starts_with('{') { id } else { part });
         parts.collect::<Vec<_>>().join("/")
     }
 
-    fn has_id(&self) -> bool {
+    pub(crate) fn has_id(&self) -> bool {
         self.path.contains('{')
     }
 
-    /// Whether a role may call it. Reporting is for applications; reading for all people, but
-    /// what was sent to a model for those who operate; the kill switch for admins; the rest for those who operate.
-    fn allows(&self, role: Role) -> bool {
-        let reports = self.path == "/api/errors"
-            || (self.path == "/api/deploys" && self.method == Method::POST);
-        let changes_apps = self.path.starts_with("/api/apps") && self.method != Method::GET;
-        let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
-        let ledger = self.path.starts_with("/api/model/ledger");
-        let people =
-            ["/api/accounts", "/api/invitations"].iter().any(|it| self.path.starts_with(it));
-        // What is about the caller alone.
-        if self.path.starts_with("/api/auth/") {
-            return true;
-        }
-        match role {
-            Role::Admin => true,
-            Role::Operator => {
-                let admins =
-                    switches.contains(&self.path.as_str()) || self.path.starts_with("/api/audit");
-                !admins && !changes_apps && !people
-            }
-            Role::Ingest => reports,
-            Role::Read => {
-                let reads =
-                    self.method == Method::GET
-                        && !(ledger || people || self.path.starts_with("/api/audit"));
-                // Which of its tools a role may use is decided tool by tool.
-                (reads && !reports) || self.speaks_mcp()
-            }
-        }
+    /// Whether it answers with events that do not end.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.path.ends_with("/stream") || self.path.ends_with("/events")
     }
 
     /// Its refusals are read by OpenAI's clients, and so they have the form of OpenAI's.
@@ -79,12 +55,17 @@ impl Operation {
     }
 
     /// Checks that this is a whole refusal of `status`.
-    fn refused(&self, answer: &Answer, status: u16) {
+    pub(crate) fn refused(&self, answer: &Answer, status: u16) {
         if self.speaks_openai() {
             answer.openai_error(status);
         } else {
             answer.problem(status);
         }
+    }
+
+    /// Whether it takes what other programs send, whose fields it does not all know.
+    fn overlooks_fields(&self) -> bool {
+        self.path == "/api/errors" || self.path == "/chatbot/send" || self.speaks_openai()
     }
 
     /// Whether each field of its body has a default.
@@ -94,7 +75,7 @@ impl Operation {
     }
 
     /// A body that would be accepted, if the rest of the request were.
-    fn body(&self) -> Value {
+    pub(crate) fn body(&self) -> Value {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
             ("POST", "/api/auto-repair/clear") => json!({ "older_than_hours": 24 }),
@@ -135,6 +116,9 @@ impl Operation {
             }),
             ("PATCH", "/api/apps/{id}") => json!({ "base_url": "http://127.0.0.1:8000" }),
             ("POST", "/api/apps/{id}/keys") => json!({ "name": "mobile" }),
+            ("POST", "/api/tokens") => {
+                json!({ "name": "ci", "role": "read", "expires_in_days": 30 })
+            }
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
@@ -153,7 +137,7 @@ impl Operation {
     }
 }
 
-async fn operations(server: &Server) -> Vec<Operation> {
+pub(crate) async fn operations(server: &Server) -> Vec<Operation> {
     let document = server.get("/openapi.json").await;
     let mut found = Vec::new();
     for (path, methods) in document["paths"].as_object().unwrap() {
@@ -188,7 +172,7 @@ async fn operations(server: &Server) -> Vec<Operation> {
 }
 
 /// All that a refused request could have changed.
-async fn state(server: &Server) -> Vec<Value> {
+pub(crate) async fn state(server: &Server) -> Vec<Value> {
     let mut state = Vec::new();
     for path in [
         "/api/diagnostics/errors?hours=8000&limit=200",
@@ -206,8 +190,9 @@ async fn state(server: &Server) -> Vec<Value> {
     state
 }
 
-async fn patient(database: &Database) -> Server {
-    Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000").start().await
+pub(crate) async fn patient(database: &Database) -> Server {
+    let setup = Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000");
+    setup.env("LUX_GUESSES_PER_MINUTE", "1000000").start().await
 }
 
 on_both!(refusals_are_problems_and_change_nothing);
@@ -260,9 +245,10 @@ async fn without_authority(server: &Server, operation: &Operation) {
         let answer = Answer::of(operation.request(server, None, &path).body("{")).await;
         operation.refused(&answer, 401);
     }
+    let needs = authority::route(operation).needs;
     for role in Role::ALL {
         let request = body(operation.request(server, Some(role), &path));
-        if operation.allows(role) {
+        if needs.allows(role) {
             // Streams do not end: only the head is looked at, and of requests that could
             // change something only those are sent that fail for another reason.
             if operation.has_body && !operation.has_id() {
@@ -330,6 +316,15 @@ async fn with_bad_bodies(server: &Server, operation: &Operation) {
             let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
             assert_eq!(answer.status, 400, "{operation:?}, {field} = {wrong}: {answer:?}");
             operation.refused(&answer, 400);
+        }
+    }
+    // Nor can a field be written that is not the caller's to write.
+    if !operation.overlooks_fields() {
+        for field in ["organization_id", "is_admin", "id"] {
+            let mut body = valid.clone();
+            body[field] = json!(2);
+            let answer = Answer::of(as_json(body.to_string().into_bytes())).await;
+            assert_eq!(answer.status, 400, "{operation:?} with {field}: {answer:?}");
         }
     }
     let text = operation.body().to_string();

@@ -24,7 +24,7 @@ use crate::{
     app::App,
     apps::{Known, Outcome},
     errors::{Capture, NewEvent, store::write::Recorded},
-    http::limit::Peer,
+    http::{Guess, limit::Peer},
 };
 
 /// Largest event, in bytes.
@@ -119,7 +119,7 @@ async fn preflight(State(app): State<App>, Path(id): Path<String>, request: Requ
     let origin = origin::of(&head.headers);
     let asked = async {
         if let Some(key) = auth::key(&head) {
-            let known = recognise(&app, &id, &key).await?;
+            let known = recognise(&app, &id, &key, &head).await?;
             origin::check(&known, origin)?;
         }
         Ok::<_, Refusal>(())
@@ -134,9 +134,18 @@ async fn preflight(State(app): State<App>, Path(id): Path<String>, request: Requ
     }
 }
 
-async fn recognise(app: &App, id: &str, key: &str) -> Result<Arc<Known>, Refusal> {
+async fn recognise(app: &App, id: &str, key: &str, head: &Parts) -> Result<Arc<Known>, Refusal> {
     let id: i64 = id.parse().map_err(|_| Refusal::unknown())?;
-    app.apps.recognise(&app.db, id, key).await?.ok_or_else(Refusal::unknown)
+    if let Some(known) = app.apps.recall(id, key) {
+        return known.ok_or_else(Refusal::unknown);
+    }
+    let guess = Guess::of(head);
+    // What was good a moment ago is no guess.
+    if !app.apps.knew(id, key) {
+        guess.allowed()?;
+    }
+    let known = app.apps.recognise(&app.db, id, key).await?;
+    guess.came_to(known, "").map_err(|_| Refusal::unknown())
 }
 
 /// One request on its way.
@@ -160,7 +169,7 @@ impl<'r> Report<'r> {
         head: &'r Parts,
     ) -> Result<Self, Refusal> {
         let known = match auth::key(head) {
-            Some(key) => Some(recognise(app, id, &key).await?),
+            Some(key) => Some(recognise(app, id, &key, head).await?),
             None => None,
         };
         if let Some(known) = &known {
@@ -229,7 +238,7 @@ impl<'r> Report<'r> {
         let dsn = dsn.ok_or_else(no_key)?;
         let id: i64 = self.id.parse().map_err(|_| Refusal::unknown())?;
         let key = auth::of_dsn(dsn, id).ok_or_else(Refusal::unknown)?;
-        let known = recognise(self.app, self.id, &key).await?;
+        let known = recognise(self.app, self.id, &key, self.head).await?;
         origin::check(&known, origin::of(&self.head.headers))?;
         Ok(known)
     }
