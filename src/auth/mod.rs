@@ -1,6 +1,7 @@
 //! Who is calling and what they may: roles, API tokens, the audit log.
 
 pub mod audit;
+pub mod oidc;
 pub mod token;
 
 use std::{fmt, net::IpAddr, str::FromStr};
