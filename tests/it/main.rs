@@ -29,6 +29,7 @@ mod jobs;
 mod layers;
 mod llm;
 mod matrix;
+mod oidc;
 mod opinion;
 mod probe;
 mod probe_safety;

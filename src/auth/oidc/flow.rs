@@ -11,7 +11,6 @@ use url::{Url, form_urlencoded};
 use super::{
     Claims, Provider, Providers, Refused, Stopped,
     discovery::Metadata,
-    next,
     store::{self, Flow},
     token::{self, Tokens},
     verify::{Expected, Of, Unverified},
@@ -28,7 +27,7 @@ const MAX_CODE: usize = 2048;
 /// How a sign-in begins.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start<'a> {
-    /// Where to go afterwards, as it was asked for.
+    /// Where to go afterwards: a path that is known to be one of Lux.
     pub next: &'a str,
     /// The value of the browser's flow cookie, if it has one.
     pub browser: Option<&'a str>,
@@ -92,7 +91,7 @@ impl Providers {
             provider: name.to_owned(),
             nonce: seal("nonce", &nonce)?,
             verifier: seal("verifier", &verifier)?,
-            next: next::safe(start.next),
+            next: start.next.to_owned(),
             browser_hash: store::hash(&browser),
             linking_account: start.linking,
             link_token: start.link_token.map(|token| seal("link_token", token)).transpose()?,

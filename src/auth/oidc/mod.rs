@@ -9,7 +9,6 @@ mod discovery;
 mod fetch;
 mod flow;
 mod jwks;
-mod next;
 mod refresh;
 mod refused;
 mod store;
@@ -30,7 +29,6 @@ use crate::{
 
 pub use discovery::Metadata;
 pub use flow::{Begun, Finished, Start};
-pub use next::safe as safe_next;
 pub use refresh::Refresh;
 pub use refused::{Refused, Remedy, Stopped};
 pub use verify::Claims;

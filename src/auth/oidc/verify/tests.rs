@@ -1,6 +1,7 @@
 //! The checks of claims, one by one; signatures are checked against a real provider by the
 //! integration tests.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
 use super::{Claims, Expected, Of, Refused, Unverified, Verified};
@@ -38,7 +39,7 @@ fn check(change: impl Fn(&mut Value)) -> Result<Claims, Refused> {
 fn a_good_token_names_a_person() {
     // The test's own hash has to be the right one.
     let half = super::digest::digest(&super::digest::SHA256, b"access");
-    let half = super::URL_SAFE_NO_PAD.encode(&half.as_ref()[..16]);
+    let half = URL_SAFE_NO_PAD.encode(&half.as_ref()[..16]);
     let claims = check(|claims| claims["at_hash"] = json!(half)).unwrap();
     assert_eq!((claims.subject.as_str(), claims.email_verified), ("42", true));
     assert_eq!(claims.name.as_deref(), Some("Ada"));
@@ -154,7 +155,6 @@ fn a_refresh_is_of_the_same_person() {
 
 #[test]
 fn a_header_says_rs256_and_nothing_unknown() {
-    use super::{Engine, URL_SAFE_NO_PAD};
     let read = |header: &str| {
         let token = format!("{}.e30.c2ln", URL_SAFE_NO_PAD.encode(header));
         Unverified::read(&token).map(|token| token.kid().map(str::to_owned))

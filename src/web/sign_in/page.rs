@@ -1,0 +1,53 @@
+//! The few pages of the sign-in: one form, no script, nothing of a token.
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde::Serialize;
+
+use crate::http::Problem;
+
+const SOURCE: &str = include_str!("page.html");
+
+/// What a page shows; what is `None` is left out.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Page {
+    pub(super) title: &'static str,
+    pub(super) sentence: Option<String>,
+    pub(super) next_step: Option<String>,
+    pub(super) links: Vec<Link>,
+    /// Where a button named like the title posts to.
+    pub(super) action: Option<String>,
+    /// Of a refusal: its name, and the request's.
+    pub(super) code: Option<&'static str>,
+    pub(super) request_id: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Link {
+    pub(super) href: String,
+    pub(super) text: String,
+}
+
+impl Page {
+    pub(super) fn answer(&self, status: StatusCode) -> Response {
+        let environment = minijinja::Environment::new();
+        // The name's ending switches escaping on.
+        let text = match environment.render_named_str("page.html", SOURCE, self) {
+            Ok(text) => text,
+            Err(error) => {
+                return Problem::from(crate::error::Error::Internal(error.into())).into_response();
+            }
+        };
+        let mut response = (status, text).into_response();
+        let headers = response.headers_mut();
+        let html = HeaderValue::from_static("text/html; charset=utf-8");
+        headers.insert(header::CONTENT_TYPE, html);
+        // `form-action` is left open: browsers hold it against the redirect to the provider.
+        let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+        if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
+        }
+        response
+    }
+}
