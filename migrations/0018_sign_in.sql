@@ -7,8 +7,12 @@ create table sign_in (
     verifier        text        not null,
     next            text        not null,
     browser_hash    text        not null,
-    linking_account bigint,
+    linking_account bigint      references account (id) on delete cascade,
     link_token      text,
     created_at      timestamptz not null
 );
 create index sign_in_age on sign_in (created_at);
+create index sign_in_linking on sign_in (linking_account) where linking_account is not null;
+
+-- Attempts in a row to refresh a session at its provider that came to nothing.
+alter table session add column refresh_failures bigint not null default 0;

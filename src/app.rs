@@ -7,8 +7,15 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    apps::Apps, auth::token::Tokens, config::Config, db::Db, jobs::Jobs, llm::Llm, logs::Live,
-    outbound::Outbound, seal::Sealer,
+    apps::Apps,
+    auth::{session::Sessions, token::Tokens},
+    config::Config,
+    db::Db,
+    jobs::Jobs,
+    llm::Llm,
+    logs::Live,
+    outbound::Outbound,
+    seal::Sealer,
 };
 
 /// The running program. Cheap to clone.
@@ -29,6 +36,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
     /// Seals what is secret before the database has it.
     pub sealer: Sealer,
+    /// The sessions of browsers that were recognised lately.
+    pub sessions: Sessions,
     pub tokens: Tokens,
     /// Durable work; features register what they do with it before it is started.
     pub jobs: Jobs,

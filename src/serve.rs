@@ -26,7 +26,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{OrganizationId, Role, token},
+    auth::{OrganizationId, Role, oidc::Providers, session::Sessions, token},
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
@@ -42,7 +42,7 @@ use crate::{
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
     seal,
-    web::{self, Features},
+    web::{self, Features, SignIn},
 };
 
 /// How long a client may take to send its request's head; also ends idle connections.
@@ -52,11 +52,13 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the service until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
     raise_descriptor_limit();
     let listener = bind(config.listen).await?;
+    // The system may have chosen the port; without `public_url` this is Lux's address.
+    config.listen = listener.local_addr()?;
     let (app, features) = start(config, shutdown).await?;
     announce(&app, listener.local_addr()?).await?;
     serve(app, features, listener).await
@@ -88,6 +90,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         outbound,
         llm,
         sealer,
+        sessions: Sessions::default(),
         tokens: token::Tokens::default(),
         jobs: Jobs::new(db.clone(), jobs::this_process()),
         tasks,
@@ -112,6 +115,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     errors::find::start(&app);
     errors::retain::start(&app);
     errors::storm::start(&app);
+    let providers =
+        Providers::new(&app.config, app.db.clone(), app.outbound.clone(), app.sealer.clone());
+    providers.start(&app.tasks, app.shutdown.clone());
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), from_logs, intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
@@ -135,7 +141,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
-    let features = Features { actions, analyst, capture, chat, health, probes, repair, tools };
+    let sign_in = SignIn::new(providers);
+    let features =
+        Features { actions, analyst, capture, chat, health, probes, repair, sign_in, tools };
     Ok((app, features))
 }
 

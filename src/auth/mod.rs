@@ -1,7 +1,12 @@
-//! Who is calling and what they may: roles, API tokens, the audit log.
+//! Who is calling and what they may: roles, API tokens, people's accounts and the sessions of
+//! their browsers, the audit log.
 
+pub mod account;
 pub mod audit;
+pub mod invitation;
+pub mod link;
 pub mod oidc;
+mod secret;
 pub mod token;
 
 use std::{fmt, net::IpAddr, str::FromStr};

@@ -6,12 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{digest, rand};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
-use super::{Caller, OrganizationId, Role, Who};
+use super::{
+    Caller, OrganizationId, Role, Who,
+    secret::{self, hash},
+};
 use crate::{
     clock,
     db::Db,
@@ -47,7 +48,7 @@ pub async fn create(
     if role == Role::Customer {
         return Err(Error::invalid("a token is of role admin, operator, ingest or read"));
     }
-    let token = generate()?;
+    let token = format!("lux_{}", secret::random()?);
     let now = clock::now();
     db.query(
         "insert into api_token (organization_id, name, role, prefix, hash, created_at, expires_at)
@@ -196,16 +197,4 @@ impl Tokens {
         }
         Ok(Some(caller))
     }
-}
-
-fn generate() -> Result<String> {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes)
-        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
-    Ok(format!("lux_{}", URL_SAFE_NO_PAD.encode(bytes)))
-}
-
-fn hash(token: &str) -> String {
-    let digest = digest::digest(&digest::SHA256, token.as_bytes());
-    URL_SAFE_NO_PAD.encode(digest.as_ref())
 }

@@ -14,6 +14,7 @@ mod parse;
 mod probes;
 mod providers;
 mod repair;
+mod sign_in;
 mod sources;
 mod trust;
 
@@ -39,6 +40,7 @@ pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
 pub use providers::{Provider, REPLIT, is_private};
 pub use repair::{Cron, Repair, Schedule};
+pub use sign_in::{SignIn, Signup, ascii_domain};
 pub use sources::{Place, Source, SourceKind};
 
 /// Where the master keys stand, the first of these that there is.
@@ -96,6 +98,7 @@ pub struct Config {
     pub actions_refused: Option<String>,
     pub repair: Repair,
     pub schedule: Schedule,
+    pub sign_in: SignIn,
     /// Each scalar setting with its value (secrets hidden) and origin.
     pub settings: Vec<Setting>,
     /// The file that was read, if there was one.
@@ -274,6 +277,12 @@ impl Config {
                 ),
                 timezone: from.value(&key("schedule.timezone", &[]), "UTC", zone),
             },
+            sign_in: SignIn {
+                signup: from.value(&key("sign_in.signup", &[]), "invited", sign_in::signup),
+                domains: from.value(&key("sign_in.domains", &[]), "", sign_in::domains),
+                idle: from.value(&key("sign_in.idle", &[]), "12h", sign_in::idle),
+                absolute: from.value(&key("sign_in.absolute", &[]), "7days", sign_in::absolute),
+            },
             probe_variables: BTreeMap::new(),
             settings: Vec::new(),
             file: from.path.clone(),
@@ -317,6 +326,19 @@ impl Config {
                     "{text} can be reached from other machines, and Lux itself has no TLS; listen \
                      on 127.0.0.1 behind nginx, or set http.allow_public = true \
                      (LUX_ALLOW_PUBLIC=true) if something else protects it"
+                ),
+            });
+        }
+        if self.sign_in.idle > self.sign_in.absolute {
+            let shown = |time| humantime::format_duration(time).to_string();
+            from.mistakes.push(Mistake {
+                key: "sign_in.idle".to_owned(),
+                origin: origin_of(&from.settings, "sign_in.idle"),
+                problem: format!(
+                    "{} is longer than sign_in.absolute ({}), after which every session ends; \
+                     make it shorter",
+                    shown(self.sign_in.idle),
+                    shown(self.sign_in.absolute)
                 ),
             });
         }

@@ -7,6 +7,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, FromRow, PgConnection, PgPool, Postgres,
@@ -212,6 +213,11 @@ impl Tx {
             Self::Pg(_) => postgres,
             Self::Lite(..) => sqlite,
         }
+    }
+
+    /// The database's own time, the same for all replicas.
+    pub async fn now(&mut self) -> Result<DateTime<Utc>> {
+        self.query("select at from database_time").scalar().await
     }
 
     pub async fn commit(self) -> Result<()> {

@@ -4,12 +4,13 @@ use axum::extract::{ConnectInfo, FromRequestParts};
 use http::{HeaderMap, header, request::Parts};
 
 use super::{
-    Problem,
+    Problem, cookie,
     limit::{Limits, Peer},
+    origin,
 };
 use crate::{
     app::App,
-    auth::{Caller, Role},
+    auth::{Caller, Role, session::Remembered},
     config,
     error::Error,
 };
@@ -31,7 +32,7 @@ macro_rules! authority {
                     return Ok(Self { caller });
                 }
                 let detail = format!(
-                    "this needs a token of role {}; yours is {}", $needs, caller.role
+                    "this needs the role {}; yours is {}", $needs, caller.role
                 );
                 Err(Error::Denied(detail).into())
             }
@@ -56,10 +57,58 @@ authority!(
     Ingest, may_report, "ingest, operator or admin"
 );
 
+/// Anybody who is known, for what is about the caller alone.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub caller: Caller,
+}
+
+impl FromRequestParts<App> for Known {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        Ok(Self { caller: authenticate(parts, app).await? })
+    }
+}
+
 async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
-    let limits = parts.extensions.get::<Limits>().cloned();
+    // A token goes before a cookie: what carries one is no browser's doing.
+    let caller = match cookie::read(&app.config, &parts.headers) {
+        Some(cookie) if !parts.headers.contains_key(header::AUTHORIZATION) => {
+            by_session(parts, app, cookie).await?
+        }
+        _ => by_token(parts, app).await?,
+    };
+    if let Some(limits) = parts.extensions.get::<Limits>() {
+        limits.check_caller(caller.who, parts.uri.path())?;
+    }
+    Ok(caller)
+}
+
+async fn by_session(parts: &Parts, app: &App, cookie: &str) -> Result<Caller, Problem> {
+    let peer = parts.extensions.get::<Peer>().copied();
+    cookie::may_sign_in(&app.config, peer)?;
+    origin::check(parts, &app.config)?;
+    let remembered = app.sessions.remembered(cookie);
+    let mut caller = if let Remembered::Caller(caller) = remembered {
+        caller
+    } else {
+        let limits = parts.extensions.get::<Limits>();
+        if let (Remembered::Unknown, Some(limits), Some(peer)) = (remembered, limits, peer) {
+            limits.check_try(peer)?;
+        }
+        let known = app.sessions.recognise(&app.db, cookie, &app.config.sign_in).await?;
+        known.ok_or(Error::Unauthenticated("your session has ended; sign in again"))?
+    };
+    caller.address = peer.map(|peer| peer.address);
+    Ok(caller)
+}
+
+async fn by_token(parts: &Parts, app: &App) -> Result<Caller, Problem> {
+    let limits = parts.extensions.get::<Limits>();
     let Some(token) = bearer(&parts.headers) else {
-        let detail = "send a token: Authorization: Bearer lux_… (made by `lux token create`)";
+        let detail = "sign in, or send a token: Authorization: Bearer lux_… (made by `lux token \
+                      create`)";
         return Err(Error::Unauthenticated(detail).into());
     };
     let peer = parts.extensions.get::<Peer>().copied();
@@ -68,7 +117,7 @@ async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
             caller
         } else {
             // Guessing costs: tries are counted by address before they reach the database.
-            if let (Some(limits), Some(peer)) = (&limits, peer) {
+            if let (Some(limits), Some(peer)) = (limits, peer) {
                 limits.check_try(peer)?;
             }
             app.tokens.recognise(&app.db, token).await.map_err(Problem::from)?.ok_or(
@@ -76,9 +125,6 @@ async fn authenticate(parts: &mut Parts, app: &App) -> Result<Caller, Problem> {
             )?
         };
     caller.address = peer.map(|peer| peer.address);
-    if let Some(limits) = &limits {
-        limits.check_caller(caller.who, parts.uri.path())?;
-    }
     Ok(caller)
 }
 

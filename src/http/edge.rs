@@ -17,6 +17,10 @@ use crate::{app::App, clock};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What this request is called, for the pages that show it.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
 /// Wraps every request. See the module's first line.
 pub async fn wrap(
     State((app, limits)): State<(App, Limits)>,
@@ -36,6 +40,7 @@ pub async fn wrap(
         request.extensions_mut().insert(peer);
     }
     request.extensions_mut().insert(limits);
+    request.extensions_mut().insert(RequestId(id.clone()));
     // The path is the caller's text: Debug escapes control characters in it.
     let span = tracing::debug_span!("request", request_id = %id, %method, path = ?path);
 
@@ -90,7 +95,9 @@ fn as_problem(mut response: Response, id: &str, as_openai: bool) -> Response {
     let is_document = response
         .headers()
         .get(header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/"));
+        .map(HeaderValue::as_bytes)
+        // A page says what was refused by itself.
+        .is_some_and(|kind| kind.starts_with(b"application/") || kind.starts_with(b"text/html"));
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => Some(problem),
         // What a library layer refused (timeout, body limit, panic) has no document yet.

@@ -7,6 +7,7 @@ mod ledger;
 mod logs;
 mod mcp;
 mod openai;
+mod sign_in;
 
 use std::time::Duration;
 
@@ -58,6 +59,8 @@ impl Modify for Bearer {
     }
 }
 
+pub use sign_in::SignIn;
+
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
 pub struct Features {
@@ -68,6 +71,7 @@ pub struct Features {
     pub health: Health,
     pub probes: Probes,
     pub repair: Repair,
+    pub sign_in: SignIn,
     pub tools: Tools,
 }
 
@@ -141,7 +145,8 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
-    router.fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+    let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
+    router.merge(sign_in).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

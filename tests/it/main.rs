@@ -5,6 +5,7 @@
 mod action;
 mod apps;
 mod apps_store;
+mod arrivals;
 mod both;
 mod capture;
 mod chat_model;

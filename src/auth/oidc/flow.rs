@@ -1,7 +1,6 @@
 //! One sign-in, from the way to the provider until the way back: what is sent along, and in
 //! which order the answer is believed.
 
-use aws_lc_rs::rand;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use oauth2::{CsrfToken, PkceCodeChallenge, PkceCodeVerifier, Scope};
 use secrecy::{ExposeSecret, SecretString};
@@ -16,8 +15,8 @@ use super::{
     verify::{Expected, Of, Unverified},
 };
 use crate::{
+    auth::secret::{hash, random},
     clock,
-    error::{Error, Result},
     seal::Field,
 };
 
@@ -55,14 +54,6 @@ pub struct Finished {
     pub refresh: Option<super::Refresh>,
 }
 
-/// 256 random bits as text.
-fn random() -> Result<String> {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes)
-        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
-}
-
 /// Whether a cookie's value is one that [`random`] could have made.
 fn is_random(value: &str) -> bool {
     value.len() == 43 && URL_SAFE_NO_PAD.decode(value).is_ok()
@@ -84,7 +75,7 @@ impl Providers {
             Some(value) => value.to_owned(),
             None => random()?,
         };
-        let state_hash = store::hash(&state);
+        let state_hash = hash(&state);
         let seal = |column, text: &str| self.0.sealer.seal(field(column, &state_hash), text);
         store::purge(&self.0.db).await?;
         let flow = Flow {
@@ -92,7 +83,7 @@ impl Providers {
             nonce: seal("nonce", &nonce)?,
             verifier: seal("verifier", &verifier)?,
             next: start.next.to_owned(),
-            browser_hash: store::hash(&browser),
+            browser_hash: hash(&browser),
             linking_account: start.linking,
             link_token: start.link_token.map(|token| seal("link_token", token)).transpose()?,
             created_at: clock::now(),
@@ -129,9 +120,9 @@ impl Providers {
         let provider = self.get(name)?;
         let answer = Returned::read(query)?;
         let state = answer.state.as_deref().ok_or(Refused::UnknownState)?;
-        let flow = store::take(&self.0.db, &store::hash(state)).await?;
+        let flow = store::take(&self.0.db, &hash(state)).await?;
         let flow = flow.ok_or(Refused::UnknownState)?;
-        let browser = store::hash(browser.ok_or(Refused::OtherBrowser)?);
+        let browser = hash(browser.ok_or(Refused::OtherBrowser)?);
         if !bool::from(browser.as_bytes().ct_eq(flow.browser_hash.as_bytes())) {
             return Err(Refused::OtherBrowser.into());
         }

@@ -1,7 +1,5 @@
 //! The statements of sign-ins under way.
 
-use aws_lc_rs::digest;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{clock, db::Db, error::Result};
@@ -24,11 +22,6 @@ pub(super) struct Flow {
     pub(super) linking_account: Option<i64>,
     pub(super) link_token: Option<String>,
     pub(super) created_at: DateTime<Utc>,
-}
-
-/// The SHA-256 of a secret, as it is kept.
-pub(super) fn hash(secret: &str) -> String {
-    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }
 
 pub(super) async fn insert(db: &Db, flow: &Flow) -> Result<()> {

@@ -83,7 +83,8 @@ impl FromRequestParts<App> for Visit {
         // What another site's page posts is not done.
         origin::check(parts, &app.config)?;
         let web = parts.extensions.get::<SignIn>().cloned();
-        let web = web.ok_or_else(|| Error::Internal(anyhow::anyhow!("no sign-in in the request")))?;
+        let web =
+            web.ok_or_else(|| Error::Internal(anyhow::anyhow!("no sign-in in the request")))?;
         let name = Path::<String>::from_request_parts(parts, app).await;
         Ok(Self {
             app: app.clone(),
@@ -266,7 +267,8 @@ impl Visit {
             let caller = app.sessions.recognise(&app.db, cookie, &config.sign_in).await?;
             if let Some(Who::Person { session, .. }) = caller.map(|caller| caller.who) {
                 session::end(&app.db, session, "signed out").await?;
-                app.sessions.forget(|who| matches!(who, Who::Person { session: it, .. } if it == session));
+                app.sessions
+                    .forget(|who| matches!(who, Who::Person { session: it, .. } if it == session));
                 let url = self.web.providers.end_session_url(&self.name);
                 if let Ok(Some(url)) = tokio::time::timeout(GOODBYE, url).await {
                     to = url.into();

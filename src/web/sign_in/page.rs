@@ -43,7 +43,8 @@ impl Page {
         let html = HeaderValue::from_static("text/html; charset=utf-8");
         headers.insert(header::CONTENT_TYPE, html);
         // `form-action` is left open: browsers hold it against the redirect to the provider.
-        let policy = "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+        let policy =
+            "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
