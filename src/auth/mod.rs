@@ -7,6 +7,7 @@ pub mod invitation;
 pub mod link;
 pub mod oidc;
 mod secret;
+pub mod session;
 pub mod token;
 
 use std::{fmt, net::IpAddr, str::FromStr};

@@ -3,11 +3,12 @@
 
 use std::fmt;
 
+use futures_util::future::BoxFuture;
 use oauth2::{
-    AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret, EndpointNotSet,
-    EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier, RedirectUrl,
-    RefreshToken, RequestTokenError, StandardRevocableToken, StandardTokenResponse, TokenResponse,
-    TokenUrl,
+    AsyncHttpClient, AuthType, AuthUrl, AuthorizationCode, Client, ClientId, ClientSecret,
+    EndpointNotSet, EndpointSet, ExtraTokenFields, HttpRequest, HttpResponse, PkceCodeVerifier,
+    RedirectUrl, RefreshToken, RequestTokenError, StandardRevocableToken, StandardTokenResponse,
+    TokenResponse, TokenUrl,
     basic::{
         BasicErrorResponse, BasicErrorResponseType, BasicRevocationErrorResponse,
         BasicTokenIntrospectionResponse, BasicTokenType,
@@ -63,9 +64,10 @@ pub(super) fn client(
         .set_auth_uri(AuthUrl::from_url(metadata.authorization_endpoint.clone()))
         .set_token_uri(TokenUrl::from_url(metadata.token_endpoint.clone()))
         .set_redirect_uri(RedirectUrl::new(redirect_uri).map_err(|_| Refused::NoAddress)?)
-        .set_auth_type(match metadata.secret_in_body {
-            true => AuthType::RequestBody,
-            false => AuthType::BasicAuth,
+        .set_auth_type(if metadata.secret_in_body {
+            AuthType::RequestBody
+        } else {
+            AuthType::BasicAuth
         });
     Ok(match &provider.client_secret {
         Some(secret) => {
@@ -106,7 +108,7 @@ pub(super) async fn exchange(
     let request = oauth
         .exchange_code(AuthorizationCode::new(code))
         .set_pkce_verifier(PkceCodeVerifier::new(verifier.expose_secret().to_owned()));
-    let answer = request.request_async(&|request| send(outbound, request)).await;
+    let answer = request.request_async(&Http(outbound.clone())).await;
     answer.map(Tokens::from).map_err(|error| refused(&error, Refused::CodeRefused))
 }
 
@@ -118,7 +120,7 @@ pub(super) async fn refresh(
 ) -> Result<Tokens, Refused> {
     let token = RefreshToken::new(token.expose_secret().to_owned());
     let request = oauth.exchange_refresh_token(&token);
-    let answer = request.request_async(&|request| send(outbound, request)).await;
+    let answer = request.request_async(&Http(outbound.clone())).await;
     answer.map(Tokens::from).map_err(|error| refused(&error, Refused::GrantEnded))
 }
 
@@ -128,6 +130,18 @@ enum Trouble {
     Down,
     #[error("the provider's answer is too large")]
     TooLarge,
+}
+
+/// Lux's own client, for the library that makes the requests.
+struct Http(Outbound);
+
+impl<'c> AsyncHttpClient<'c> for Http {
+    type Error = Trouble;
+    type Future = BoxFuture<'c, Result<HttpResponse, Trouble>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(send(&self.0, request))
+    }
 }
 
 async fn send(outbound: &Outbound, request: HttpRequest) -> Result<HttpResponse, Trouble> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::{
     Form, Router,
-    extract::{FromRequestParts, Path, RawQuery, State},
+    extract::{FromRequestParts, Path, RawQuery},
     response::{IntoResponse, Redirect, Response},
     routing::{get, post},
 };

@@ -1,8 +1,10 @@
 //! Sign-in against a real OpenID provider (npm `oidc-provider`), which can be made to lie.
 
 mod forgeries;
+mod http;
 mod keys;
 mod provider;
+mod refresh;
 mod trouble;
 mod ways;
 

@@ -97,6 +97,27 @@ impl Browser {
         url: &Url,
         headers: &[(&str, &str)],
     ) -> Response {
+        self.ask(method, url, headers, None).await
+    }
+
+    /// What a form of a page of the same origin sends.
+    pub(super) async fn post(&mut self, url: &Url, form: &[(&str, &str)]) -> Response {
+        let body: String =
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let headers = [
+            ("sec-fetch-site", "same-origin"),
+            ("content-type", "application/x-www-form-urlencoded"),
+        ];
+        self.ask(Method::POST, url, &headers, Some(body)).await
+    }
+
+    async fn ask(
+        &mut self,
+        method: Method,
+        url: &Url,
+        headers: &[(&str, &str)],
+        body: Option<String>,
+    ) -> Response {
         let jar = self.cookies.entry(url.origin().ascii_serialization()).or_default();
         let mut request = self.client.request(method, url.clone());
         let sent: Vec<String> = jar.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -105,6 +126,9 @@ impl Browser {
         }
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.body(body);
         }
         let answer = request.send().await.unwrap();
         for cookie in answer.headers().get_all(header::SET_COOKIE) {
