@@ -174,11 +174,17 @@ impl Visit {
         }
     }
 
-    async fn begin(&self, start: Start<'_>) -> Result<Response, Shown> {
+    /// Sends the browser to the provider. What answers a form is a page that leads there: a
+    /// redirect would be held against the `form-action` of the page with the form.
+    async fn begin(&self, start: Start<'_>, to_form: bool) -> Result<Response, Shown> {
         self.admit()?;
         let browser = cookie::read_flow(&self.app.config, &self.headers);
         let begun = self.web.providers.begin(&self.name, Start { browser, ..start }).await?;
-        let mut response = Redirect::to(begun.url.as_str()).into_response();
+        let mut response = if to_form {
+            page::onward(&begun.url)
+        } else {
+            Redirect::to(begun.url.as_str()).into_response()
+        };
         let cookie = cookie::flow_cookie(&self.app.config, begun.browser.expose_secret());
         response.headers_mut().append(header::SET_COOKIE, cookie);
         Ok(response)
@@ -311,7 +317,7 @@ async fn choose(visit: Visit, RawQuery(query): RawQuery) -> Response {
 async fn login(visit: Visit, RawQuery(query): RawQuery) -> Response {
     let next = asked(query.as_deref(), "next");
     let start = Start { next: safe_next(next.as_deref()), ..Start::default() };
-    visit.begin(start).await.unwrap_or_else(|shown| visit.show(shown))
+    visit.begin(start, false).await.unwrap_or_else(|shown| visit.show(shown))
 }
 
 /// What the page of a one-time link sends.
@@ -329,7 +335,7 @@ const MAX_LINK: usize = 200;
 async fn login_with_link(visit: Visit, Form(form): Form<WithLink>) -> Response {
     let link_token = form.link.as_deref().filter(|token| token.len() <= MAX_LINK);
     let start = Start { next: safe_next(form.next.as_deref()), link_token, ..Start::default() };
-    visit.begin(start).await.unwrap_or_else(|shown| visit.show(shown))
+    visit.begin(start, true).await.unwrap_or_else(|shown| visit.show(shown))
 }
 
 /// Back from the provider.
@@ -352,7 +358,8 @@ async fn link(known: Known, visit: Visit, Form(form): Form<WithLink>) -> Respons
             return Err(Shown::Other(visit.refusal("not_fresh", why, next_step)));
         }
         let next = safe_next(form.next.as_deref());
-        visit.begin(Start { next, linking: Some(account), ..Start::default() }).await
+        let start = Start { next, linking: Some(account), ..Start::default() };
+        visit.begin(start, true).await
     };
     linking.await.unwrap_or_else(|shown| visit.show(shown))
 }

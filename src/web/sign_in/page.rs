@@ -3,6 +3,7 @@
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
+use url::Url;
 
 use crate::http::Problem;
 
@@ -51,4 +52,18 @@ impl Page {
         }
         response
     }
+}
+
+/// A page that leads to the provider by itself.
+pub(super) fn onward(url: &Url) -> Response {
+    let page = Page {
+        title: "One moment",
+        links: vec![Link { href: url.to_string(), text: "Go on to the provider".to_owned() }],
+        ..Page::default()
+    };
+    let mut response = page.answer(StatusCode::OK);
+    if let Ok(refresh) = HeaderValue::from_str(&format!("0; url={url}")) {
+        response.headers_mut().insert(header::REFRESH, refresh);
+    }
+    response
 }
