@@ -26,7 +26,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{OrganizationId, Role, oidc::Providers, session::Sessions, token},
+    auth::{OrganizationId, Role, account, link, oidc::Providers, session::Sessions, token},
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
@@ -118,6 +118,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let providers =
         Providers::new(&app.config, app.db.clone(), app.outbound.clone(), app.sealer.clone());
     providers.start(&app.tasks, app.shutdown.clone());
+    web::sessions::start_expiring(&app);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), from_logs, intake, actions.clone());
     let advisor = Advisor::new(app.config.playbooks_dir.as_deref())?;
@@ -214,14 +215,22 @@ pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
 
 /// Says where we listen, and on a fresh instance gives the operator a way in.
 async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
+    // Other commands on this host find the server by this file, and links are made with it.
+    std::fs::write(app.config.data_dir.join("address"), address.to_string())?;
     if token::lacks_admin(&app.db, OrganizationId::FIRST).await? {
         let secret =
             token::create(&app.db, OrganizationId::FIRST, Role::Admin, "first start", None).await?;
         let mut err = anstream::stderr();
         writeln!(err, "first start: this admin token is shown once, keep it:\n\n    {secret}\n")?;
+        if account::lacks_admin(&app.db, OrganizationId::FIRST).await? {
+            let made = link::for_setup(&app.db, OrganizationId::FIRST).await?;
+            let link = link::url(&app.config, made.token.expose_secret());
+            writeln!(
+                err,
+                "this link makes a browser's user the administrator, once, within 24 hours:\n\n    {link}\n"
+            )?;
+        }
     }
-    // Other commands on this host find the server by this file.
-    std::fs::write(app.config.data_dir.join("address"), address.to_string())?;
     let mut out = anstream::stdout();
     writeln!(out, "listening on http://{address}")?;
     out.flush()?;

@@ -10,6 +10,7 @@ use super::{
     account::{self, Account, Status},
     audit, invitation,
     secret::{self, hash},
+    session::{self, Started},
 };
 use crate::{
     config::Config,
@@ -190,9 +191,14 @@ pub async fn look(db: &Db, token: &str) -> Result<Link> {
     usable(&mut tx, token).await?.ok_or_else(unusable)
 }
 
-/// Uses a link without a provider: the account that it signs in. `name` is how an invited person
-/// wants to be called.
-pub async fn take(db: &Db, token: &str, name: Option<&str>) -> Result<Account> {
+/// Uses a link without a provider: a session of the account that it signs in. `name` is how an
+/// invited person wants to be called.
+pub async fn take(
+    db: &Db,
+    token: &str,
+    name: Option<&str>,
+    new: session::New<'_>,
+) -> Result<Started> {
     let link = look(db, token).await?;
     let organization = link.organization_id;
     let mut tx = db.begin().await?;
@@ -219,8 +225,9 @@ pub async fn take(db: &Db, token: &str, name: Option<&str>) -> Result<Account> {
     let subject = account::subject(account.id);
     let detail = json!({ "purpose": format!("{:?}", link.purpose) });
     audit::write(&mut tx, organization, &account.name, "link.use", &subject, &detail).await?;
+    let started = session::start_in(&mut tx, &account, new).await?;
     tx.commit().await?;
-    Ok(account)
+    Ok(started)
 }
 
 /// The account of an invited person who has no provider.

@@ -57,11 +57,18 @@ pub struct Started {
 
 /// Begins a session, under an id that nobody has seen before.
 pub async fn start(db: &Db, account: &Account, new: New<'_>) -> Result<Started> {
+    let mut tx = db.begin().await?;
+    let started = start_in(&mut tx, account, new).await?;
+    tx.commit().await?;
+    Ok(started)
+}
+
+/// The same as part of what else happens.
+pub(super) async fn start_in(tx: &mut Tx, account: &Account, new: New<'_>) -> Result<Started> {
     let cookie = secret::random()?;
     let user_agent = new.user_agent.map(|text| {
         text.replace('\0', "\u{fffd}").chars().take(MAX_USER_AGENT).collect::<String>()
     });
-    let mut tx = db.begin().await?;
     if let Some(before) = new.replaces {
         tx.query("delete from session where hash = $1").bind(hash(before)).run().await?;
     }
@@ -109,8 +116,7 @@ pub async fn start(db: &Db, account: &Account, new: New<'_>) -> Result<Started> 
         "by": new.provider.unwrap_or("link"),
         "address": new.address,
     });
-    audit::write(&mut tx, organization, &account.name, "sign_in", &subject, &detail).await?;
-    tx.commit().await?;
+    audit::write(tx, organization, &account.name, "sign_in", &subject, &detail).await?;
     Ok(Started { session, cookie_value: cookie.into() })
 }
 
@@ -373,6 +379,13 @@ impl Sessions {
             }
         }
         Ok(Some(caller))
+    }
+
+    /// Forgets a cookie that stands for nothing any more.
+    pub fn forget_cookie(&self, cookie: &str) {
+        if let Ok(mut remembered) = self.remembered.lock() {
+            remembered.remove(&hash(cookie));
+        }
     }
 
     /// Forgets what was changed by this process: here it counts at once. Others notice within

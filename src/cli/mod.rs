@@ -17,6 +17,7 @@ mod model;
 mod probe;
 mod repair;
 mod replay;
+mod sign_in;
 mod token;
 
 use std::{
@@ -81,6 +82,10 @@ enum Command {
     /// The keys that secrets in the database are sealed with
     #[command(subcommand)]
     Keys(keys::Command),
+    LoginLink(sign_in::LoginLink),
+    /// A link for the first administrator, who has no account yet
+    SetupLink,
+    Invite(sign_in::Invite),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
@@ -159,6 +164,18 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(keys::run(command, &config))?;
+        }
+        Command::LoginLink(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::login_link(args, &config))?;
+        }
+        Command::SetupLink => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::setup_link(&config))?;
+        }
+        Command::Invite(args) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(sign_in::invite(args, &config))?;
         }
         Command::Token(command) => {
             let config = Config::load(overrides)?;

@@ -92,12 +92,10 @@ fn request_id(request: &Request) -> String {
 
 fn as_problem(mut response: Response, id: &str, as_openai: bool) -> Response {
     let status = response.status();
-    let is_document = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .map(HeaderValue::as_bytes)
-        // A page says what was refused by itself.
-        .is_some_and(|kind| kind.starts_with(b"application/") || kind.starts_with(b"text/html"));
+    let is_document = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        // A page is for people, who are told there.
+        [&b"application/"[..], b"text/html"].iter().any(|it| value.as_bytes().starts_with(it))
+    });
     let problem = match response.extensions_mut().remove::<Problem>() {
         Some(problem) => Some(problem),
         // What a library layer refused (timeout, body limit, panic) has no document yet.

@@ -28,6 +28,8 @@ pub struct Limits(Arc<Limiters>);
 struct Limiters {
     /// Token tries by address.
     tries: DefaultKeyedRateLimiter<IpAddr>,
+    /// Sign-ins by address.
+    sign_ins: DefaultKeyedRateLimiter<IpAddr>,
     requests: DefaultKeyedRateLimiter<Who>,
     events: DefaultKeyedRateLimiter<Who>,
     clock: DefaultClock,
@@ -36,22 +38,34 @@ struct Limiters {
 /// Token tries a minute from one address: ample for scripts, hopeless for guessing.
 const TRIES_PER_MINUTE: u32 = 240;
 
+/// Sign-ins a minute from one address: people do that by hand.
+const SIGN_INS_PER_MINUTE: u32 = 10;
+
 impl Limits {
     pub fn new(config: &config::Http) -> Self {
         let per_minute =
             |count: u32| Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN));
         Self(Arc::new(Limiters {
             tries: RateLimiter::keyed(per_minute(TRIES_PER_MINUTE)),
+            sign_ins: RateLimiter::keyed(per_minute(SIGN_INS_PER_MINUTE)),
             requests: RateLimiter::keyed(per_minute(config.requests_per_minute)),
             events: RateLimiter::keyed(per_minute(config.events_per_minute)),
             clock: DefaultClock::default(),
         }))
     }
 
-    /// Counts a token that has to be looked up.
-    pub(super) fn check_try(&self, peer: Peer) -> Result<(), Problem> {
+    /// Counts a token, cookie or link that has to be looked up.
+    pub fn check_try(&self, peer: Peer) -> Result<(), Problem> {
         self.0
             .tries
+            .check_key(&peer.address)
+            .map_err(|not_until| self.refusal(not_until.wait_time_from(self.0.clock.now())))
+    }
+
+    /// Counts a try to sign in.
+    pub fn check_sign_in(&self, peer: Peer) -> Result<(), Problem> {
+        self.0
+            .sign_ins
             .check_key(&peer.address)
             .map_err(|not_until| self.refusal(not_until.wait_time_from(self.0.clock.now())))
     }
@@ -69,6 +83,7 @@ impl Limits {
     pub fn forget_idle(&self) {
         self.0.tries.retain_recent();
         self.0.tries.shrink_to_fit();
+        self.0.sign_ins.retain_recent();
         self.0.requests.retain_recent();
         self.0.events.retain_recent();
     }

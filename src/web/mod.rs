@@ -1,12 +1,16 @@
 //! Everything that is served: the features' routers, the health routes, the API's
 //! own description, and the layers around them.
 
+mod accounts;
 mod apps;
 mod audit;
 mod ledger;
+mod links;
 mod logs;
 mod mcp;
 mod openai;
+mod pages;
+pub(crate) mod sessions;
 mod sign_in;
 
 use std::time::Duration;
@@ -90,9 +94,11 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
         .merge(logs::router())
+        .merge(accounts::router())
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(sessions::router())
         .merge(deploys::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))
@@ -146,7 +152,8 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
-    router.merge(sign_in).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+    let pages = links::router().merge(sign_in);
+    router.merge(pages).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

@@ -228,7 +228,15 @@ on_both! {
             invitation::create(&db, HERE, "root", Role::Operator, Some("zo\u{eb}@m\u{fc}nchen.example"))
                 .await
                 .unwrap();
-        let ada = link::take(&db, link.token.expose_secret(), Some(" Zoë\n B. ")).await.unwrap();
+        let new = session::New {
+            config: &by_invitation(),
+            provider: None,
+            user_agent: None,
+            address: None,
+            replaces: None,
+        };
+        link::take(&db, link.token.expose_secret(), Some(" Zoë\n B. "), new).await.unwrap();
+        let ada = account::find_by_email(&db, HERE, "zo\u{eb}@m\u{fc}nchen.example").await.unwrap();
         assert_eq!((ada.role, ada.name.as_str()), (Role::Operator, "Zoë B."));
         let spelled = "ZOE\u{308}@xn--mnchen-3ya.EXAMPLE";
         // (Only ASCII is of one case.)

@@ -43,15 +43,22 @@ impl Operation {
         let changes_apps = self.path.starts_with("/api/apps") && self.method != Method::GET;
         let switches = ["/api/auto-repair/stop", "/api/auto-repair/go"];
         let ledger = self.path.starts_with("/api/model/ledger");
+        let people =
+            ["/api/accounts", "/api/invitations"].iter().any(|it| self.path.starts_with(it));
+        // What is about the caller alone.
+        if self.path.starts_with("/api/auth/") {
+            return true;
+        }
         match role {
             Role::Admin => true,
             Role::Operator => {
                 let admins = switches.contains(&self.path.as_str()) || self.path == "/api/audit";
-                !admins && !changes_apps
+                !admins && !changes_apps && !people
             }
             Role::Ingest => reports,
             Role::Read => {
-                let reads = self.method == Method::GET && !ledger && self.path != "/api/audit";
+                let reads =
+                    self.method == Method::GET && !(ledger || people || self.path == "/api/audit");
                 // Which of its tools a role may use is decided tool by tool.
                 (reads && !reports) || self.speaks_mcp()
             }
@@ -113,6 +120,12 @@ impl Operation {
                 "model": "lux", "messages": [{ "role": "user", "content": "what is wrong?" }],
             }),
             ("POST", "/mcp") => json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" }),
+            ("PATCH", "/api/accounts/{id}") => {
+                json!({ "role": "operator", "status": "active", "version": 1 })
+            }
+            ("POST", "/api/invitations") => {
+                json!({ "role": "operator", "email": "ada@example.com" })
+            }
             ("POST", "/api/apps") => json!({
                 "name": "shop", "base_url": "http://127.0.0.1:8000",
                 "allowed_origins": ["https://shop.example"],
@@ -183,6 +196,8 @@ async fn state(server: &Server) -> Vec<Value> {
         "/api/probes",
         "/api/apps?archived=true",
         "/api/deploys?limit=200",
+        "/api/accounts",
+        "/api/invitations",
     ] {
         state.push(server.get(path).await);
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::cast_possible_wrap, reason = "counts of a test are small")]
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod accounts;
 mod action;
 mod apps;
 mod apps_store;
@@ -43,6 +44,7 @@ mod schedule;
 mod sdk;
 mod seal;
 mod sentry;
+mod sessions;
 mod statements;
 mod storms;
 mod support;

@@ -8,8 +8,9 @@ use super::Check;
 use crate::{
     auth::oidc::{self, Metadata, Refused},
     clock,
-    config::Config,
+    config::{Config, SignIn, Signup},
     db::Db,
+    http::cookie,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
     outbound::Outbound,
@@ -130,10 +131,7 @@ pub(super) async fn providers(config: &Config) -> Vec<Check> {
             return vec![Check::fail("sign-in", one_line(&error), remedy)];
         }
     };
-    if config.providers.is_empty() {
-        let detail = "no provider is set up: `lux login-link` signs in on this host";
-        checks.push(Check::ok("sign-in", detail));
-    } else if oidc::address(config).is_none() {
+    if !config.providers.is_empty() && oidc::address(config).is_none() {
         let remedy = "set public_url (LUX_PUBLIC_URL) to the https address that people use";
         checks.push(Check::fail("sign-in", Refused::NoAddress.sentence(), remedy));
     }
@@ -167,6 +165,35 @@ fn remedy(refused: Refused) -> &'static str {
         }
         Refused::DiscoveryInvalid => "check issuer: its /.well-known/openid-configuration is asked",
         _ => "check issuer, the network and the provider; who is signed in stays so",
+    }
+}
+
+/// Who may sign in, and from where.
+pub(super) fn sign_in(config: &Config) -> Check {
+    let name = "sign-in";
+    let SignIn { signup, domains, idle, absolute } = &config.sign_in;
+    let time = |time: &Duration| humantime::format_duration(*time).to_string();
+    let who = match (signup, domains.as_slice()) {
+        (Signup::Open, _) => "everybody whom a provider knows".to_owned(),
+        (Signup::Invited, []) => "who is invited".to_owned(),
+        (Signup::Invited, domains) => format!("who is invited, or of {}", domains.join(", ")),
+    };
+    let detail = format!(
+        "for {who}; a session ends {} after its last use, {} after its begin",
+        time(idle),
+        time(absolute)
+    );
+    if cookie::is_secure(config) {
+        return Check::ok(name, detail);
+    }
+    let detail = format!("{detail}; only on this machine: public_url is no https address");
+    match &config.public_url {
+        None => Check::ok(name, detail),
+        Some(_) => Check::warn(
+            name,
+            detail,
+            "put nginx with TLS in front and set public_url to its https address",
+        ),
     }
 }
 

@@ -1,13 +1,11 @@
 //! The few pages of the sign-in: one form, no script, nothing of a token.
 
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use url::Url;
 
-use crate::http::Problem;
-
-const SOURCE: &str = include_str!("page.html");
+use crate::web::pages;
 
 /// What a page shows; what is `None` is left out.
 #[derive(Debug, Default, Serialize)]
@@ -31,18 +29,9 @@ pub(super) struct Link {
 
 impl Page {
     pub(super) fn answer(&self, status: StatusCode) -> Response {
-        let environment = minijinja::Environment::new();
-        // The name's ending switches escaping on.
-        let text = match environment.render_named_str("page.html", SOURCE, self) {
-            Ok(text) => text,
-            Err(error) => {
-                return Problem::from(crate::error::Error::Internal(error.into())).into_response();
-            }
-        };
-        let mut response = (status, text).into_response();
+        let values = minijinja::Value::from_serialize(self);
+        let mut response = pages::page(status, "sign_in.html", &values);
         let headers = response.headers_mut();
-        let html = HeaderValue::from_static("text/html; charset=utf-8");
-        headers.insert(header::CONTENT_TYPE, html);
         // `form-action` is left open: browsers hold it against the redirect to the provider.
         let policy =
             "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";

@@ -1,5 +1,6 @@
 //! The rig: the real program on a data directory of its own, on both databases.
 
+mod browser;
 mod cluster;
 mod database;
 mod disk;
@@ -18,6 +19,7 @@ use std::{
 
 use serde_json::Value;
 
+pub(crate) use browser::{Browser, link};
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
 pub(crate) use disk::Disk;
