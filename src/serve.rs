@@ -23,7 +23,9 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{OrganizationId, Role, account, audit, link, session::Sessions, token},
+    auth::{
+        OrganizationId, Role, account, audit, link, oidc::Providers, session::Sessions, token,
+    },
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
@@ -40,7 +42,7 @@ use crate::{
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
     seal,
-    web::{self, Features},
+    web::{self, Features, SignIn},
 };
 
 /// The longest head of a request, in bytes; also what is read ahead of a body.
@@ -50,7 +52,7 @@ const MAX_HEAD: usize = 64 << 10;
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Runs the service until SIGTERM or SIGINT.
-pub async fn run(config: Config) -> anyhow::Result<()> {
+pub async fn run(mut config: Config) -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     cancel_on_signal(shutdown.clone())?;
     make_private_folder(&config.data_dir)?;
@@ -58,6 +60,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let _running = hold(&config.data_dir)?;
     raise_descriptor_limit();
     let listener = bind(config.listen).await?;
+    // The system may have chosen the port; without `public_url` this is Lux's address.
+    config.listen = listener.local_addr()?;
     let (app, features) = start(config, shutdown).await?;
     announce(&app, listener.local_addr()?).await?;
     serve(app, features, listener).await
@@ -114,6 +118,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     errors::find::start(&app);
     errors::retain::start(&app);
     errors::storm::start(&app);
+    let providers =
+        Providers::new(&app.config, app.db.clone(), app.outbound.clone(), app.sealer.clone());
+    providers.start(&app.tasks, app.shutdown.clone());
     web::sessions::start_expiring(&app);
     let actions = Actions::start(app.clone());
     let health = Health::start(&app, capture.clone(), from_logs, intake, actions.clone());
@@ -138,7 +145,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
-    let features = Features { actions, analyst, capture, chat, health, probes, repair, tools };
+    let sign_in = SignIn::new(providers);
+    let features =
+        Features { actions, analyst, capture, chat, health, probes, repair, sign_in, tools };
     Ok((app, features))
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs all tests. Installs by apt, pip and npm what they drive for real (PostgreSQL, nginx, gunicorn
-# with Flask, journald's tools, logrotate, SDKs, Chromium), starts a PostgreSQL cluster of its own, and stops it
+# with Flask, journald's tools, logrotate, SDKs, Chromium, an OpenID provider), starts a PostgreSQL cluster of its own, and stops it
 # at the end. Arguments go to the test runner: `bash tests/run.sh -E 'test(contract)'`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -75,6 +75,17 @@ if ! cmp -s tests/sdk/package-lock.json "$node/installed.json"; then
 fi
 LUX_TEST_NODE=$(realpath "$node")
 export LUX_TEST_NODE
+
+# The OpenID provider that people sign in with.
+oidc=$target/test-oidc
+if ! cmp -s tests/oidc/package-lock.json "$oidc/installed.json"; then
+    mkdir -p "$oidc"
+    cp tests/oidc/package.json tests/oidc/package-lock.json "$oidc/"
+    npm ci --prefix "$oidc" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp tests/oidc/package-lock.json "$oidc/installed.json"
+fi
+LUX_TEST_OIDC=$(realpath "$oidc")
+export LUX_TEST_OIDC
 
 scratch=$(mktemp -d /tmp/lux-tests.XXXXXX)
 chmod 755 "$scratch"

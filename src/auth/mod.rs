@@ -5,6 +5,7 @@ pub mod account;
 pub mod audit;
 pub mod invitation;
 pub mod link;
+pub mod oidc;
 mod secret;
 pub mod session;
 pub mod token;

@@ -258,7 +258,7 @@ impl Loader {
         }
     }
 
-    /// Reads `[[name]]`, each entry by itself so that every mistake is found.
+    /// Reads `[[name]]` (dotted, as in `[[sign_in.providers]]`), each entry by itself so that every mistake is found.
     pub(super) fn list<W: DeserializeOwned, T>(
         &mut self,
         name: &'static str,
@@ -266,7 +266,7 @@ impl Loader {
     ) -> Vec<T> {
         self.visited.insert(name.to_owned());
         let origin = self.file_origin();
-        let entries = match self.file.get(name).cloned() {
+        let entries = match find(&self.file, name).cloned() {
             None => Vec::new(),
             Some(toml::Value::Array(entries)) => entries,
             Some(_) => {

@@ -12,6 +12,7 @@ mod model;
 mod parameter;
 mod parse;
 mod probes;
+mod providers;
 mod repair;
 mod sign_in;
 mod sources;
@@ -44,6 +45,7 @@ pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
+pub use providers::{Provider, REPLIT, is_private};
 pub use repair::{Cron, Repair, Schedule};
 pub use sign_in::{SignIn, Signup, ascii_domain};
 pub use sources::{Place, Source, SourceKind};
@@ -83,10 +85,8 @@ pub struct Config {
     pub master_key_file: Option<PathBuf>,
     /// Where systemd puts the credentials of the unit.
     pub credentials_dir: Option<PathBuf>,
-    /// The Replit application, for sign-in.
-    pub repl_id: Option<String>,
-    /// The sign-in provider.
-    pub issuer_url: url::Url,
+    /// Who signs people in: Replit's first, where `REPL_ID` names the application.
+    pub providers: Vec<Provider>,
     /// Playbooks in this folder replace the built-in ones of the same id.
     pub playbooks_dir: Option<PathBuf>,
     /// Bound of the window of recent records, in bytes, over all sources.
@@ -215,12 +215,7 @@ impl Config {
                 .optional(&key("master_key_file", &["LUX_MASTER_KEY_FILE"]), text)
                 .map(PathBuf::from),
             credentials_dir: from.environment("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            repl_id: from.optional(&key("repl_id", &["REPL_ID"]), text),
-            issuer_url: from.value(
-                &key("issuer_url", &["ISSUER_URL"]),
-                "https://replit.com/oidc",
-                http_url,
-            ),
+            providers: providers(&mut from),
             playbooks_dir: from
                 .optional(&key("playbooks_dir", &["LUX_PLAYBOOKS_DIR"]), text)
                 .map(PathBuf::from),
@@ -316,6 +311,8 @@ impl Config {
         from.unique("sources", self.sources.iter().map(|source| source.name.as_str()));
         let names = self.error_sources.iter().map(|source| source.name.as_str());
         from.unique("error_sources", names);
+        let names = self.providers.iter().map(|provider| provider.name.as_str());
+        from.unique("sign_in.providers", names);
         from.unique("probes", self.probes.iter().map(|probe| probe.name.as_str()));
         from.unique("actions", self.actions.iter().map(|action| action.name.as_str()));
         if let Some(problem) = GroupingRule::number(&mut self.grouping) {
@@ -402,7 +399,9 @@ impl Config {
     pub fn secrets(&self) -> Vec<&str> {
         let model = self.model.key.iter().chain(self.model.headers.iter().map(|(_, value)| value));
         let urls = self.error_sources.iter().map(|source| &source.url);
-        let all = model.chain(self.probe_variables.values()).chain(urls).chain(&self.master_key);
+        let clients = self.providers.iter().filter_map(|provider| provider.client_secret.as_ref());
+        let all = model.chain(self.probe_variables.values()).chain(urls);
+        let all = all.chain(&self.master_key).chain(clients);
         let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
         secrets.push(self.database_url.expose_secret());
         secrets
@@ -435,6 +434,16 @@ impl Http {
         let address = address.to_canonical();
         self.trusted_proxies.iter().any(|network| network.contains(&address))
     }
+}
+
+fn providers(from: &mut Loader) -> Vec<Provider> {
+    let repl_id = from.optional(&key("repl_id", &["REPL_ID"]), text);
+    let issuer = &key("issuer_url", &["ISSUER_URL"]);
+    let issuer = from.value(issuer, providers::REPLIT_ISSUER, providers::issuer);
+    let offline = from.value(&key("sign_in.offline_access", &[]), "true", flag);
+    let replit = repl_id.map(|repl_id| Provider::replit(&repl_id, &issuer, offline));
+    let listed = from.list("sign_in.providers", Provider::check);
+    replit.into_iter().chain(listed).collect()
 }
 
 fn http(from: &mut Loader) -> Http {

@@ -17,6 +17,10 @@ use crate::{app::App, clock};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// What this request is called, for the pages that show it.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
 /// Wraps every request. See the module's first line.
 pub async fn wrap(
     State((app, limits)): State<(App, Limits)>,
@@ -36,6 +40,7 @@ pub async fn wrap(
         request.extensions_mut().insert(peer);
     }
     request.extensions_mut().insert(limits);
+    request.extensions_mut().insert(RequestId(id.clone()));
     // The path is the caller's text: Debug escapes control characters in it.
     let span = tracing::debug_span!("request", request_id = %id, %method, path = ?path);
 

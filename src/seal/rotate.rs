@@ -19,9 +19,10 @@ enum Kept {
     Sent,
     Answer,
     Transcript,
+    Refresh,
 }
 
-const ALL: [Kept; 3] = [Kept::Sent, Kept::Answer, Kept::Transcript];
+const ALL: [Kept; 4] = [Kept::Sent, Kept::Answer, Kept::Transcript, Kept::Refresh];
 
 impl Kept {
     fn field(self, row: &str) -> Field<'_> {
@@ -29,6 +30,7 @@ impl Kept {
             Self::Sent => ("model_call", "sent"),
             Self::Answer => ("model_call", "answer"),
             Self::Transcript => ("chat_transcript", "sealed"),
+            Self::Refresh => ("session", "refresh_sealed"),
         };
         Field { table, column, row }
     }
@@ -49,6 +51,10 @@ impl Kept {
                  from chat_transcript
                  where sealed like $1 and message_id > $2 order by message_id limit $3",
             ),
+            Self::Refresh => db.query(
+                "select id as at, cast(id as text) as row_name, refresh_sealed as sealed
+                 from session where refresh_sealed like $1 and id > $2 order by id limit $3",
+            ),
         }
     }
 
@@ -62,6 +68,9 @@ impl Kept {
             Self::Transcript => db.query(
                 "update chat_transcript set sealed = $1 where message_id = $2 and sealed = $3",
             ),
+            Self::Refresh => db.query(
+                "update session set refresh_sealed = $1 where id = $2 and refresh_sealed = $3",
+            ),
         }
     }
 
@@ -72,6 +81,7 @@ impl Kept {
             Self::Transcript => {
                 db.query("select count(*) from chat_transcript where sealed like $1")
             }
+            Self::Refresh => db.query("select count(*) from session where refresh_sealed like $1"),
         }
     }
 }

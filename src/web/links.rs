@@ -17,7 +17,7 @@ use crate::{
     auth::{
         Who,
         link::{self, Purpose},
-        session,
+        oidc, session,
     },
     http::{
         Path, Problem, cookie,
@@ -70,7 +70,21 @@ async fn show_link(
             ("Welcome to Lux", "You were invited. How should you be called?", "Accept")
         }
     };
+    // Whoever has an account at a provider can use the link with that.
+    let providers: Vec<_> = app
+        .config
+        .providers
+        .iter()
+        .map(|provider| {
+            minijinja::context! {
+                action => oidc::path(&provider.name, "login"),
+                label => provider.label,
+            }
+        })
+        .collect();
     let values = minijinja::context! {
+        providers,
+        token,
         title,
         text,
         button,

@@ -12,6 +12,7 @@ mod mcp;
 mod openai;
 mod pages;
 pub(crate) mod sessions;
+mod sign_in;
 mod tokens;
 
 use std::time::Duration;
@@ -37,6 +38,8 @@ use crate::{
     repair::{self, Repair, action::Actions},
 };
 
+pub use sign_in::SignIn;
+
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]
 pub struct Features {
@@ -47,6 +50,7 @@ pub struct Features {
     pub health: Health,
     pub probes: Probes,
     pub repair: Repair,
+    pub sign_in: SignIn,
     pub tools: Tools,
 }
 
@@ -125,7 +129,9 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(DefaultBodyLimit::max(http.max_body_bytes))
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
-    router.merge(links::router()).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+    let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
+    let pages = links::router().merge(sign_in);
+    router.merge(pages).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
 }
 
 async fn nothing_here() -> StatusCode {

@@ -20,6 +20,7 @@ static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(
     let mut engine = Environment::new();
     engine.add_template("link.html", include_str!("pages/link.html"))?;
     engine.add_template("refused.html", include_str!("pages/refused.html"))?;
+    engine.add_template("sign_in.html", include_str!("pages/sign_in.html"))?;
     Ok(engine)
 });
 
@@ -84,7 +85,7 @@ mod tests {
     async fn what_is_filled_in_stays_text() {
         assert!(TEMPLATES.is_ok());
         let evil = "\"><img src=x onerror=alert(1)>";
-        for template in ["link.html", "refused.html"] {
+        for template in ["link.html", "refused.html", "sign_in.html"] {
             let values = minijinja::context! {
                 title => evil, text => evil, next => evil, button => evil, asks_name => true,
             };

@@ -37,6 +37,7 @@ mod layers;
 mod llm;
 mod matrix;
 mod mutated;
+mod oidc;
 mod opinion;
 mod patience;
 mod probe;

@@ -66,6 +66,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.push(service::actions(&config).await);
     checks.push(service::model(&config).await);
     checks.push(service::sign_in(&config));
+    checks.extend(service::providers(&config).await);
     checks.push(host::clock(&config).await);
     checks.push(service::schedules(&config));
 
@@ -110,6 +111,9 @@ fn show(config: &Config, mistakes: &[Mistake], checks: &[Check]) -> anyhow::Resu
     }
     for app in &config.apps {
         writeln!(out, "  app {:24} {}", app.name, app.base_url)?;
+    }
+    for provider in &config.providers {
+        writeln!(out, "  provider {:19} {}", provider.name, provider.issuer)?;
     }
     if !mistakes.is_empty() {
         writeln!(out, "\n{bold}Mistakes{bold:#}")?;

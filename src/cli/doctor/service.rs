@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 
 use super::Check;
 use crate::{
+    auth::oidc::{self, Metadata, Refused},
     clock,
     config::{Config, KeyOrigin, SignIn, Signup},
     db::Db,
@@ -13,6 +14,7 @@ use crate::{
     http::cookie,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
+    outbound::Outbound,
     repair::action::{Catalogue, switch},
     seal,
 };
@@ -170,6 +172,53 @@ pub(super) async fn model(config: &Config) -> Check {
         Err(trouble) => {
             Check::fail(name, trouble.to_string(), "until then the built-in advisor answers alone")
         }
+    }
+}
+
+/// Whether each sign-in provider answers, and says of itself what fits.
+pub(super) async fn providers(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let outbound = match Outbound::new() {
+        Ok(outbound) => outbound,
+        Err(error) => {
+            let remedy = "check the certificates in /etc/ssl/certs";
+            return vec![Check::fail("sign-in", one_line(&error), remedy)];
+        }
+    };
+    if !config.providers.is_empty() && oidc::address(config).is_none() {
+        let remedy = "set public_url (LUX_PUBLIC_URL) to the https address that people use";
+        checks.push(Check::fail("sign-in", Refused::NoAddress.sentence(), remedy));
+    }
+    for provider in &config.providers {
+        let name = format!("sign-in {}", provider.name);
+        checks.push(match Metadata::fetch(&outbound, provider).await {
+            Ok(_) => {
+                let back = oidc::address(config).unwrap_or_default();
+                let back = format!("{back}{}", oidc::path(&provider.name, "authorized"));
+                Check::ok(name, format!("{} answers; it sends back to {back}", provider.issuer))
+            }
+            Err(refused) => {
+                let detail = format!("{}: {}", provider.issuer, refused.sentence());
+                Check::fail(name, detail, remedy(refused))
+            }
+        });
+    }
+    checks
+}
+
+fn remedy(refused: Refused) -> &'static str {
+    match refused {
+        Refused::DiscoveryIssuer => {
+            "write issuer exactly as the provider does, with or without the slash at its end"
+        }
+        Refused::DiscoveryEndpoint => {
+            "if the host is the provider's as well, add it to endpoint_hosts of this provider"
+        }
+        Refused::NoPkce | Refused::NoRs256 => {
+            "switch it on at the provider: Lux signs nobody in without it"
+        }
+        Refused::DiscoveryInvalid => "check issuer: its /.well-known/openid-configuration is asked",
+        _ => "check issuer, the network and the provider; who is signed in stays so",
     }
 }
 
