@@ -32,6 +32,7 @@ mod layers;
 mod llm;
 mod matrix;
 mod opinion;
+mod package;
 mod probe;
 mod probe_safety;
 mod probe_traffic;
