@@ -29,9 +29,7 @@ install -d -m 755 /etc/lux
 install -d -m 700 -o lux -g lux /var/lib/lux
 install -m 644 lux.example.toml /etc/lux/lux.example.toml
 if [ ! -e /etc/lux/lux.toml ]; then
-    # Commands that an operator types find the service's data as well.
-    sed 's|^#data_dir|data_dir|' lux.example.toml >/etc/lux/lux.toml
-    chmod 644 /etc/lux/lux.toml
+    install -m 644 lux.toml /etc/lux/lux.toml
 fi
 [ -e /etc/lux/lux.env ] || install -m 600 lux.env.example /etc/lux/lux.env
 install -m 644 lux.service /etc/systemd/system/lux.service

@@ -27,7 +27,8 @@ need logrotate logrotate
 need systemd journalctl
 need systemd-journal-remote /lib/systemd/systemd-journal-remote
 need faketime '/usr/lib/*/faketime/libfaketime.so.1'
-need util-linux setpriv
+need util-linux setpriv unshare
+need binutils strip
 need procps ps
 need polkitd pkcheck
 need dbus-daemon dbus-daemon
@@ -86,6 +87,13 @@ if ! cmp -s tests/oidc/package-lock.json "$oidc/installed.json"; then
 fi
 LUX_TEST_OIDC=$(realpath "$oidc")
 export LUX_TEST_OIDC
+
+# What makes the Debian package; its build takes a minute, once.
+if [[ ! -x $target/test-cargo/bin/cargo-deb ]]; then
+    cargo install --quiet --locked --version 3.8.0 --root "$target/test-cargo" cargo-deb
+fi
+LUX_TEST_CARGO_DEB=$(realpath "$target/test-cargo/bin/cargo-deb")
+export LUX_TEST_CARGO_DEB
 
 scratch=$(mktemp -d /tmp/lux-tests.XXXXXX)
 chmod 755 "$scratch"

@@ -33,7 +33,8 @@ pub struct KeyId(String);
 impl KeyId {
     fn of(key: &[u8]) -> Self {
         let digest = digest::digest(&digest::SHA256, key);
-        Self(digest.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect())
+        let start = digest.as_ref().first_chunk().map_or(0, |four| u32::from_be_bytes(*four));
+        Self(format!("{start:08x}"))
     }
 
     /// As it stands in what was sealed; `None` if it cannot be one.

@@ -6,6 +6,21 @@ use serde_json::{Value, json};
 
 use crate::support::{Answer, Database, Role, Said, Server, Setup, on_both, run};
 
+/// Entries of each of 16 writers: together more than what is read at once.
+const EACH: usize = 33;
+
+/// Exchanges two entries, and back.
+const SWAP: &[&str] = &[
+    "update audit set number = case number when 3 then -4 else -3 end where number in (3, 4)",
+    "update audit set number = -number where number < 0",
+];
+
+const AS_IT_WAS: &[&str] =
+    &["update audit set actor = 'rig', address = '127.0.0.1', subject = 'shop'"];
+
+/// Statements with which somebody tampers, those that take it back, and what shows.
+type Tampering = (&'static [&'static str], &'static [&'static str], Vec<(String, i64)>);
+
 /// Leaves an entry in the log.
 async fn deed(server: &Server, name: &str) {
     let mark = json!({ "app": "shop", "release": name });
@@ -57,8 +72,6 @@ on_both!(writers_of_two_servers_make_one_chain);
 async fn writers_of_two_servers_make_one_chain(database: Database) {
     let one = Server::plain(&database).await;
     let other = replica(&one).await;
-    // More than what is read at once.
-    const EACH: usize = 33;
     let writers = [&one, &other].into_iter().cycle().take(16).enumerate();
     join_all(writers.map(async |(writer, server)| {
         for at in 0..EACH {
@@ -129,35 +142,28 @@ async fn what_was_changed_shows(database: Database) {
     lay_open(&server).await;
     let sql = async |sql: &str| server.database().execute(&server.data(), sql).await;
     let found = |check: &str, number| (check.to_owned(), number);
-    const SWAP: [&str; 2] = [
-        "update audit set number = case number when 3 then -4 else -3 end where number in (3, 4)",
-        "update audit set number = -number where number < 0",
-    ];
-    const AS_IT_WAS: &str =
-        "update audit set actor = 'rig', address = '127.0.0.1', subject = 'shop'";
-    // (what somebody does, how it is taken back, what shows)
-    let cases: [(&[&str], &[&str], Vec<(String, i64)>); 10] = [
+    let cases: [Tampering; 10] = [
         (
             &["update audit set actor = 'eve' where number = 3"],
-            &[AS_IT_WAS],
+            AS_IT_WAS,
             vec![found("hash", 3)],
         ),
         (
             &["update audit set subject = 'blog' where number = 6"],
-            &[AS_IT_WAS],
+            AS_IT_WAS,
             vec![found("hash", 6)],
         ),
         (
             &["update audit set address = null where number = 1"],
-            &[AS_IT_WAS],
+            AS_IT_WAS,
             vec![found("hash", 1)],
         ),
         (
             &["update audit set address = '10.0.0.1', actor = 'eve' where number = 2"],
-            &[AS_IT_WAS],
+            AS_IT_WAS,
             vec![found("hash", 2)],
         ),
-        (&SWAP, &SWAP, vec![found("hash", 3), found("hash", 4), found("hash", 5)]),
+        (SWAP, SWAP, vec![found("hash", 3), found("hash", 4), found("hash", 5)]),
         (
             &["insert into audit (organization_id, actor, action, subject, detail, created_at)
                select organization_id, 'eve', action, subject, detail, created_at
@@ -251,7 +257,9 @@ async fn what_cannot_be_noted_does_not_happen(database: Database) {
         for path in ["/api/apps?archived=true", "/api/deploys", "/api/audit", &keys] {
             state.push(server.get(path).await);
         }
-        state.push(server.get("/api/diagnostics/health").await["health"]["parts"]["actions"].clone());
+        state.push(
+            server.get("/api/diagnostics/health").await["health"]["parts"]["actions"].clone(),
+        );
         state
     };
     let before = state().await;

@@ -39,6 +39,7 @@ mod matrix;
 mod mutated;
 mod oidc;
 mod opinion;
+mod package;
 mod patience;
 mod probe;
 mod probe_safety;
