@@ -342,6 +342,38 @@ on_both! {
         db.close().await;
     }
 
+    async fn an_account_has_so_many_sessions_and_no_more(url: &str) {
+        let (db, admin) = set_up(url).await;
+        let config = by_invitation();
+        let mut started = Vec::new();
+        for _ in 0..52 {
+            let new = session::New {
+                config: &config,
+                provider: Some("replit"),
+                user_agent: Some("a browser\0 of a long name"),
+                address: None,
+                replaces: None,
+            };
+            started.push(session::start(&db, &admin, new).await.unwrap().session);
+        }
+        let listed = session::list(&db, HERE, admin.id).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|it| it.id).collect();
+        started.reverse();
+        assert_eq!(listed, started[..50]);
+        // What a provider gives for a session goes with it.
+        let at = lux::clock::now();
+        session::set_refresh(&db, listed[0], "lx1.sealed", at).await.unwrap();
+        assert!(session::is_fresh(&db, listed[0]).await.unwrap());
+        session::end(&db, listed[0], "the provider says so").await.unwrap();
+        assert_eq!(noted(&db, "session.end").await["why"], "the provider says so");
+        // Twice is as good as once.
+        session::end(&db, listed[0], "again").await.unwrap();
+        session::set_refresh(&db, listed[0], "lx1.sealed", at).await.unwrap();
+        assert!(!session::is_fresh(&db, listed[0]).await.unwrap());
+        assert!(session::find(&db, HERE, listed[0]).await.unwrap().is_none());
+        db.close().await;
+    }
+
     async fn of_many_who_come_first_one_is_let_in(url: &str) {
         let one = Db::connect(url, 8).await.unwrap();
         let two = Db::connect(url, 8).await.unwrap();
