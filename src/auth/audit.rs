@@ -101,6 +101,7 @@ fn clean(value: &Value) -> Value {
 
 /// One entry.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub id: i64,
     pub at: DateTime<Utc>,
