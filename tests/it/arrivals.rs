@@ -139,7 +139,7 @@ on_both! {
         assert_eq!(linked[0].email.as_deref(), Some("x@example.com"));
         // The same subject of another issuer is somebody else.
         let mut other = identity("1", "other@example.com");
-        other.issuer = "https://evil.example".to_owned();
+        "https://evil.example".clone_into(&mut other.issuer);
         assert_eq!(refused(&db, &other, &none, &by_invitation()).await, Refusal::NotInvited);
         // And the address that the administrator had for a while does not lead there.
         let next = identity("2", "new@example.com");
@@ -242,7 +242,7 @@ on_both! {
         // (Only ASCII is of one case.)
         let spelled = spelled.replace("ZOE\u{308}", "Zoe\u{308}");
         let mut google = identity("g-1", &spelled);
-        google.issuer = "https://accounts.google.com".to_owned();
+        "https://accounts.google.com".clone_into(&mut google.issuer);
 
         // Not verified: as if the address were unknown, under either rule.
         google.email_verified = false;
@@ -251,7 +251,7 @@ on_both! {
         let unknown = identity("nobody", "nobody@example.com");
         assert_eq!(refused(&db, &unknown, &none, &config).await, Refusal::NotInvited);
         let mut spoof = google.clone();
-        spoof.subject = "g-2".to_owned();
+        "g-2".clone_into(&mut spoof.subject);
         let other = let_in(&db, &spoof, &none, &open()).await;
         assert_ne!(other.id, ada.id);
         assert_eq!(other.role, Role::Customer);

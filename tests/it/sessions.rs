@@ -269,7 +269,7 @@ async fn a_session_ends_by_itself(database: Database) {
     server.start().await;
     assert_eq!(browser.get(&server, ME).await.status, 200);
     assert_eq!(column(&server, seen).await, before);
-    let soon = (chrono::Utc::now() + chrono::TimeDelta::minutes(2)).to_rfc3339();
+    let soon = (lux::clock::now() + chrono::TimeDelta::minutes(2)).to_rfc3339();
     let noted = format!("update session set seen_at = {past}, idle_ends_at = '{soon}'");
     sql(&server, &noted).await;
     let moved = until("the use is noted", async || {

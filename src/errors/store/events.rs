@@ -47,7 +47,7 @@ pub struct Listed {
 
 /// One event with its stack trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
-#[schema(as = EventDetail)]
+#[schema(as = ListedDetail)]
 pub struct Detail {
     #[serde(flatten)]
     #[sqlx(flatten)]
