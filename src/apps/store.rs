@@ -33,6 +33,7 @@ const USAGE_KEPT: TimeDelta = TimeDelta::days(90);
 
 /// An application as it is shown.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ListedApp)]
 pub struct Listed {
     pub id: i64,
     pub name: String,

@@ -35,6 +35,7 @@ const NOTED: Duration = Duration::from_mins(1);
     sqlx::Type,
     utoipa::ToSchema,
 )]
+#[schema(as = UsageOutcome)]
 #[serde(rename_all = "snake_case")]
 #[sqlx(type_name = "text", rename_all = "snake_case")]
 pub enum Outcome {

@@ -19,6 +19,7 @@ const MAX_KEY: usize = 100;
 
 /// A new application.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = AppWish)]
 #[serde(deny_unknown_fields)]
 pub struct Wish {
     /// Unique, 1 to 100 bytes; events carry it, so it cannot be changed.
@@ -39,6 +40,7 @@ pub struct Wish {
 
 /// A change: what is left out stays.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = AppChange)]
 #[serde(deny_unknown_fields)]
 pub struct Change {
     /// "" takes it away.

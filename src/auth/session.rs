@@ -227,6 +227,7 @@ pub async fn is_fresh(db: &Db, session: i64) -> Result<bool> {
 
 /// A session as it is listed.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ListedSession)]
 pub struct Listed {
     pub id: i64,
     /// The name of the provider; null for a link.

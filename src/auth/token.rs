@@ -23,6 +23,7 @@ use crate::{
 
 /// A token as it is listed: never the token itself.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ListedToken)]
 pub struct Listed {
     pub id: i64,
     pub name: String,

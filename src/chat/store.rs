@@ -43,6 +43,7 @@ pub(super) struct Session {
 
 /// A stored message.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ChatMessage)]
 pub(super) struct Message {
     pub id: i64,
     /// "user" or "assistant".

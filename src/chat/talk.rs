@@ -39,6 +39,7 @@ const HISTORY_SHARE: u64 = 4;
 
 /// What an answer took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = ModelUsage)]
 pub struct Usage {
     pub tokens_in: u64,
     pub tokens_out: u64,

@@ -118,6 +118,7 @@ pub struct Evidence {
 
 /// A request that fails while the fault is live.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = SuggestedProbe)]
 pub struct Probe {
     pub method: String,
     pub path: String,

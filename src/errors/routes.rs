@@ -294,6 +294,7 @@ enum NewStatus {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = GroupChange)]
 #[serde(deny_unknown_fields)]
 struct Change {
     #[serde(alias = "action")]

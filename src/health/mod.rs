@@ -36,6 +36,7 @@ pub enum Wellness {
 
 /// One part with its state.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = HealthPart)]
 pub struct Part {
     pub state: Wellness,
     /// Since when it is in this state, as far as this process has seen.

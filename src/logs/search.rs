@@ -32,6 +32,7 @@ const MAX_COMPILED: usize = 1 << 20;
 
 /// One record as the outside sees it.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = LogEntry)]
 pub struct Entry {
     /// Stable, also over restarts; [`super::Live::around`] takes it.
     pub id: String,

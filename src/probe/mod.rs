@@ -57,6 +57,7 @@ pub struct Probe {
 
 /// Who made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[schema(as = ProbeOrigin)]
 #[serde(rename_all = "lowercase")]
 pub enum Origin {
     /// `[[probes]]`
@@ -72,6 +73,7 @@ pub enum Origin {
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
 )]
+#[schema(as = ProbeOutcome)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Outcome {

@@ -29,6 +29,7 @@ pub fn router() -> OpenApiRouter<App> {
 
 /// A probe as it is listed; values of headers and the body are not shown.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ListedProbe)]
 struct Listed {
     name: String,
     app: Option<String>,
@@ -232,6 +233,7 @@ struct ResultsQuery {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ProbeResults)]
 struct Results {
     /// Newest first.
     results: Vec<Sample>,

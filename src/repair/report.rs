@@ -20,6 +20,7 @@ use crate::{db::Db, error::Result};
 
 /// What became of a run, or with `run_id: null` what one would do.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RepairReport)]
 pub struct Report {
     pub success: bool,
     pub run_id: Option<i64>,
@@ -53,6 +54,7 @@ pub struct CauseReport {
 
 /// The figures and the errors one by one; keys of the product's first version.
 #[derive(Clone, Debug, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = RepairResults)]
 pub struct Results {
     pub total_errors: usize,
     pub tested: usize,
@@ -63,6 +65,7 @@ pub struct Results {
 
 /// One error (a group, by its newest event).
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RepairDetail)]
 pub struct Detail {
     pub error_id: i64,
     pub group_id: i64,

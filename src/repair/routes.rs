@@ -49,6 +49,7 @@ const MOST_WAIT: u64 = 120;
 
 /// Which errors. Without any of these: all that are open.
 #[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+#[schema(as = RepairWish)]
 #[serde(deny_unknown_fields)]
 struct Wish {
     /// The group of this event.

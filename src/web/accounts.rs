@@ -26,6 +26,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ShownAccount)]
 struct Shown {
     #[serde(flatten)]
     account: Account,

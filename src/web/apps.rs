@@ -33,6 +33,7 @@ pub(super) fn router() -> OpenApiRouter<App> {
 
 /// An application.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ShownApp)]
 struct Shown {
     id: i64,
     name: String,
@@ -283,6 +284,7 @@ struct UsageQuery {
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AppUsage)]
 struct Usage {
     /// Newest first; the present hour is counted with a delay of about a second.
     usage: Vec<Hour>,

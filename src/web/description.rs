@@ -98,6 +98,7 @@ impl Form {
 }
 
 fn add_refusals(operation: &mut Operation, reads: bool, form: Form) {
+    let is_rpc = matches!(form, Form::Rpc);
     let parameters = operation.parameters.iter().flatten();
     let has_id = parameters.into_iter().any(|parameter| match parameter {
         RefOr::T(parameter) => parameter.parameter_in == ParameterIn::Path,
@@ -111,6 +112,7 @@ fn add_refusals(operation: &mut Operation, reads: bool, form: Form) {
         (!is_open, "401", "no token, or none that is known"),
         (!is_open, "403", "the caller's role does not allow it"),
         (has_id || has_body, "404", "there is no such thing"),
+        (is_rpc, "406", "the client has to accept both JSON and events"),
         (true, "408", "the request took too long"),
         (!reads, "409", "it does not fit the present state"),
         (has_body, "413", "the body is too large"),

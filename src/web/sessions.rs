@@ -79,6 +79,7 @@ async fn read_me(who: Known, State(app): State<App>) -> Result<Json<Me>> {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = ShownSession)]
 struct Shown {
     #[serde(flatten)]
     session: Listed,
@@ -87,6 +88,7 @@ struct Shown {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = BrowserSessions)]
 struct Sessions {
     sessions: Vec<Shown>,
 }

@@ -171,6 +171,8 @@ const MOVING: &[&str] = &[
     "_sqlx_migrations",
     "error_term",
     "error_endpoint",
+    "failing_request",
+    "probe_result",
     "error_endpoint_hour",
     "error_endpoint_user",
     "error_storm",
@@ -183,7 +185,7 @@ async fn dump(server: &Server) -> Vec<(String, Vec<String>)> {
     let tables = match server.database() {
         Database::Sqlite => {
             "select name from sqlite_master where type = 'table'
-             and name not like 'sqlite_%' and name not like '%fts%' order by name"
+             and name not like 'sqlite_%' and name not like 'error_term%' order by name"
         }
         Database::Postgres(_) => {
             "select table_name::text from information_schema.tables

@@ -1,11 +1,18 @@
 //! The OpenAPI document tells the truth: `schemathesis`, as it comes from PyPI, makes requests of
 //! it, fitting ones and others, as an operator, and compares each answer with what is described.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use regex::Regex;
 
 use serde_json::json;
 
-use crate::support::{Database, Role, Server, Setup, on_both, run, skip, variable};
+use crate::support::{Database, Role, Server, Setup, on_both, repository, run, skip, variable};
 
 /// What it checks; what a route does with strange values is looked at elsewhere.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
@@ -28,7 +35,7 @@ fn schemathesis(server: &Server) -> Option<Command> {
         .args(["--exclude-path-regex", "/(stream|events)$"])
         .args(["--phases", "examples,coverage,fuzzing", "--max-examples", &examples])
         .args(["--generation-deterministic", "--continue-on-failure", "--no-color"])
-        .args(["--request-timeout", "40", "--workers", "4", "--warnings", "off"])
+        .args(["--request-timeout", "40", "--workers", "1", "--warnings", "off"])
         .env("PYTHONUTF8", "1");
     Some(command)
 }
@@ -45,4 +52,37 @@ async fn answers_are_as_described(database: Database) {
     let said = tokio::task::spawn_blocking(move || run(&mut command)).await.unwrap();
     assert_eq!(said.code, Some(0), "{}\n{}", said.out, said.err);
     assert!(!server.log().contains("panicked"), "a handler panicked");
+}
+
+/// Types of one name would be one schema, and all but one of them described wrongly.
+#[test]
+fn no_two_schemas_share_a_name() {
+    let kind = Regex::new(
+        r"#\[derive\([^)]*ToSchema[^)]*\)\]((?:\s*#\[[^\]]*\]|\s*///[^\n]*)*)\s*(?:pub(?:\([^)]*\))? )?(?:struct|enum) (\w+)",
+    )
+    .unwrap();
+    let named = Regex::new(r"schema\(as = (\w+)").unwrap();
+    let mut found: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    each_source(&repository("src"), &mut |path, source| {
+        for captures in kind.captures_iter(source) {
+            let name = named
+                .captures(&captures[1])
+                .map_or(&captures[2], |name| name.get(1).unwrap().as_str());
+            found.entry(name.to_owned()).or_default().push(path.to_owned());
+        }
+    });
+    assert!(found.len() > 80, "{found:#?}");
+    found.retain(|_, places| places.len() > 1);
+    assert!(found.is_empty(), "add #[schema(as = …)] to all but one of each: {found:#?}");
+}
+
+fn each_source(folder: &Path, visit: &mut impl FnMut(&Path, &str)) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            each_source(&path, visit);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            visit(&path, &fs::read_to_string(&path).unwrap());
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub(super) use store::{New, get, has_admin, insert, local, take_turn, with_email
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
 )]
+#[schema(as = AccountStatus)]
 #[serde(rename_all = "lowercase")]
 #[sqlx(type_name = "text", rename_all = "lowercase")]
 pub enum Status {

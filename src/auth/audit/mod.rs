@@ -67,6 +67,12 @@ impl<'a> From<&'a str> for Actor<'a> {
     }
 }
 
+impl<'a> From<&'a String> for Actor<'a> {
+    fn from(name: &'a String) -> Self {
+        Self { name, address: None }
+    }
+}
+
 impl<'a> From<&'a Caller> for Actor<'a> {
     fn from(caller: &'a Caller) -> Self {
         Self { name: &caller.name, address: caller.address }
@@ -186,6 +192,7 @@ fn clean(value: &Value) -> Value {
 
 /// One entry.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = AuditEntry)]
 pub struct Entry {
     pub id: i64,
     pub at: DateTime<Utc>,

@@ -25,6 +25,7 @@ impl Position {
 
 /// An event as it is listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ListedError)]
 pub struct Listed {
     pub id: i64,
     #[serde(rename = "type")]
@@ -46,6 +47,7 @@ pub struct Listed {
 
 /// One event with its stack trace.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = ListedDetail)]
 pub struct Detail {
     #[serde(flatten)]
     #[sqlx(flatten)]

@@ -12,6 +12,7 @@ use crate::{
 
 /// What names an event elsewhere.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = EventReport)]
 pub struct Report {
     pub origin: Origin,
     /// The SDK's own id, which an application may show to its users.

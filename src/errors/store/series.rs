@@ -79,6 +79,7 @@ pub async fn by_hour_of(
 
 /// Where errors come from.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = EndpointErrors)]
 pub struct Endpoint {
     #[serde(skip)]
     pub id: i64,

@@ -175,6 +175,7 @@ impl From<Checked> for Endpoint {
 
 /// What is watched, as health tells it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = WatchedEndpoint)]
 pub struct Endpoint {
     /// "GET /checkout", or the group's title where it names no endpoint.
     pub name: String,

@@ -36,6 +36,7 @@ struct Choice {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = CompletionMessage)]
 struct Message {
     /// "assistant"
     role: &'static str,
@@ -46,6 +47,7 @@ struct Message {
 
 /// What the model behind Lux took; nothing where the advisor answered.
 #[derive(Clone, Copy, Default, Serialize, utoipa::ToSchema)]
+#[schema(as = TokenUsage)]
 #[expect(clippy::struct_field_names, reason = "the names are OpenAI's")]
 struct Usage {
     prompt_tokens: u64,

@@ -42,6 +42,7 @@ struct StreamOptions {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = NewCompletionMessage)]
 struct NewMessage {
     /// `user`, `assistant`, `system` or `developer`; what tools of the client said (`tool`,
     /// `function`) is left out.
@@ -58,6 +59,7 @@ enum Content {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = MessagePart)]
 struct Part {
     #[serde(rename = "type")]
     kind: String,
