@@ -5,7 +5,7 @@ use std::fs;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Database, Role, Server, Setup, link, on_both, until};
+use crate::support::{Answer, Browser, Database, Role, Server, Setup, form, link, on_both, until};
 
 const ME: &str = "/api/auth/me";
 const PATH: &str = "/api/diagnostics/groups";
@@ -62,8 +62,8 @@ async fn a_link_signs_in_once(database: Database) {
     assert!(style.status == 200 && style.headers["content-type"] == "text/css; charset=utf-8");
     assert_eq!(count(&server, "one_time_link where used_at is not null").await, 0);
 
-    let form = [("next", "/errors?tab=1")];
-    let request = browser.request(&server, Method::POST, path).form(&form);
+    let next = [("next", "/errors?tab=1")];
+    let request = form(browser.request(&server, Method::POST, path), &next);
     let answer = browser.send(request).await;
     assert_eq!(
         (answer.status.as_u16(), &answer.headers["location"]),
@@ -349,7 +349,7 @@ async fn another_site_changes_nothing(database: Database) {
         }
         // Nobody is signed in as somebody else behind their back.
         let mut victim = Browser::new();
-        let request = victim.bare(&server, Method::POST, unused).form(&[("next", "/")]);
+        let request = form(victim.bare(&server, Method::POST, unused), &[("next", "/")]);
         let answer = victim.send(with(request)).await;
         assert_eq!((answer.status.as_u16(), victim.cookies.len()), (403, 0), "{answer:?}");
         // Looking changes nothing, so anybody may make a browser look.
@@ -418,7 +418,7 @@ async fn behind_https_the_cookie_is_for_the_host() {
     let client = client.build().unwrap();
     let post = |path: &str, origin: &str| {
         let request = client.post(format!("{}{path}", server.base)).header("origin", origin);
-        request.header("x-forwarded-for", "203.0.113.9").form(&[("next", "/")])
+        form(request.header("x-forwarded-for", "203.0.113.9"), &[("next", "/")])
     };
     // Whatever it is called on the way: people know it by its address.
     for origin in [server.base.as_str(), "http://lux.example.com", "https://lux.example.com:444"] {

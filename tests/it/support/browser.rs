@@ -31,8 +31,8 @@ impl Browser {
     /// Presses the button of a one-time link.
     pub(crate) async fn open_link(&mut self, server: &Server, link: &str) -> Answer {
         let path = link.rfind("/auth/link/").map(|at| &link[at..]).unwrap();
-        let form = [("name", "Ada"), ("next", "/")];
-        let request = self.request(server, Method::POST, path).form(&form);
+        let fields = [("name", "Ada"), ("next", "/")];
+        let request = form(self.request(server, Method::POST, path), &fields);
         self.send(request).await
     }
 
@@ -94,4 +94,10 @@ pub(crate) fn link(server: &Server, args: &[&str]) -> String {
     let said = run(server.command().args(args));
     assert_eq!(said.code, Some(0), "{said:?}");
     said.out.trim().to_owned()
+}
+
+/// What a browser sends of a form.
+pub(crate) fn form(request: RequestBuilder, fields: &[(&str, &str)]) -> RequestBuilder {
+    let body = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish();
+    request.header("content-type", "application/x-www-form-urlencoded").body(body)
 }

@@ -19,7 +19,7 @@ use std::{
 
 use serde_json::Value;
 
-pub(crate) use browser::{Browser, link};
+pub(crate) use browser::{Browser, form, link};
 pub(crate) use cluster::Cluster;
 pub(crate) use database::Database;
 pub(crate) use disk::Disk;
