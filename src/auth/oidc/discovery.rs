@@ -29,7 +29,6 @@ pub struct Metadata {
     pub token_endpoint: Url,
     pub jwks_uri: Url,
     pub end_session_endpoint: Option<Url>,
-    pub userinfo_endpoint: Option<Url>,
     /// Its answers carry `iss` (RFC 9207).
     pub names_itself: bool,
     /// It takes a client's secret only in the body.
@@ -44,7 +43,6 @@ struct Document {
     token_endpoint: String,
     jwks_uri: String,
     end_session_endpoint: Option<String>,
-    userinfo_endpoint: Option<String>,
     #[serde(default)]
     code_challenge_methods_supported: Vec<String>,
     #[serde(default)]
@@ -86,7 +84,6 @@ impl Metadata {
             token_endpoint: endpoint(&document.token_endpoint)?,
             jwks_uri: endpoint(&document.jwks_uri)?,
             end_session_endpoint: optional(document.end_session_endpoint)?,
-            userinfo_endpoint: optional(document.userinfo_endpoint)?,
             names_itself: document.authorization_response_iss_parameter_supported,
             // Without a list, the header is what there is (OpenID Discovery, section 3).
             secret_in_body: document

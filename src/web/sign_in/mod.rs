@@ -251,6 +251,9 @@ impl Visit {
             replaces: cookie::read(config, &self.headers),
         };
         let started = session::start(&app.db, &account, new).await?;
+        if let Some(before) = new.replaces {
+            app.sessions.forget_cookie(before);
+        }
         if let Some(refresh) = &refresh {
             self.web.providers.keep(started.session, refresh).await?;
         }
@@ -273,8 +276,7 @@ impl Visit {
             let caller = app.sessions.recognise(&app.db, cookie, &config.sign_in).await?;
             if let Some(Who::Person { session, .. }) = caller.map(|caller| caller.who) {
                 session::end(&app.db, session, "signed out").await?;
-                app.sessions
-                    .forget(|who| matches!(who, Who::Person { session: it, .. } if it == session));
+                app.sessions.forget_cookie(cookie);
                 let url = self.web.providers.end_session_url(&self.name);
                 if let Ok(Some(url)) = tokio::time::timeout(GOODBYE, url).await {
                     to = url.into();

@@ -16,11 +16,12 @@ use super::{
 use crate::support::{Database, Server, Setup, on_both};
 
 /// Lets everybody in; the first one needs the set-up link all the same.
-const OPEN: &str = "[sign_in]\nsignup = \"open\"\n";
-
 pub(super) fn setup(database: &Database, provider: &Provider) -> Setup {
-    Setup::new(database)
-        .toml(OPEN)
+    let setup = Setup::new(database);
+    let log = setup.folder().join("app.log");
+    let sources = format!("[[sources]]\nname = \"app\"\npath = \"{}\"\n", log.display());
+    setup
+        .toml(&format!("[sign_in]\nsignup = \"open\"\n{sources}"))
         .env("REPL_ID", PUBLIC_CLIENT)
         .env("ISSUER_URL", &provider.issuer)
 }
@@ -96,7 +97,7 @@ async fn the_whole_way(database: Database) {
     let mut browser = Browser::default();
     let answer = browser.send(Method::GET, &at(&server, "/auth/sign-in?next=/a%26b"), &[]).await;
     assert_eq!(answer.status(), 200);
-    let page = answer.text().await.unwrap();
+    let page = answer.text().await.unwrap().replace("&#x2f;", "/");
     assert!(page.contains("href=\"/auth/replit_auth/login?next=%2Fa%26b\""), "{page}");
     assert!(page.contains("Sign in with Replit"), "{page}");
 

@@ -22,6 +22,7 @@ on_both! {
             assert_eq!(provider.asked("jwks").await, before + again, "{mode}");
         }
         // With several keys, a token has to name its own.
+        desk.restart();
         provider.forge("no_kid").await;
         assert_eq!(desk.refusal("replit_auth").await, Refused::KeyNotNamed);
     }

@@ -1,5 +1,6 @@
 //! Sign-in against a real OpenID provider (npm `oidc-provider`), which can be made to lie.
 
+mod chromium;
 mod forgeries;
 mod http;
 mod keys;

@@ -143,7 +143,7 @@ on_both! {
         let begun = desk.begin("replit_auth").await.unwrap();
         let back = Browser::default().walk(&begun.url, ADDRESS).await;
         let age = async |minutes| {
-            let at = chrono::Utc::now() - chrono::TimeDelta::minutes(minutes);
+            let at = lux::clock::now() - chrono::TimeDelta::minutes(minutes);
             desk.db.query("update sign_in set created_at = $1").bind(at).run().await.unwrap();
         };
         age(11).await;
