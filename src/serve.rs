@@ -23,9 +23,7 @@ use tower::ServiceExt;
 use crate::{
     app::{App, Parts},
     apps::Apps,
-    auth::{
-        OrganizationId, Role, account, audit, link, oidc::Providers, session::Sessions, token,
-    },
+    auth::{OrganizationId, Role, account, audit, link, oidc::Providers, session::Sessions, token},
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},

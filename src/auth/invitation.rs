@@ -43,10 +43,11 @@ pub struct Invitation {
 pub async fn create(
     db: &Db,
     organization: OrganizationId,
-    by: &str,
+    by: impl Into<audit::Actor<'_>>,
     role: Role,
     email: Option<&str>,
 ) -> Result<(Invitation, Made)> {
+    let by: audit::Actor<'_> = by.into();
     link::check_role(role)?;
     let key = match email {
         Some(email) => Some(email_key(email).ok_or_else(|| {
@@ -91,7 +92,7 @@ pub async fn create(
         .bind(role)
         .bind(email.map(str::trim))
         .bind(key)
-        .bind(by)
+        .bind(by.name)
         .bind(now)
         .bind(now + LASTS)
         .one()
@@ -122,7 +123,7 @@ pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Invitatio
 pub async fn withdraw(
     db: &Db,
     organization: OrganizationId,
-    by: &str,
+    by: impl Into<audit::Actor<'_>>,
     invitation: i64,
 ) -> Result<()> {
     let mut tx = db.begin().await?;

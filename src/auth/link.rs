@@ -222,10 +222,12 @@ pub async fn take(
             invited(&mut tx, organization, invitation, name).await?
         }
     };
+    // The audit log's last entry is what others wait for: it comes after all else.
+    let started = session::start_in(&mut tx, &account, new).await?;
     let subject = account::subject(account.id);
     let detail = json!({ "purpose": format!("{:?}", link.purpose) });
-    audit::write(&mut tx, organization, &account.name, "link.use", &subject, &detail).await?;
-    let started = session::start_in(&mut tx, &account, new).await?;
+    let who = audit::Actor { name: &account.name, address: new.address };
+    audit::write(&mut tx, organization, who, "link.use", &subject, &detail).await?;
     tx.commit().await?;
     Ok(started)
 }

@@ -114,9 +114,9 @@ pub(super) async fn start_in(tx: &mut Tx, account: &Account, new: New<'_>) -> Re
     let detail = json!({
         "session": session,
         "by": new.provider.unwrap_or("link"),
-        "address": new.address,
     });
-    audit::write(tx, organization, &account.name, "sign_in", &subject, &detail).await?;
+    let who = audit::Actor { name: &account.name, address: new.address };
+    audit::write(tx, organization, who, "sign_in", &subject, &detail).await?;
     Ok(Started { session, cookie_value: cookie.into() })
 }
 
@@ -140,7 +140,7 @@ pub async fn end(db: &Db, session: i64, why: &str) -> Result<()> {
     end_by(db, session, None, why).await
 }
 
-async fn end_by(db: &Db, session: i64, by: Option<&str>, why: &str) -> Result<()> {
+async fn end_by(db: &Db, session: i64, by: Option<audit::Actor<'_>>, why: &str) -> Result<()> {
     let mut tx = db.begin().await?;
     let whose: Option<Whose> = tx
         .query(
@@ -155,7 +155,7 @@ async fn end_by(db: &Db, session: i64, by: Option<&str>, why: &str) -> Result<()
     if gone > 0 {
         let subject = account::subject(whose.account_id);
         let detail = json!({ "session": session, "why": why });
-        let by = by.unwrap_or(&whose.name);
+        let by = by.unwrap_or_else(|| whose.name.as_str().into());
         audit::write(&mut tx, whose.organization_id, by, "session.end", &subject, &detail).await?;
     }
     Ok(tx.commit().await?)
@@ -168,7 +168,7 @@ pub async fn revoke(
     organization: OrganizationId,
     account: Option<i64>,
     session: i64,
-    by: &str,
+    by: impl Into<audit::Actor<'_>>,
 ) -> Result<()> {
     let theirs: Option<(i64,)> = db
         .query(
@@ -183,7 +183,7 @@ pub async fn revoke(
     if theirs.is_none() {
         return Err(Error::NotFound("session"));
     }
-    end_by(db, session, Some(by), "revoked").await
+    end_by(db, session, Some(by.into()), "revoked").await
 }
 
 /// Ends all sessions of an account; how many there were.

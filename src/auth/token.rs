@@ -47,7 +47,7 @@ pub struct Made {
 pub async fn make(
     db: &Db,
     organization: OrganizationId,
-    actor: &str,
+    actor: impl Into<audit::Actor<'_>>,
     role: Role,
     name: &str,
     lifetime: Option<TimeDelta>,
@@ -132,7 +132,12 @@ pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Listed>> 
 }
 
 /// Ends a token; servers notice within [`CACHED`].
-pub async fn revoke(db: &Db, organization: OrganizationId, actor: &str, id: i64) -> Result<()> {
+pub async fn revoke(
+    db: &Db,
+    organization: OrganizationId,
+    actor: impl Into<audit::Actor<'_>>,
+    id: i64,
+) -> Result<()> {
     let mut tx = db.begin().await?;
     let changed = tx
         .query(

@@ -79,7 +79,7 @@ async fn change_account(
 ) -> Result<Json<Account>> {
     let caller = who.caller;
     let change = Change { role: patch.role, status: patch.status, version: patch.version };
-    let changed = account::change(&app.db, caller.organization, &caller.name, id, change).await?;
+    let changed = account::change(&app.db, caller.organization, &caller, id, change).await?;
     app.sessions.forget(|who| matches!(who, Who::Person { account, .. } if account == id));
     Ok(Json(changed))
 }
@@ -127,7 +127,7 @@ async fn invite(
     State(app): State<App>,
     Json(invite): Json<Invite>,
 ) -> Result<(StatusCode, Json<Invited>)> {
-    let (organization, by) = (who.caller.organization, &who.caller.name);
+    let (organization, by) = (who.caller.organization, &who.caller);
     let (invitation, made) =
         invitation::create(&app.db, organization, by, invite.role, invite.email.as_deref()).await?;
     let link = link::url(&app.config, made.token.expose_secret());
@@ -144,6 +144,6 @@ async fn withdraw_invitation(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    invitation::withdraw(&app.db, who.caller.organization, &who.caller.name, id).await?;
+    invitation::withdraw(&app.db, who.caller.organization, &who.caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

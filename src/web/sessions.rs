@@ -126,7 +126,7 @@ async fn end_one(who: Known, State(app): State<App>, Path(id): Path<i64>) -> Res
         Who::Person { account, .. } => Some(account),
         Who::Token(_) => return Err(Error::NotFound("session").into()),
     };
-    session::revoke(&app.db, caller.organization, of, id, &caller.name).await?;
+    session::revoke(&app.db, caller.organization, of, id, &caller).await?;
     app.sessions.forget(|who| matches!(who, Who::Person { session, .. } if session == id));
     Ok(StatusCode::NO_CONTENT)
 }

@@ -75,8 +75,7 @@ async fn make_token(
     }
     let lifetime = Some(TimeDelta::days(days.into()));
     let organization = caller.organization;
-    let made =
-        token::make(&app.db, organization, &caller.name, new.role, &new.name, lifetime).await?;
+    let made = token::make(&app.db, organization, &caller, new.role, &new.name, lifetime).await?;
     let token = made.token.expose_secret().to_owned();
     Ok((StatusCode::CREATED, Json(MadeToken { token, listed: made.listed })))
 }
@@ -91,7 +90,7 @@ async fn revoke_token(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    token::revoke(&app.db, caller.organization, &caller.name, id).await?;
+    token::revoke(&app.db, caller.organization, &caller, id).await?;
     app.tokens.forget(id);
     Ok(StatusCode::NO_CONTENT)
 }

@@ -44,7 +44,7 @@ fn identity(subject: &str, email: &str) -> Identity {
 }
 
 fn with(link: &link::Made) -> Carried {
-    Carried { linking: None, link_token: Some(link.token.expose_secret().to_owned()) }
+    Carried { link_token: Some(link.token.expose_secret().to_owned()), ..Carried::default() }
 }
 
 async fn come(db: &Db, identity: &Identity, carried: &Carried, config: &SignIn) -> Arrived {
@@ -98,7 +98,7 @@ on_both! {
         let anybody = SignIn { domains: vec!["example.com".to_owned()], ..open() };
         let none = Carried::default();
         assert_eq!(refused(&db, &ada, &none, &anybody).await, Refusal::NotSetUp);
-        let wrong = Carried { linking: None, link_token: Some("A".repeat(43)) };
+        let wrong = Carried { link_token: Some("A".repeat(43)), ..Carried::default() };
         assert_eq!(refused(&db, &ada, &wrong, &anybody).await, Refusal::NotSetUp);
         assert!(accounts(&db).await.is_empty());
         assert_eq!(noted(&db, "sign_in.refuse").await["why"], "NotSetUp");
@@ -268,7 +268,7 @@ on_both! {
         assert_eq!(noted(&db, "sign_in.refuse").await["why"], "LinkFirst");
 
         // Asked for while signed in, it is linked, whatever the address.
-        let asked = |account: i64| Carried { linking: Some(account), link_token: None };
+        let asked = |account: i64| Carried { linking: Some(account), ..Carried::default() };
         let linked = let_in(&db, &replit, &asked(ada.id), &config).await;
         assert_eq!(linked.id, ada.id);
         assert_eq!(let_in(&db, &replit, &none, &config).await.id, ada.id);
@@ -317,7 +317,7 @@ on_both! {
         assert_eq!(noted(&db, "account.change").await["sessions_ended"], 1);
         assert_eq!(refused(&db, &ada, &none, &config).await, Refusal::Disabled);
         // Neither by another way, nor with the account that was looked at before.
-        let asked = Carried { linking: Some(account.id), link_token: None };
+        let asked = Carried { linking: Some(account.id), ..Carried::default() };
         let other = identity("70", "other@example.com");
         assert_eq!(refused(&db, &other, &asked, &config).await, Refusal::Disabled);
         assert!(session::start(&db, &account, new()).await.is_err());

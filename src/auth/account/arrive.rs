@@ -1,6 +1,8 @@
 //! Whose account it is that a provider vouches for. An account is known by issuer and subject;
 //! an address links only what nobody else could have claimed before.
 
+use std::net::IpAddr;
+
 use serde_json::json;
 
 use super::{
@@ -39,6 +41,8 @@ pub struct Carried {
     pub linking: Option<i64>,
     /// The token of a one-time link that was open when the sign-in began.
     pub link_token: Option<String>,
+    /// Where the request comes from, for the audit log.
+    pub address: Option<IpAddr>,
 }
 
 /// How it ended.
@@ -100,7 +104,7 @@ pub async fn arrive(
         }
         None => None,
     };
-    let mut desk = Desk { tx: &mut tx, organization, identity, config };
+    let mut desk = Desk { tx: &mut tx, organization, identity, config, address: carried.address };
     let arrived = match desk.decide(carried.linking, link).await? {
         Ok(account) if account.status == Status::Active => Arrived::SignedIn(account),
         Ok(account) => {
@@ -112,7 +116,8 @@ pub async fn arrive(
     if let Arrived::Refused(refusal) = arrived {
         let who = format!("{} of {}", identity.subject, identity.issuer);
         let detail = json!({ "why": format!("{refusal:?}"), "email": identity.email });
-        audit::write(&mut tx, organization, "nobody", "sign_in.refuse", &who, &detail).await?;
+        let nobody = audit::Actor { name: "nobody", address: carried.address };
+        audit::write(&mut tx, organization, nobody, "sign_in.refuse", &who, &detail).await?;
     }
     tx.commit().await?;
     Ok(arrived)
@@ -139,6 +144,7 @@ struct Desk<'a> {
     organization: OrganizationId,
     identity: &'a Identity,
     config: &'a SignIn,
+    address: Option<IpAddr>,
 }
 
 impl Desk<'_> {
@@ -278,7 +284,7 @@ impl Desk<'_> {
     async fn note(&mut self, action: &str, account: i64, detail: &serde_json::Value) -> Result<()> {
         let account = self.account(account).await?;
         let to = subject(account.id);
-        Ok(audit::write(&mut *self.tx, self.organization, &account.name, action, &to, detail)
-            .await?)
+        let who = audit::Actor { name: &account.name, address: self.address };
+        Ok(audit::write(&mut *self.tx, self.organization, who, action, &to, detail).await?)
     }
 }

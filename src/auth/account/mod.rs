@@ -121,7 +121,7 @@ pub struct Change {
 pub async fn change(
     db: &Db,
     organization: OrganizationId,
-    by: &str,
+    by: impl Into<audit::Actor<'_>>,
     account: i64,
     change: Change,
 ) -> Result<Account> {

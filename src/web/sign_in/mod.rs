@@ -211,11 +211,11 @@ impl Visit {
         }
         let detail = json!({
             "why": refused.code(),
-            "address": self.peer.map(|peer| peer.address),
         });
         let (db, organization) = (&self.app.db, OrganizationId::FIRST);
         let action = "sign_in.refuse";
-        audit::write(db, organization, "nobody", action, &self.name, &detail)
+        let nobody = audit::Actor { name: "nobody", address: self.peer.map(|peer| peer.address) };
+        audit::write(db, organization, nobody, action, &self.name, &detail)
             .await
             .map_err(|error| Shown::Failed(error.into()))
     }
@@ -231,7 +231,8 @@ impl Visit {
             picture: claims.picture,
         };
         let link_token = link_token.map(|token| token.expose_secret().to_owned());
-        let carried = Carried { linking, link_token };
+        let address = self.peer.map(|peer| peer.address);
+        let carried = Carried { linking, link_token, address };
         let (app, config) = (&self.app, &self.app.config);
         let organization = OrganizationId::FIRST;
         let arrived =
@@ -247,7 +248,7 @@ impl Visit {
             config: &config.sign_in,
             provider: Some(&self.name),
             user_agent: self.headers.get(header::USER_AGENT).and_then(|it| it.to_str().ok()),
-            address: self.peer.map(|peer| peer.address),
+            address,
             replaces: cookie::read(config, &self.headers),
         };
         let started = session::start(&app.db, &account, new).await?;
