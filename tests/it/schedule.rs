@@ -219,8 +219,12 @@ on_both! {
 async fn four_servers_make_one_job_of_a_tick() {
     let Some(database) = Database::postgres().await else { return };
     let toml = "[schedule]\nclear = \"0 0 * * *\"\nrepair = \"off\"\n";
-    let server = async || Setup::new(&database).toml(toml).start().await;
-    let mut first = server().await;
+    let mut first = Setup::new(&database).toml(toml).start().await;
+    let key = first.data().join("master.key");
+    let server = async || {
+        let setup = Setup::new(&database).toml(toml);
+        setup.env("LUX_MASTER_KEY_FILE", key.to_str().unwrap()).start().await
+    };
     let sql = "select to_char(tick, 'YYYY-MM-DD') from schedule";
     let stored = async |server: &Server| database.column(&server.data(), sql).await;
     let tick = until("it has begun", async || stored(&first).await.pop()).await;
