@@ -1,9 +1,14 @@
 //! The audit log: one chain whoever writes, which nobody changes unseen.
 
 use futures_util::future::join_all;
+use lux::{
+    auth::{OrganizationId, audit},
+    db::Db,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::both;
 use crate::support::{Answer, Database, Role, Said, Server, Setup, on_both, run};
 
 /// Entries of each of 16 writers: together more than what is read at once.
@@ -57,21 +62,10 @@ fn exported(server: &Server) -> Vec<Value> {
     said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Another server on the same database, with a data directory of its own.
-async fn replica(server: &Server) -> Server {
-    let key = server.data().join("master.key");
-    let mut setup = Setup::new(server.database()).env("LUX_MASTER_KEY_FILE", key.to_str().unwrap());
-    if matches!(server.database(), Database::Sqlite) {
-        let url = format!("sqlite:{}", server.data().join("lux.db").display());
-        setup = setup.env("DATABASE_URL", &url);
-    }
-    setup.start().await
-}
-
 on_both!(writers_of_two_servers_make_one_chain);
 async fn writers_of_two_servers_make_one_chain(database: Database) {
     let one = Server::plain(&database).await;
-    let other = replica(&one).await;
+    let other = Setup::replica_of(&one).start().await;
     let writers = [&one, &other].into_iter().cycle().take(16).enumerate();
     join_all(writers.map(async |(writer, server)| {
         for at in 0..EACH {
@@ -112,6 +106,47 @@ async fn writers_of_two_servers_make_one_chain(database: Database) {
     for bad in ["after=-1", "head=1:xyz", "head=0:", "head=x"] {
         let request = one.request_as(Role::Admin, Method::GET, &format!("/api/audit/verify?{bad}"));
         Answer::of(request).await.problem(400);
+    }
+}
+
+/// Each database gives details back in a spelling of its own; the hash is of what they mean.
+#[tokio::test]
+async fn what_is_noted_is_hashed_as_it_is_kept() {
+    for empty in [both::sqlite().await, both::postgres().await].into_iter().flatten() {
+        let db = Db::connect(&empty.url, 2).await.unwrap();
+        let here = OrganizationId::FIRST;
+        let details = [
+            json!(null),
+            json!({ "z": 1, "a": { "y": [1, 2.5, -0.0], "b": null }, "": "" }),
+            json!([1e16, -1e16, 1e300, 1e-7, 0.1, 1.0, u64::MAX, i64::MIN, 123_456_789.012_345_67]),
+            json!("NUL \0, quotes \" and \\, ключ, \u{1f600}, \u{2028}, \u{7f}"),
+            json!({ "key\0": "value", "password": "hunter22value" }),
+            json!({ "long": "x".repeat(100_000) }),
+        ];
+        for (at, detail) in details.iter().enumerate() {
+            let actor = "é\0".repeat(400);
+            let subject = format!("subject {at}");
+            audit::write(&db, here, actor.as_str(), "test", &subject, detail).await.unwrap();
+        }
+        let check = audit::verify(&db, here, 0, 1000, None).await.unwrap();
+        assert!(check.whole, "{}: {check:#?}", db.name());
+        assert_eq!(check.checked, 6);
+        // What is undone leaves no gap.
+        let mut tx = db.begin().await.unwrap();
+        audit::write(&mut tx, here, "me", "test", "undone", &json!({})).await.unwrap();
+        drop(tx);
+        audit::write(&db, here, "me", "test", "done", &json!({})).await.unwrap();
+        // In steps, as the API goes.
+        let mut after = Some(0);
+        let mut steps = 0;
+        while let Some(from) = after {
+            let check = audit::verify(&db, here, from, 3, None).await.unwrap();
+            assert!(check.whole, "{check:#?}");
+            after = check.next;
+            steps += 1;
+        }
+        assert_eq!(steps, 3);
+        db.close().await;
     }
 }
 

@@ -237,10 +237,7 @@ async fn a_backup_is_for_its_own_kind_of_database() {
     command.env("PATH", empty.path()).arg("restore").arg(&pg_file).arg("--force");
     refused(&run(&mut command), "there is no pg_restore on this host");
     // Another Lux on the same tables, from elsewhere.
-    let replica = Setup::new(pg.database())
-        .env("LUX_MASTER_KEY_FILE", pg.data().join("master.key").to_str().unwrap())
-        .start()
-        .await;
+    let replica = Setup::replica_of(&pg).start().await;
     refused(&restore(&pg, &pg_file, &["--force"]), "another Lux uses this database");
     drop(replica);
     // Before the first start there is nothing.

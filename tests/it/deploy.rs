@@ -152,4 +152,8 @@ fn the_unit_leaves_little_open() {
     // Under it sudo cannot work, which is why there is a rule for polkit.
     let text = fs::read_to_string(&unit).unwrap();
     assert!(text.contains("NoNewPrivileges=yes") && text.contains("50-lux.rules"));
+    // What it keeps, and what it had open when it died, is nobody else's.
+    for line in ["UMask=0077", "StateDirectoryMode=0700", "LimitCORE=0"] {
+        assert!(text.lines().any(|it| it == line), "{line} is missing");
+    }
 }

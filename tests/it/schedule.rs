@@ -220,17 +220,13 @@ async fn four_servers_make_one_job_of_a_tick() {
     let Some(database) = Database::postgres().await else { return };
     let toml = "[schedule]\nclear = \"0 0 * * *\"\nrepair = \"off\"\n";
     let mut first = Setup::new(&database).toml(toml).start().await;
-    let key = first.data().join("master.key");
-    let server = async || {
-        let setup = Setup::new(&database).toml(toml);
-        setup.env("LUX_MASTER_KEY_FILE", key.to_str().unwrap()).start().await
-    };
     let sql = "select to_char(tick, 'YYYY-MM-DD') from schedule";
     let stored = async |server: &Server| database.column(&server.data(), sql).await;
     let tick = until("it has begun", async || stored(&first).await.pop()).await;
     assert_eq!(first.stop().await, Some(0));
     let sql = "update schedule set tick = tick - interval '2 days'";
     database.execute(&first.data(), sql).await;
+    let server = async || Setup::replica_of(&first).toml(toml).start().await;
     let servers = [server().await, server().await, server().await, server().await];
     until("it is made up for", async || (stored(&servers[0]).await == [&*tick]).then_some(()))
         .await;

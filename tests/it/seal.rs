@@ -92,6 +92,8 @@ fn the_file_of_the_keys_is_looked_after() {
         refused(keys(folder.path()), why);
     }
     let line = good.lines().last().unwrap().to_owned();
+    let shown = format!("{:?}", KeyOrigin::Environment(line.as_str().into()));
+    assert!(!shown.contains(&line), "{shown}");
     Sealer::open_keys(KeyOrigin::Environment(line.into()), false).unwrap();
 }
 

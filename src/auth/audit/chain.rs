@@ -67,7 +67,7 @@ fn sorted(value: &Value) -> String {
             format!("[{}]", items.iter().map(sorted).collect::<Vec<_>>().join(","))
         }
         Value::Number(number) => match number.as_f64() {
-            // 1e16 comes back as 10000000000000000, -0.0 as 0.0.
+            // -0.0 comes back as 0.0.
             Some(float) if number.is_f64() && float.fract() == 0.0 => format!("{:.0}", float + 0.0),
             _ => number.to_string(),
         },

@@ -177,7 +177,11 @@ fn bounded(detail: &Value) -> Value {
     detail
 }
 
-/// Without secrets, and without NUL, which PostgreSQL cannot hold.
+/// Whole numbers that a float holds exactly, and so does every reader of JSON.
+const EXACT: f64 = 9e15;
+
+/// Without secrets, and without NUL, which PostgreSQL cannot hold. A fraction becomes text: read
+/// back as a number it may differ in its last digit, and with it the entry's hash.
 fn clean(value: &Value) -> Value {
     let string = |text: &str| redact::secrets(text).replace('\0', "\u{fffd}");
     match value {
@@ -186,6 +190,12 @@ fn clean(value: &Value) -> Value {
         Value::Object(fields) => {
             Value::Object(fields.iter().map(|(key, value)| (string(key), clean(value))).collect())
         }
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(float) if float.fract() != 0.0 || float.abs() > EXACT => {
+                Value::String(number.to_string())
+            }
+            _ => value.clone(),
+        },
         other => other.clone(),
     }
 }

@@ -64,6 +64,20 @@ impl Setup {
         }
     }
 
+    /// Another server on the same database, with a data directory of its own: replicas share
+    /// the master key.
+    pub(crate) fn replica_of(server: &Server) -> Self {
+        let key = server.data().join("master.key");
+        let setup = Self::new(server.database()).env("LUX_MASTER_KEY_FILE", key.to_str().unwrap());
+        match server.database() {
+            Database::Sqlite => {
+                let url = format!("sqlite:{}", server.data().join("lux.db").display());
+                setup.env("DATABASE_URL", &url)
+            }
+            Database::Postgres(_) => setup,
+        }
+    }
+
     /// Where the test keeps its log files, beside the data directory.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
