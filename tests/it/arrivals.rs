@@ -139,7 +139,7 @@ on_both! {
         assert_eq!(linked[0].email.as_deref(), Some("x@example.com"));
         // The same subject of another issuer is somebody else.
         let mut other = identity("1", "other@example.com");
-        other.issuer = "https://evil.example".to_owned();
+        "https://evil.example".clone_into(&mut other.issuer);
         assert_eq!(refused(&db, &other, &none, &by_invitation()).await, Refusal::NotInvited);
         // And the address that the administrator had for a while does not lead there.
         let next = identity("2", "new@example.com");
@@ -242,7 +242,7 @@ on_both! {
         // (Only ASCII is of one case.)
         let spelled = spelled.replace("ZOE\u{308}", "Zoe\u{308}");
         let mut google = identity("g-1", &spelled);
-        google.issuer = "https://accounts.google.com".to_owned();
+        "https://accounts.google.com".clone_into(&mut google.issuer);
 
         // Not verified: as if the address were unknown, under either rule.
         google.email_verified = false;
@@ -251,7 +251,7 @@ on_both! {
         let unknown = identity("nobody", "nobody@example.com");
         assert_eq!(refused(&db, &unknown, &none, &config).await, Refusal::NotInvited);
         let mut spoof = google.clone();
-        spoof.subject = "g-2".to_owned();
+        "g-2".clone_into(&mut spoof.subject);
         let other = let_in(&db, &spoof, &none, &open()).await;
         assert_ne!(other.id, ada.id);
         assert_eq!(other.role, Role::Customer);
@@ -339,6 +339,38 @@ on_both! {
         assert!(account::change(&db, OrganizationId(2), "root", account.id, back).await.is_err());
         account::change(&db, HERE, "root", account.id, back).await.unwrap();
         assert_eq!(let_in(&db, &ada, &none, &config).await.role, Role::Customer);
+        db.close().await;
+    }
+
+    async fn an_account_has_so_many_sessions_and_no_more(url: &str) {
+        let (db, admin) = set_up(url).await;
+        let config = by_invitation();
+        let mut started = Vec::new();
+        for _ in 0..52 {
+            let new = session::New {
+                config: &config,
+                provider: Some("replit"),
+                user_agent: Some("a browser\0 of a long name"),
+                address: None,
+                replaces: None,
+            };
+            started.push(session::start(&db, &admin, new).await.unwrap().session);
+        }
+        let listed = session::list(&db, HERE, admin.id).await.unwrap();
+        let listed: Vec<_> = listed.into_iter().map(|it| it.id).collect();
+        started.reverse();
+        assert_eq!(listed, started[..50]);
+        // What a provider gives for a session goes with it.
+        let at = lux::clock::now();
+        session::set_refresh(&db, listed[0], "lx1.sealed", at).await.unwrap();
+        assert!(session::is_fresh(&db, listed[0]).await.unwrap());
+        session::end(&db, listed[0], "the provider says so").await.unwrap();
+        assert_eq!(noted(&db, "session.end").await["why"], "the provider says so");
+        // Twice is as good as once.
+        session::end(&db, listed[0], "again").await.unwrap();
+        session::set_refresh(&db, listed[0], "lx1.sealed", at).await.unwrap();
+        assert!(!session::is_fresh(&db, listed[0]).await.unwrap());
+        assert!(session::find(&db, HERE, listed[0]).await.unwrap().is_none());
         db.close().await;
     }
 

@@ -5,7 +5,9 @@ use std::fs;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Browser, Database, Role, Server, Setup, form, link, on_both, until};
+use crate::support::{
+    Answer, Browser, Database, Role, Server, Setup, form, link, on_both, skip, until,
+};
 
 const ME: &str = "/api/auth/me";
 const PATH: &str = "/api/diagnostics/groups";
@@ -269,7 +271,7 @@ async fn a_session_ends_by_itself(database: Database) {
     server.start().await;
     assert_eq!(browser.get(&server, ME).await.status, 200);
     assert_eq!(column(&server, seen).await, before);
-    let soon = (chrono::Utc::now() + chrono::TimeDelta::minutes(2)).to_rfc3339();
+    let soon = (lux::clock::now() + chrono::TimeDelta::minutes(2)).to_rfc3339();
     let noted = format!("update session set seen_at = {past}, idle_ends_at = '{soon}'");
     sql(&server, &noted).await;
     let moved = until("the use is noted", async || {
@@ -299,6 +301,27 @@ async fn a_session_ends_by_itself(database: Database) {
     .await;
     assert_eq!(browser.get(&server, ME).await.status, 200);
     assert_eq!(count(&server, "invitation").await, 1);
+}
+
+/// Ends are by the database's clock: a server whose own is wrong ends no session, and makes none
+/// that lasts longer.
+#[tokio::test]
+async fn a_wrong_clock_ends_nothing() {
+    let Some(database) = Database::postgres().await else { return };
+    let right = Server::plain(&database).await;
+    let wrong = Setup::new(&database)
+        .env("LUX_MASTER_KEY_FILE", right.data().join("master.key").to_str().unwrap());
+    let clock = wrong.folder().join("clock");
+    fs::write(&clock, "+30d").unwrap();
+    let Some(wrong) = wrong.with_clock(&clock) else { return skip("libfaketime") };
+    let wrong = wrong.start().await;
+    let mut browser = Browser::signed_in(&right, &["login-link"]).await;
+    let me = browser.get(&wrong, ME).await.json();
+    assert_eq!(me["name"], "local admin", "{me:#}");
+    let mut other = Browser::signed_in(&wrong, &["login-link"]).await;
+    let theirs = other.get(&right, ME).await.json();
+    let between = at(&theirs["session"]["ends_at"]) - at(&me["session"]["ends_at"]);
+    assert!(between.num_days() == 0, "{me:#}, {theirs:#}");
 }
 
 on_both!(a_session_outlives_kill_9);
