@@ -39,20 +39,20 @@ impl Kept {
     fn page(self, db: &Db) -> Query<'_> {
         match self {
             Self::Sent => db.query(
-                "select id as at, texts_row as row_name, sent as sealed from model_call
+                "select id as at, texts_row as name, sent as sealed from model_call
                  where sent like $1 and id > $2 order by id limit $3",
             ),
             Self::Answer => db.query(
-                "select id as at, texts_row as row_name, answer as sealed from model_call
+                "select id as at, texts_row as name, answer as sealed from model_call
                  where answer like $1 and id > $2 order by id limit $3",
             ),
             Self::Transcript => db.query(
-                "select message_id as at, cast(message_id as text) as row_name, sealed
+                "select message_id as at, cast(message_id as text) as name, sealed
                  from chat_transcript
                  where sealed like $1 and message_id > $2 order by message_id limit $3",
             ),
             Self::Refresh => db.query(
-                "select id as at, cast(id as text) as row_name, refresh_sealed as sealed
+                "select id as at, cast(id as text) as name, refresh_sealed as sealed
                  from session where refresh_sealed like $1 and id > $2 order by id limit $3",
             ),
         }
@@ -89,7 +89,7 @@ impl Kept {
 #[derive(sqlx::FromRow)]
 struct Row {
     at: i64,
-    row_name: String,
+    name: String,
     sealed: String,
 }
 
@@ -178,11 +178,11 @@ async fn seal_anew(
         let Some(last) = rows.last() else { return Ok(()) };
         after = last.at;
         for row in rows {
-            let Ok(text) = sealer.open(kept.field(&row.row_name), &row.sealed) else {
+            let Ok(text) = sealer.open(kept.field(&row.name), &row.sealed) else {
                 done.refused += 1;
                 continue;
             };
-            let sealed = sealer.seal(kept.field(&row.row_name), text.expose_secret())?;
+            let sealed = sealer.seal(kept.field(&row.name), text.expose_secret())?;
             let replaced =
                 kept.replace(db).bind(sealed).bind(row.at).bind(row.sealed).run().await?;
             done.sealed_anew += replaced;
