@@ -52,7 +52,7 @@ impl Kept {
                  where sealed like $1 and message_id > $2 order by message_id limit $3",
             ),
             Self::Refresh => db.query(
-                "select id as at, cast(id as text) as row_name, refresh_sealed as sealed
+                "select id as at, cast(id as text) as name, refresh_sealed as sealed
                  from session where refresh_sealed like $1 and id > $2 order by id limit $3",
             ),
         }

@@ -1,6 +1,6 @@
 //! ID tokens that are forged, one field each: every one is refused, and for its own reason.
 
-use lux::auth::oidc::Refused::{self, *};
+use lux::auth::oidc::Refused;
 
 use super::{Desk, Provider, provider::PUBLIC_CLIENT};
 use crate::both::on_both;
@@ -8,42 +8,42 @@ use crate::both::on_both;
 /// How the token is forged, and what it has to be refused for. `None`: it is a good one.
 const FORGERIES: [(&str, Option<Refused>); 36] = [
     ("claims", None),
-    ("bad_signature", Some(BadSignature)),
-    ("unknown_kid", Some(UnknownKey)),
+    ("bad_signature", Some(Refused::BadSignature)),
+    ("unknown_kid", Some(Refused::UnknownKey)),
     // There is one key.
     ("no_kid", None),
-    ("embedded_jwk", Some(UnknownKey)),
-    ("jku", Some(UnknownKey)),
-    ("wrong_iss", Some(WrongIssuer)),
-    ("iss_slash", Some(WrongIssuer)),
-    ("missing_iss", Some(MissingIssuer)),
-    ("wrong_aud", Some(WrongAudience)),
-    ("missing_aud", Some(MissingAudience)),
+    ("embedded_jwk", Some(Refused::UnknownKey)),
+    ("jku", Some(Refused::UnknownKey)),
+    ("wrong_iss", Some(Refused::WrongIssuer)),
+    ("iss_slash", Some(Refused::WrongIssuer)),
+    ("missing_iss", Some(Refused::MissingIssuer)),
+    ("wrong_aud", Some(Refused::WrongAudience)),
+    ("missing_aud", Some(Refused::MissingAudience)),
     ("aud_array_ok", None),
-    ("aud_extra_no_azp", Some(MissingAuthorizedParty)),
-    ("aud_extra_azp_ok", Some(ForeignAudience)),
-    ("azp_wrong", Some(WrongAuthorizedParty)),
-    ("expired", Some(Expired)),
-    ("exp_string", Some(BadExpiry)),
-    ("missing_exp", Some(BadExpiry)),
-    ("iat_future", Some(IssuedInFuture)),
-    ("missing_iat", Some(BadIssuedAt)),
-    ("nbf_future", Some(NotYetValid)),
-    ("missing_sub", Some(BadSubject)),
-    ("empty_sub", Some(BadSubject)),
-    ("number_sub", Some(BadSubject)),
-    ("wrong_nonce", Some(WrongNonce)),
-    ("missing_nonce", Some(MissingNonce)),
-    ("wrong_at_hash", Some(WrongAccessToken)),
+    ("aud_extra_no_azp", Some(Refused::MissingAuthorizedParty)),
+    ("aud_extra_azp_ok", Some(Refused::ForeignAudience)),
+    ("azp_wrong", Some(Refused::WrongAuthorizedParty)),
+    ("expired", Some(Refused::Expired)),
+    ("exp_string", Some(Refused::BadExpiry)),
+    ("missing_exp", Some(Refused::BadExpiry)),
+    ("iat_future", Some(Refused::IssuedInFuture)),
+    ("missing_iat", Some(Refused::BadIssuedAt)),
+    ("nbf_future", Some(Refused::NotYetValid)),
+    ("missing_sub", Some(Refused::BadSubject)),
+    ("empty_sub", Some(Refused::BadSubject)),
+    ("number_sub", Some(Refused::BadSubject)),
+    ("wrong_nonce", Some(Refused::WrongNonce)),
+    ("missing_nonce", Some(Refused::MissingNonce)),
+    ("wrong_at_hash", Some(Refused::WrongAccessToken)),
     ("email_unverified", None),
     ("email_verified_string", None),
-    ("alg_none", Some(WrongAlgorithm)),
-    ("hs256_pubkey", Some(WrongAlgorithm)),
-    ("rs512", Some(WrongAlgorithm)),
-    ("ps256", Some(WrongAlgorithm)),
-    ("crit", Some(CriticalHeader)),
-    ("garbage", Some(MalformedToken)),
-    ("absent", Some(NoToken)),
+    ("alg_none", Some(Refused::WrongAlgorithm)),
+    ("hs256_pubkey", Some(Refused::WrongAlgorithm)),
+    ("rs512", Some(Refused::WrongAlgorithm)),
+    ("ps256", Some(Refused::WrongAlgorithm)),
+    ("crit", Some(Refused::CriticalHeader)),
+    ("garbage", Some(Refused::MalformedToken)),
+    ("absent", Some(Refused::NoToken)),
 ];
 
 on_both! {
@@ -81,6 +81,6 @@ on_both! {
         provider.forge("aud_extra_azp_ok").await;
         desk.sign_in("own").await.unwrap();
         provider.forge("aud_extra_no_azp").await;
-        assert_eq!(desk.refusal("own").await, MissingAuthorizedParty);
+        assert_eq!(desk.refusal("own").await, Refused::MissingAuthorizedParty);
     }
 }

@@ -172,23 +172,26 @@ async fn each_refusal_is_a_page(database: Database) {
         let reason = reason.replace("wrong_iss", "wrong_issuer");
         assert_eq!(refusal(answer).await, (403, reason));
     }
-    provider.control("user", json!({ "sub": "deny" })).await;
+    provider.control("user", &json!({ "sub": "deny" })).await;
     let answer = sign_in(&mut stranger, &server, login).await;
     assert_eq!(refusal(answer).await, (403, "access_denied".to_owned()));
-    // An address that nobody vouches for: known or not, the account is a new one.
+    // An address that nobody vouches for: known or not, the account is a new one. (The provider
+    // remembers its browsers, too: each person has one of their own.)
+    let mut stranger = Browser::default();
     let claims = json!({ "email": "ada@example.com", "email_verified": false });
-    provider.control("user", json!({ "sub": "40000009", "claims": claims })).await;
+    provider.control("user", &json!({ "sub": "40000009", "claims": claims })).await;
     let answer = sign_in(&mut stranger, &server, login).await;
     assert_eq!(location(&answer), "/");
     assert_eq!(status(&mut stranger, &server).await, 403);
     // A verified one that another identity has: that one comes first.
-    provider.control("user", json!({ "sub": "40000005" })).await;
+    provider.control("user", &json!({ "sub": "40000005" })).await;
     let mut other = Browser::default();
     let answer = sign_in(&mut other, &server, login).await;
     assert_eq!(refusal(answer).await, (403, "not_admitted".to_owned()));
 
     // Twice with one state, and from another browser.
-    provider.control("user", json!({ "sub": "40000001" })).await;
+    let mut stranger = Browser::default();
+    provider.control("user", &json!({ "sub": "40000001" })).await;
     let begun = stranger.send(Method::GET, &at(&server, login), &[]).await;
     let way = Url::parse(&location(&begun)).unwrap();
     let back = stranger.walk(&way, &server.base).await;
@@ -199,8 +202,8 @@ async fn each_refusal_is_a_page(database: Database) {
     assert_eq!(refusal(answer).await, (400, "unknown_state".to_owned()));
 
     // A provider that is not there any more: who is signed in stays so.
-    provider.control("fault", json!({ "path": "/token", "drop": true })).await;
-    let answer = sign_in(&mut other, &server, login).await;
+    provider.control("fault", &json!({ "path": "/token", "drop": true })).await;
+    let answer = sign_in(&mut stranger, &server, login).await;
     assert_eq!(refusal(answer).await, (503, "provider_down".to_owned()));
     assert_eq!(status(&mut browser, &server).await, 200);
     drop(provider);

@@ -13,7 +13,7 @@ on_both! {
         for mode in ["overlap", "hard", "publish"] {
             desk.restart();
             desk.sign_in("replit_auth").await.unwrap();
-            provider.control("rotate", json!({ "mode": mode })).await;
+            provider.control("rotate", &json!({ "mode": mode })).await;
             let before = provider.asked("jwks").await;
             desk.sign_in("replit_auth").await.unwrap();
             let again = u64::from(mode != "publish");
@@ -32,7 +32,7 @@ on_both! {
         let desk = Desk::new(url, &provider, "").await;
         desk.sign_in("replit_auth").await.unwrap();
         let before = provider.asked("jwks").await;
-        provider.control("forge", json!({ "mode": "unknown_kid" })).await;
+        provider.control("forge", &json!({ "mode": "unknown_kid" })).await;
         for _ in 0..12 {
             let many = (0..8).map(|_| desk.refusal("replit_auth"));
             for refused in futures_util::future::join_all(many).await {
@@ -44,7 +44,7 @@ on_both! {
         }
         assert_eq!(provider.asked("jwks").await, before + 1);
         // Known keys are found all the while.
-        provider.control("forge", json!({})).await;
+        provider.control("forge", &json!({})).await;
         desk.sign_in("replit_auth").await.unwrap();
         assert_eq!(provider.asked("jwks").await, before + 1);
         assert_eq!(provider.asked("discovery").await, 1);
@@ -54,7 +54,7 @@ on_both! {
         let Some(provider) = Provider::start().await else { return };
         let desk = Desk::new(url, &provider, "").await;
         desk.sign_in("replit_auth").await.unwrap();
-        provider.control("fault", json!({ "path": "/jwks", "status": 500 })).await;
+        provider.control("fault", &json!({ "path": "/jwks", "status": 500 })).await;
         provider.forge("unknown_kid").await;
         assert_eq!(desk.refusal("replit_auth").await, Refused::ProviderDown);
         desk.sign_in("replit_auth").await.unwrap();

@@ -56,15 +56,15 @@ impl Provider {
     }
 
     /// See the head of tests/oidc/server.mjs.
-    pub(super) async fn control(&self, name: &str, body: Value) {
+    pub(super) async fn control(&self, name: &str, body: &Value) {
         let url = format!("{}/__ctl/{name}", self.base);
-        let answer = self.client.post(url).json(&body).send().await.unwrap();
+        let answer = self.client.post(url).json(body).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{name} {body}");
     }
 
     /// The next token, and only that.
     pub(super) async fn forge(&self, mode: &str) {
-        self.control("forge", json!({ "mode": mode, "times": 1 })).await;
+        self.control("forge", &json!({ "mode": mode, "times": 1 })).await;
     }
 
     /// How often an endpoint was asked.

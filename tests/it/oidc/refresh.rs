@@ -47,7 +47,7 @@ async fn one_of_two_servers_refreshes(database: Database) {
     first_admin(&mut browser, &one).await;
     let mut before = column(&one, "select refresh_sealed from session").await;
     // So slow that both look while it is under way.
-    provider.control("fault", json!({ "path": "/token", "delay": 6000, "times": 1 })).await;
+    provider.control("fault", &json!({ "path": "/token", "delay": 6000, "times": 1 })).await;
     for round in 1..=3 {
         make_due(&one).await;
         refreshed(&one).await;
@@ -76,7 +76,7 @@ async fn a_session_lives_as_long_as_its_provider_says(database: Database) {
         fault["path"] = json!("/token");
         fault["times"] = json!(1);
         let before = provider.asked("token").await;
-        provider.control("fault", fault).await;
+        provider.control("fault", &fault).await;
         make_due(&server).await;
         refreshed(&server).await;
         let failures = "select cast(refresh_failures as text) from session";
@@ -104,14 +104,14 @@ async fn a_session_lives_as_long_as_its_provider_says(database: Database) {
         let end = told.iter().find(|entry| entry["action"] == "session.end");
         assert_eq!(end.unwrap()["detail"]["why"], why, "{told:#?}");
     };
-    provider.control("revoke", json!({})).await;
+    provider.control("revoke", &json!({})).await;
     ended(&mut browser, "grant_ended").await;
 
     // Nor does it go on as somebody else's.
     let login = "/auth/replit_auth/login";
     sign_in(&mut browser, &server, login).await;
     let forgery = json!({ "mode": "claims", "claims": { "sub": "40000002" }, "times": 1 });
-    provider.control("forge", forgery).await;
+    provider.control("forge", &forgery).await;
     ended(&mut browser, "other_person").await;
     sign_in(&mut browser, &server, login).await;
     provider.forge("wrong_aud").await;

@@ -23,11 +23,11 @@ on_both! {
             (json!({ "code_challenge_methods_supported": null }), Refused::NoPkce),
             (json!({ "id_token_signing_alg_values_supported": ["HS256"] }), Refused::NoRs256),
         ] {
-            provider.control("describe", described.clone()).await;
+            provider.control("describe", &described).await;
             desk.restart();
             assert_eq!(desk.begin("replit_auth").await.err(), Some(refused), "{described}");
         }
-        provider.control("describe", json!({})).await;
+        provider.control("describe", &json!({})).await;
         desk.sign_in("replit_auth").await.unwrap();
     }
 
@@ -45,18 +45,18 @@ on_both! {
             // It would be a whole description, were it followed.
             (json!({ "redirect": elsewhere }), Refused::DiscoveryInvalid),
         ] {
-            provider.control("fault", at(DISCOVERY, &fault)).await;
+            provider.control("fault", &at(DISCOVERY, &fault)).await;
             desk.restart();
             assert_eq!(desk.begin("replit_auth").await.err(), Some(refused), "{fault}");
         }
         desk.sign_in("replit_auth").await.unwrap();
         // Known as it was an instant ago, it is not even asked.
-        provider.control("fault", json!({ "path": DISCOVERY, "drop": true })).await;
+        provider.control("fault", &json!({ "path": DISCOVERY, "drop": true })).await;
         desk.sign_in("replit_auth").await.unwrap();
         for fault in [json!({ "status": 500 }), json!({ "drop": true }), json!({ "truncate": true })] {
-            provider.control("reset", json!({})).await;
+            provider.control("reset", &json!({})).await;
             desk.restart();
-            provider.control("fault", at("/jwks", &fault)).await;
+            provider.control("fault", &at("/jwks", &fault)).await;
             assert_eq!(desk.refusal("replit_auth").await, Refused::ProviderDown, "{fault}");
         }
     }
@@ -77,7 +77,7 @@ on_both! {
             (json!({ "status": 400, "error": "whatever" }), Refused::ProviderRefused),
         ] {
             let before = provider.asked("token").await;
-            provider.control("fault", at("/token", &fault)).await;
+            provider.control("fault", &at("/token", &fault)).await;
             assert_eq!(desk.refusal("replit_auth").await, refused, "{fault}");
             assert_eq!(provider.asked("token").await, before + 1, "{fault}");
         }
@@ -88,7 +88,7 @@ on_both! {
     async fn a_provider_that_does_not_end_its_answer(url: &str) {
         let Some(provider) = Provider::start().await else { return };
         let desk = Desk::new(url, &provider, "").await;
-        provider.control("fault", json!({ "path": "/token", "delay": 600_000 })).await;
+        provider.control("fault", &json!({ "path": "/token", "delay": 600_000 })).await;
         assert_eq!(desk.refusal("replit_auth").await, Refused::ProviderDown);
         assert_eq!(provider.asked("token").await, 1);
     }
@@ -118,7 +118,7 @@ on_both! {
         assert!(desk.sign_in("public").await.unwrap().refresh.is_some());
         assert_eq!(desk.refusal("wrong").await, Refused::ClientRefused);
         let methods = json!({ "token_endpoint_auth_methods_supported": ["client_secret_post"] });
-        provider.control("describe", methods).await;
+        provider.control("describe", &methods).await;
         desk.restart();
         desk.sign_in("post").await.unwrap();
     }

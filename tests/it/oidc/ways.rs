@@ -198,7 +198,7 @@ on_both! {
         assert_eq!(parameter(&end, "post_logout_redirect_uri"), Some(root));
         desk.restart();
         let none = serde_json::json!({ "end_session_endpoint": null });
-        provider.control("describe", none).await;
+        provider.control("describe", &none).await;
         assert_eq!(desk.providers.end_session_url("replit_auth").await, None);
     }
 }

@@ -143,7 +143,7 @@ fn a_refresh_is_of_the_same_person() {
     let refresh = |subject, auth_time| {
         let change = |claims: &mut Value| {
             let claims = claims.as_object_mut().unwrap();
-            (claims.remove("at_hash"), claims.remove("nonce"));
+            claims.retain(|name, _| name != "at_hash" && name != "nonce");
         };
         check_with(change, Of::Refresh { subject, auth_time }, &[]).map(drop)
     };
@@ -169,7 +169,7 @@ fn a_header_says_rs256_and_nothing_unknown() {
         (r#"{"alg":"RS256","crit":["x"]}"#, Refused::CriticalHeader),
         (r#"{"alg":"none","alg":"RS256"}"#, Refused::MalformedToken),
         (r#"{"kid":"a"}"#, Refused::MalformedToken),
-        (r#"[]"#, Refused::MalformedToken),
+        ("[]", Refused::MalformedToken),
         ("", Refused::MalformedToken),
     ] {
         assert_eq!(read(header), Err(refused), "{header}");
