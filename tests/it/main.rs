@@ -51,6 +51,7 @@ mod retention;
 mod schedule;
 mod sdk;
 mod seal;
+mod security_table;
 mod sentry;
 mod sessions;
 mod statements;

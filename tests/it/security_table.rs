@@ -1,0 +1,94 @@
+//! SECURITY.md promises what its tests hold: each requirement has a row, and each test that a row
+//! names exists.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use crate::support::say;
+
+/// The requirements by their letters, and how many there are of each.
+const REQUIREMENTS: &[(char, usize)] = &[
+    ('L', 18),
+    ('S', 10),
+    ('B', 11),
+    ('A', 20),
+    ('R', 10),
+    ('M', 12),
+    ('P', 8),
+    ('X', 8),
+    ('D', 9),
+    ('G', 5),
+    ('O', 10),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Names of all functions in a folder's Rust files, which is more than its tests: a name that is
+/// meant as a test's and is none would still read as nonsense in the table.
+fn functions(folder: &Path, names: &mut BTreeSet<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            functions(&path, names);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            for piece in text.split("fn ").skip(1) {
+                let name = piece.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').next();
+                names.extend(name.map(str::to_owned));
+            }
+        }
+    }
+}
+
+/// Id, requirement, and what holds it, of each row.
+fn rows(text: &str) -> Vec<[&str; 3]> {
+    text.lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix('|')?.strip_suffix('|')?.split('|').map(str::trim);
+            let row = [cells.next()?, cells.next()?, cells.next()?];
+            let (letter, number) = row[0].split_at_checked(1)?;
+            let known = REQUIREMENTS.iter().any(|(of, _)| letter.starts_with(*of));
+            (known && number.parse::<usize>().is_ok()).then_some(row)
+        })
+        .collect()
+}
+
+#[test]
+fn each_requirement_has_its_row_and_each_named_test_exists() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let mut known = BTreeSet::new();
+    functions(&root().join("tests/it"), &mut known);
+    functions(&root().join("src"), &mut known);
+    let rows = rows(&text);
+    let expected: Vec<String> = REQUIREMENTS
+        .iter()
+        .flat_map(|(letter, count)| (1..=*count).map(move |number| format!("{letter}{number}")))
+        .collect();
+    let mut wrong = Vec::new();
+    for id in &expected {
+        let found = rows.iter().filter(|row| row[0] == id).count();
+        if found != 1 {
+            wrong.push(format!("{id} has {found} rows"));
+        }
+    }
+    let mut tested = 0;
+    for [id, _, held_by] in &rows {
+        if held_by.starts_with("later: ") || held_by.starts_with("open: ") {
+            continue;
+        }
+        tested += 1;
+        let names: Vec<&str> = held_by.split('`').skip(1).step_by(2).collect();
+        if names.is_empty() {
+            wrong.push(format!("{id} names no test and does not say why"));
+        }
+        wrong.extend(
+            names
+                .iter()
+                .filter(|name| !known.contains(**name))
+                .map(|name| format!("{id}: there is no test {name}")),
+        );
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+    say(&format!("{tested} of {} requirements are tested", expected.len()));
+}
