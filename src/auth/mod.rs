@@ -110,6 +110,16 @@ pub struct Caller {
     pub address: Option<IpAddr>,
 }
 
+impl Caller {
+    /// How what they do is signed: "token:deploys", "Ada (account 7)".
+    pub fn author(&self) -> String {
+        match self.who {
+            Who::Token(_) => format!("token:{}", self.name),
+            Who::Person { account, .. } => format!("{} (account {account})", self.name),
+        }
+    }
+}
+
 /// What vouches for a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Who {

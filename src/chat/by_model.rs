@@ -47,7 +47,7 @@ impl Chat {
         let user = User {
             organization: question.owner.organization,
             role: question.role,
-            name: question.owner.name.clone(),
+            name: question.owner.author.clone(),
             app: question.app.clone(),
             wants_repair: false,
         };
@@ -93,7 +93,7 @@ impl Chat {
     ) -> Result<(Made, Option<Diagnosis>)> {
         let question = &asking.question;
         let mut desk = self.app.llm.desk();
-        let (by, why) = (&question.owner.name, why(going, &asking.before));
+        let (by, why) = (&question.owner.author, why(going, &asking.before));
         let patience = asking.until - Instant::now();
         let scope = scope_of(question);
         let consulted = tokio::select! {

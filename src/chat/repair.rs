@@ -26,7 +26,7 @@ pub(super) struct Told {
 /// Starts a run over the open errors (of one application), or finds the one under way.
 pub(super) async fn start(repair: &Repair, owner: &Owner, app: Option<String>) -> Result<Run> {
     let scope = Scope { groups: None, app };
-    repair.start(owner.organization, Trigger::Chat, &owner.name, &scope).await
+    repair.start(owner.organization, Trigger::Chat, &owner.author, &scope).await
 }
 
 /// Waits for a run's end, at most so long, and tells what became of it.

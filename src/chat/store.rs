@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::transcript::Transcript;
 use crate::{
-    auth::{Caller, OrganizationId},
+    auth::{Caller, OrganizationId, Who},
     clock,
     db::{Db, Tx},
     error::{Error, Result},
@@ -20,13 +20,21 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Owner {
     pub organization: OrganizationId,
-    /// "token:7", later "account:…".
+    /// What stays the same of them: "token:deploys", "account:7".
     pub name: String,
+    /// How what they do is signed.
+    pub author: String,
 }
 
 impl Owner {
     pub fn of(caller: &Caller) -> Self {
-        Self { organization: caller.organization, name: format!("token:{}", caller.name) }
+        let author = caller.author();
+        let name = match caller.who {
+            // By its name: who comes back with a new token of that name finds the sessions again.
+            Who::Token(_) => author.clone(),
+            Who::Person { account, .. } => format!("account:{account}"),
+        };
+        Self { organization: caller.organization, name, author }
     }
 }
 

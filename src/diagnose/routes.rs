@@ -70,7 +70,7 @@ async fn diagnose(
     }
     // the answer has to leave before the server's own limit
     let patience = app.config.http.request_timeout.saturating_sub(Duration::from_secs(2));
-    let by = format!("token:{}", caller.name);
+    let by = caller.author();
     let consulted = analyst.diagnose(scope, &mut desk, &by, "a diagnosis", patience).await?;
     let engine = consulted.engine();
     let cited = consulted.cited_by_model();

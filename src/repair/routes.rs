@@ -107,7 +107,7 @@ async fn start_run(
         Some(Trigger::Cli) => Trigger::Cli,
         _ => Trigger::Api,
     };
-    let by = format!("token:{}", caller.name);
+    let by = caller.author();
     let run = repair.start(organization, trigger, &by, &scope).await?;
     if let Some(seconds) = wait.wait {
         let most = Duration::from_secs(seconds.min(MOST_WAIT));

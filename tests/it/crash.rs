@@ -228,6 +228,8 @@ async fn killed_while_logging(database: &Database, rotate_every: Option<u64>) {
     }
     assert_eq!(server.stop().await, Some(0));
     server.start().await;
+    // The source is listed once its log has been found again.
+    until("the source is back", async || server.source("app").await).await;
     assert_eq!(lines(&server).await, written, "a restart changed the count");
 }
 

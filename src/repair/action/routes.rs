@@ -29,10 +29,6 @@ pub fn router() -> OpenApiRouter<App> {
 /// The longest reason, in bytes.
 const MAX_REASON: usize = 4096;
 
-fn name(caller: &Caller) -> String {
-    format!("token:{}", caller.name)
-}
-
 /// The same name, with the address of the request.
 fn by<'a>(name: &'a str, caller: &Caller) -> Actor<'a> {
     Actor { name, address: caller.address }
@@ -127,7 +123,7 @@ async fn approve_action(
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
-    let (organization, name) = (caller.organization, name(&caller));
+    let (organization, name) = (caller.organization, caller.author());
     let by = by(&name, &caller);
     let run = actions.approve(organization, id, &word.hash, by, word.reason.as_deref()).await?;
     repair.decided(organization, run.run_id).await?;
@@ -152,7 +148,7 @@ async fn reject_action(
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     let word = word.checked()?;
-    let (organization, name) = (caller.organization, name(&caller));
+    let (organization, name) = (caller.organization, caller.author());
     let by = by(&name, &caller);
     let run = actions.reject(organization, id, &word.hash, by, word.reason.as_deref()).await?;
     repair.decided(organization, run.run_id).await?;
@@ -176,7 +172,7 @@ async fn undo_action(
     Extension(actions): Extension<Actions>,
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Json<ActionRun>)> {
-    let (organization, name) = (caller.organization, name(&caller));
+    let (organization, name) = (caller.organization, caller.author());
     let by = by(&name, &caller);
     let undo = actions.prepare_undo(organization, id, by).await?;
     Ok(match actions.begin(organization, undo, by).await? {
@@ -191,7 +187,7 @@ async fn stop_actions(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    let name = name(&caller);
+    let name = caller.author();
     Ok(Json(actions.stop(caller.organization, by(&name, &caller)).await?))
 }
 
@@ -207,6 +203,6 @@ async fn let_actions_go(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    let name = name(&caller);
+    let name = caller.author();
     Ok(Json(actions.go(caller.organization, by(&name, &caller)).await?))
 }
