@@ -50,13 +50,17 @@ pub async fn wrap(
     // too. A proxy that believed in that would take the rest for another request; so nothing
     // that comes after it on this connection is read.
     let last = wrong.is_some() || request.headers().contains_key(header::TRANSFER_ENCODING);
+    let large = length(&request).is_some_and(|length| length > SMALL);
     let response = match wrong {
         Some(why) => Problem::new(StatusCode::BAD_REQUEST, why).into_response(),
         None => next.run(request).instrument(span.clone()).await,
     };
     let mut response = as_problem(response, &id, openai::speaks_it(&path));
     headers::add(response.headers_mut(), https);
-    if last {
+    // Of a large body that is refused the rest is not read, and hyper closes the connection: who
+    // was not told so would lose the next request on it.
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if last || (large && refused) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 
@@ -87,9 +91,7 @@ const SMALL: usize = 64 << 10;
 /// its connection closed, and under load the caller would see that instead of the reason.
 /// To be put inside the timeout.
 pub async fn read_small_body(request: Request, next: Next) -> Response {
-    let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_none_or(|length| length == 0 || length > SMALL) {
+    if length(&request).is_none_or(|length| length == 0 || length > SMALL) {
         return next.run(request).await;
     }
     let (parts, body) = request.into_parts();
@@ -100,6 +102,11 @@ pub async fn read_small_body(request: Request, next: Next) -> Response {
             Problem::new(StatusCode::BAD_REQUEST, detail).into_response()
         }
     }
+}
+
+/// The length of the body, as far as the head tells it.
+fn length(request: &Request) -> Option<usize> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// A caller's own id is kept if it is short and harmless, so that it can be followed
