@@ -18,6 +18,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; 
 /// The templates: what is filled in is escaped, for their names end in `.html`.
 static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(|| {
     let mut engine = Environment::new();
+    engine.add_template("home.html", include_str!("pages/home.html"))?;
     engine.add_template("link.html", include_str!("pages/link.html"))?;
     engine.add_template("refused.html", include_str!("pages/refused.html"))?;
     engine.add_template("sign_in.html", include_str!("pages/sign_in.html"))?;

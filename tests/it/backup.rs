@@ -137,9 +137,8 @@ async fn a_backup_made_while_it_serves_is_whole(database: Database) {
     // It goes on where it was.
     report(&server, "Last").await;
     assert_eq!(number(&server, EVENTS).await, restored + 1);
-    let audit = server.get("/api/audit").await;
-    let actions: Vec<_> =
-        audit["entries"].as_array().unwrap().iter().map(|it| &it["action"]).collect();
+    let audit = server.deeds().await;
+    let actions: Vec<_> = audit.iter().map(|it| &it["action"]).collect();
     assert_eq!(actions, ["backup.restore", "backup.make"]);
     well(&run(server.command().args(["audit", "verify"])));
 }

@@ -58,9 +58,9 @@ async fn a_deploy_is_told_once(database: Database) {
         path = format!("/api/deploys?app=shop&limit=1&cursor={next}");
     }
     assert_eq!(seen, ["v3", "abc1234", "abc1234"]);
-    let audit = server.get("/api/audit").await;
-    assert_eq!(audit["entries"].as_array().unwrap().len(), 4);
-    assert_eq!(audit["entries"][3]["action"], "deploy.mark");
+    let audit = server.deeds().await;
+    assert_eq!(audit.len(), 4);
+    assert_eq!(audit[3]["action"], "deploy.mark");
 }
 
 async fn who_tells_twice_means_one_deploy(database: Database) {

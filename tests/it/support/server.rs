@@ -274,6 +274,13 @@ impl Server {
         Answer::of(self.request_as(Role::Admin, Method::PATCH, path).json(body)).await
     }
 
+    /// The newest entries of the audit log, without those of the rig's own tokens.
+    pub(crate) async fn deeds(&self) -> Vec<Value> {
+        let log = self.get("/api/audit?limit=200").await;
+        let entries = log["entries"].as_array().unwrap().iter();
+        entries.filter(|entry| entry["detail"]["name"] != "rig").cloned().collect()
+    }
+
     /// The source of that name, once it is listed.
     pub(crate) async fn source(&self, name: &str) -> Option<Value> {
         let answer = self.get("/api/diagnostics/logs/sources").await;
