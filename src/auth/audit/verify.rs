@@ -53,6 +53,7 @@ impl FromStr for Known {
 
 /// Something that is wrong with the chain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditProblem)]
 pub struct Problem {
     /// Of the entry, from 1.
     pub number: i64,
@@ -63,6 +64,7 @@ pub struct Problem {
 
 /// What a walk over the chain found.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = AuditCheck)]
 pub struct Check {
     /// Nothing is wrong with what was looked at.
     pub whole: bool,
