@@ -100,6 +100,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        // PostgreSQL cannot compare a text with one that holds it.
+        if parts.uri.query().is_some_and(|query| query.contains("%00")) {
+            let detail = "the query holds a zero byte (%00); leave it out";
+            return Err(Problem::new(StatusCode::BAD_REQUEST, detail));
+        }
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(value)) => Ok(Self(value)),
             Err(rejection) => Err(Problem::new(
@@ -117,9 +122,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let holds_nul = parts.uri.path().contains("%00");
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(value)) => Ok(Self(value)),
-            Err(_) => Err(Problem::new(
+            Ok(axum::extract::Path(value)) if !holds_nul => Ok(Self(value)),
+            _ => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there is nothing at this address; check the id",
             )),
