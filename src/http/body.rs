@@ -122,10 +122,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let holds_nul = parts.uri.path().contains("%00");
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Path(value)) if !holds_nul => Ok(Self(value)),
-            _ => Err(Problem::new(
+            Ok(axum::extract::Path(value)) => Ok(Self(value)),
+            Err(_) => Err(Problem::new(
                 StatusCode::NOT_FOUND,
                 "there is nothing at this address; check the id",
             )),
