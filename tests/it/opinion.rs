@@ -303,7 +303,7 @@ async fn without_a_usable_model_the_advisor_answers(database: Database) {
     assert!(told_us["notice"].is_string(), "{told_us:#}");
 
     // No model at all is told in the same way.
-    let server = Server::plain(&database).await;
+    let server = Server::plain(&Database::sqlite()).await;
     let answer = server.post("/api/diagnostics/diagnosis", &json!({})).await.json();
     assert_eq!(answer["engine"], "advisor", "{answer:#}");
     assert!(answer["notice"].is_string(), "{answer:#}");

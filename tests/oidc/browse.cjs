@@ -52,12 +52,12 @@ const [executablePath, profile, lux] = process.argv.slice(2);
   await Promise.all([page.waitForURL(leave), page.click("#out")]);
   told.afterLink = await status();
 
-  // The page that such a link shows has a button, which leads on to the provider.
+  // The page that such a link shows has a button, which leads on to the provider and back.
   await page.goto("data:text/html,<a id=out>out</a>");
   await page.evaluate((leave) => (document.querySelector("#out").href = leave), leave);
   await Promise.all([page.waitForURL(leave), page.click("#out")]);
   told.errors = [...failed];
-  await Promise.all([page.waitForURL(`${lux}/`), page.click("main button")]);
+  await Promise.all([page.waitForURL(`${lux}/auth/sign-in`), page.click("main button")]);
   told.after = await status();
   told.left = await cookies();
   await context.close();
