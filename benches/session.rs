@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use lux::{
     auth::{
-        OrganizationId, link,
-        session::{New, Remembered, Sessions},
+        OrganizationId, Remembered, link,
+        session::{New, Sessions},
     },
     config::{Config, Overrides},
     db::Db,

@@ -6,6 +6,7 @@ pub mod audit;
 pub mod invitation;
 pub mod link;
 pub mod oidc;
+mod remembered;
 mod secret;
 pub mod session;
 pub mod token;
@@ -15,6 +16,8 @@ use std::{fmt, net::IpAddr, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+
+pub use remembered::Remembered;
 
 /// The tenant.
 #[derive(

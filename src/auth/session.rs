@@ -2,12 +2,7 @@
 //! ends when it was not used for a while, when it is old, when it is ended, and with its account;
 //! an ended one has no row.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
@@ -18,6 +13,7 @@ use super::{
     Caller, OrganizationId, Role, Who,
     account::{self, Account},
     audit,
+    remembered::{Callers, Remembered},
     secret::{self, hash},
 };
 use crate::{
@@ -281,9 +277,6 @@ pub async fn find(db: &Db, organization: OrganizationId, session: i64) -> Result
 /// How long a server goes on believing a session without asking the database.
 pub const CACHED: Duration = Duration::from_secs(1);
 
-/// How many sessions are remembered at once.
-const MAX_REMEMBERED: usize = 1024;
-
 /// How old a session's `seen_at` may become: reads should not be writes.
 const NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 
@@ -299,30 +292,18 @@ struct Known {
 }
 
 /// Recognises sessions, asking the database at most once in [`CACHED`] for each.
-#[derive(Debug, Default)]
-pub struct Sessions {
-    remembered: Mutex<HashMap<String, (Caller, Instant)>>,
-}
+#[derive(Debug)]
+pub struct Sessions(Callers);
 
-/// What this process knows of a cookie by itself.
-pub enum Remembered {
-    /// Asked lately.
-    Caller(Caller),
-    /// It was a session when it was asked last: no guess.
-    Stale,
-    Unknown,
+impl Default for Sessions {
+    fn default() -> Self {
+        Self(Callers::believed_for(CACHED))
+    }
 }
 
 impl Sessions {
     pub fn remembered(&self, cookie: &str) -> Remembered {
-        let Ok(remembered) = self.remembered.lock() else { return Remembered::Unknown };
-        match remembered.get(&hash(cookie)) {
-            None => Remembered::Unknown,
-            Some((caller, since)) if clock::instant().duration_since(*since) < CACHED => {
-                Remembered::Caller(caller.clone())
-            }
-            Some(_) => Remembered::Stale,
-        }
+        self.0.find(&hash(cookie))
     }
 
     /// Asks the database; `None` for what is no session, or ended.
@@ -346,9 +327,7 @@ impl Sessions {
             .optional()
             .await?;
         let Some(known) = known else {
-            if let Ok(mut remembered) = self.remembered.lock() {
-                remembered.remove(&hash);
-            }
+            self.0.learn(hash, None, asked);
             return Ok(None);
         };
         if known.now - known.seen_at >= NOTED_EVERY {
@@ -370,31 +349,19 @@ impl Sessions {
             name: known.name,
             address: None,
         };
-        if let Ok(mut remembered) = self.remembered.lock() {
-            if remembered.len() >= MAX_REMEMBERED {
-                remembered.retain(|_, (_, since)| asked.duration_since(*since) < CACHED);
-            }
-            if remembered.len() < MAX_REMEMBERED || remembered.contains_key(&hash) {
-                // From when it was asked: an answer may have been long under way.
-                remembered.insert(hash, (caller.clone(), asked));
-            }
-        }
+        self.0.learn(hash, Some(&caller), asked);
         Ok(Some(caller))
     }
 
     /// Forgets a cookie that stands for nothing any more.
     pub fn forget_cookie(&self, cookie: &str) {
-        if let Ok(mut remembered) = self.remembered.lock() {
-            remembered.remove(&hash(cookie));
-        }
+        self.0.forget(&hash(cookie));
     }
 
     /// Forgets what was changed by this process: here it counts at once. Others notice within
     /// [`CACHED`].
     pub fn forget(&self, gone: impl Fn(Who) -> bool) {
-        if let Ok(mut remembered) = self.remembered.lock() {
-            remembered.retain(|_, (caller, _)| !gone(caller.who));
-        }
+        self.0.forget_all(gone);
     }
 }
 

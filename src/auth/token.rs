@@ -1,10 +1,6 @@
 //! API tokens: 256 random bits, shown once, kept as their SHA-256.
 
-use std::{
-    collections::HashMap,
-    sync::Mutex,
-    time::{Duration, Instant},
-};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
@@ -13,6 +9,7 @@ use serde_json::json;
 
 use super::{
     Caller, OrganizationId, Role, Who, audit,
+    remembered::{Callers, Remembered},
     secret::{self, hash},
 };
 use crate::{
@@ -187,9 +184,6 @@ pub async fn lacks_admin(db: &Db, organization: OrganizationId) -> Result<bool> 
 /// How long a server goes on believing a token without asking the database.
 pub const CACHED: Duration = Duration::from_secs(2);
 
-/// How many tokens are remembered at once.
-const MAX_REMEMBERED: usize = 1024;
-
 #[derive(sqlx::FromRow)]
 struct Known {
     id: i64,
@@ -200,34 +194,28 @@ struct Known {
 }
 
 /// Recognises tokens, asking the database at most once in [`CACHED`] for each.
-#[derive(Debug, Default)]
-pub struct Tokens {
-    remembered: Mutex<HashMap<String, (Caller, Instant)>>,
+#[derive(Debug)]
+pub struct Tokens(Callers);
+
+impl Default for Tokens {
+    fn default() -> Self {
+        Self(Callers::believed_for(CACHED))
+    }
 }
 
 impl Tokens {
-    /// The caller a token stands for, if this process asked the database lately.
-    pub fn remembered(&self, token: &str) -> Option<Caller> {
-        let remembered = self.remembered.lock().ok()?;
-        let (caller, since) = remembered.get(&hash(token))?;
-        (clock::instant().duration_since(*since) < CACHED).then(|| caller.clone())
+    pub fn remembered(&self, token: &str) -> Remembered {
+        self.0.find(&hash(token))
     }
 
     /// Forgets a token that was revoked, so that here it ends at once.
     pub fn forget(&self, id: i64) {
-        if let Ok(mut remembered) = self.remembered.lock() {
-            remembered.retain(|_, (caller, _)| caller.who != Who::Token(id));
-        }
-    }
-
-    /// Whether it was a good token when this process last asked: then it is no guess.
-    pub fn knew(&self, token: &str) -> bool {
-        self.remembered.lock().is_ok_and(|remembered| remembered.contains_key(&hash(token)))
+        self.0.forget_all(|who| who == Who::Token(id));
     }
 
     /// Asks the database; `None` for an unknown, expired or revoked token.
     pub async fn recognise(&self, db: &Db, token: &str) -> Result<Option<Caller>> {
-        let (hash, now) = (hash(token), clock::now());
+        let (hash, asked, now) = (hash(token), clock::instant(), clock::now());
         let known: Option<Known> = db
             .query(
                 "select id, organization_id, name, role, last_used_at from api_token
@@ -238,9 +226,7 @@ impl Tokens {
             .optional()
             .await?;
         let Some(known) = known else {
-            if let Ok(mut remembered) = self.remembered.lock() {
-                remembered.remove(&hash);
-            }
+            self.0.learn(hash, None, asked);
             return Ok(None);
         };
         // A minute's precision is enough, and keeps reads from becoming writes.
@@ -262,14 +248,7 @@ impl Tokens {
             name: known.name,
             address: None,
         };
-        if let Ok(mut remembered) = self.remembered.lock() {
-            if remembered.len() >= MAX_REMEMBERED {
-                remembered.retain(|_, (_, since)| clock::instant().duration_since(*since) < CACHED);
-            }
-            if remembered.len() < MAX_REMEMBERED {
-                remembered.insert(hash, (caller.clone(), clock::instant()));
-            }
-        }
+        self.0.learn(hash, Some(&caller), asked);
         Ok(Some(caller))
     }
 }

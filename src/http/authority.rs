@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{Caller, Role, session::Remembered},
+    auth::{Caller, Remembered, Role},
     config,
     error::Error,
 };
@@ -110,12 +110,13 @@ async fn by_token(parts: &Parts, app: &App) -> Result<Caller, Problem> {
                       create`)";
         return Err(Error::Unauthenticated(detail).into());
     };
-    let mut caller = if let Some(caller) = app.tokens.remembered(token) {
+    let remembered = app.tokens.remembered(token);
+    let mut caller = if let Remembered::Caller(caller) = remembered {
         caller
     } else {
         let guess = Guess::of(parts);
         // What was good a moment ago is no guess.
-        if !app.tokens.knew(token) {
+        if matches!(remembered, Remembered::Unknown) {
             guess.allowed()?;
         }
         let known = app.tokens.recognise(&app.db, token).await?;
