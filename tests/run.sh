@@ -88,6 +88,17 @@ fi
 LUX_TEST_OIDC=$(realpath "$oidc")
 export LUX_TEST_OIDC
 
+# The browser's driver and the accessibility checker for the pages.
+browser=$target/test-browser
+if ! cmp -s tests/browser/package-lock.json "$browser/installed.json"; then
+    mkdir -p "$browser"
+    cp tests/browser/package.json tests/browser/package-lock.json "$browser/"
+    npm ci --prefix "$browser" --ignore-scripts --no-audit --no-fund --loglevel=error
+    cp tests/browser/package-lock.json "$browser/installed.json"
+fi
+LUX_TEST_BROWSER=$(realpath "$browser")
+export LUX_TEST_BROWSER
+
 # What makes the Debian package; its build takes a minute, once.
 if [[ ! -x $target/test-cargo/bin/cargo-deb ]]; then
     cargo install --quiet --locked --version 3.8.0 --root "$target/test-cargo" cargo-deb

@@ -23,6 +23,12 @@ macro_rules! authority {
             pub caller: Caller,
         }
 
+        impl From<$name> for Caller {
+            fn from(authority: $name) -> Self {
+                authority.caller
+            }
+        }
+
         impl FromRequestParts<App> for $name {
             type Rejection = Problem;
 
@@ -61,6 +67,12 @@ authority!(
 #[derive(Clone, Debug)]
 pub struct Known {
     pub caller: Caller,
+}
+
+impl From<Known> for Caller {
+    fn from(known: Known) -> Self {
+        known.caller
+    }
 }
 
 impl FromRequestParts<App> for Known {

@@ -12,7 +12,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, StatusCode, Version, header};
 use tracing::Instrument;
 
-use super::{Problem, authority, headers, limit::Limits, openai};
+use super::{Problem, RenderedBy, authority, headers, limit::Limits, openai};
 use crate::{app::App, clock};
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -141,7 +141,11 @@ fn as_problem(mut response: Response, id: &str, as_openai: bool) -> Response {
             tracing::error!(request_id = id, status = problem.status, reason, "request failed");
         }
         let allow = response.headers_mut().remove(header::ALLOW);
-        response = if as_openai { openai::render(&problem) } else { problem.render() };
+        response = match response.extensions_mut().remove::<RenderedBy>() {
+            Some(RenderedBy(render)) => render(&problem),
+            None if as_openai => openai::render(&problem),
+            None => problem.render(),
+        };
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }

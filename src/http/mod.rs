@@ -18,7 +18,7 @@ mod shape;
 pub use authority::{Admin, Guess, Ingest, Known, Operator, Reader};
 pub use body::{Json, Path, Query};
 pub use next::safe_next;
-pub use problem::Problem;
+pub use problem::{Problem, RenderedBy};
 
 /// What a handler returns.
 pub type Result<T> = std::result::Result<T, Problem>;

@@ -1,5 +1,7 @@
 //! Problem documents (RFC 9457): the only place that knows which error has which status.
 
+use std::sync::Arc;
+
 use axum::{
     body::Body,
     response::{IntoResponse, Response},
@@ -142,6 +144,10 @@ fn database(error: &sqlx::Error) -> Problem {
     problem.internal = Some(error.to_string());
     problem
 }
+
+/// Lies in a response whose refusal is told in another form than as a problem document.
+#[derive(Clone)]
+pub struct RenderedBy(pub Arc<dyn Fn(&Problem) -> Response + Send + Sync>);
 
 impl IntoResponse for Problem {
     /// The body is written by `edge`, which knows the request id.

@@ -4,7 +4,7 @@
 use axum::{
     Extension, Router,
     extract::{Form, Query, State},
-    response::{IntoResponse, Redirect, Response},
+    response::{IntoResponse, Response},
     routing,
 };
 use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
@@ -20,7 +20,7 @@ use crate::{
         oidc, session,
     },
     http::{
-        Known, Path, Problem, cookie,
+        Path, Problem, cookie,
         limit::{Limits, Peer},
         origin, safe_next,
     },
@@ -28,26 +28,9 @@ use crate::{
 
 pub(super) fn router() -> Router<App> {
     Router::new()
-        .route("/", routing::get(home))
         .route("/auth/link/{token}", routing::get(show_link).post(use_link))
         .route("/auth/sign-out", routing::post(sign_out))
         .route("/static/sign-in.css", routing::get(pages::style))
-}
-
-/// Who is signed in; others are led to the sign-in.
-async fn home(known: Result<Known, Problem>) -> Response {
-    match known {
-        Ok(Known { caller }) => {
-            let values = minijinja::context! {
-                name => caller.name,
-                role => caller.role.as_str(),
-                may_read => caller.role.may_read(),
-            };
-            pages::page(StatusCode::OK, "home.html", &values)
-        }
-        Err(problem) if problem.status == 401 => Redirect::to("/auth/sign-in").into_response(),
-        Err(problem) => pages::refused(problem),
-    }
 }
 
 #[derive(Deserialize)]

@@ -29,7 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     chat::{self, Chat, tools::Tools},
-    deploys,
+    dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
@@ -130,8 +130,21 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
-    let pages = links::router().merge(sign_in);
+    let pages = links::router().merge(sign_in).merge(pages(&app, features));
     router.merge(pages).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+}
+
+/// The dashboard, with the features that its pages show.
+fn pages(app: &App, features: &Features) -> Router<App> {
+    let features = tower::ServiceBuilder::new()
+        .layer(Extension(features.actions.clone()))
+        .layer(Extension(features.analyst.clone()))
+        .layer(Extension(features.capture.clone()))
+        .layer(Extension(features.chat.clone()))
+        .layer(Extension(features.health.clone()))
+        .layer(Extension(features.probes.clone()))
+        .layer(Extension(features.repair.clone()));
+    dashboard::router(app).layer(features)
 }
 
 async fn nothing_here() -> StatusCode {

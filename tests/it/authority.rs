@@ -73,6 +73,8 @@ impl Needs {
 #[derive(Clone, Debug)]
 pub(crate) struct Route {
     pub(crate) needs: Needs,
+    /// Who is not known is led to the sign-in, and refusals are pages.
+    page: bool,
     /// The largest body; `None` where there is none, or its bounds are others.
     body: Option<usize>,
 }
@@ -85,7 +87,9 @@ pub(crate) fn table() -> BTreeMap<(String, String), Route> {
         let [method, path, needs, body] = line.split_whitespace().collect::<Vec<_>>()[..] else {
             panic!("authority.txt: not four words: {line}");
         };
-        let route = Route { needs: Needs::named(needs), body: body.parse().ok() };
+        let page = needs.strip_prefix("page:");
+        let needs = Needs::named(page.unwrap_or(needs));
+        let route = Route { needs, page: page.is_some(), body: body.parse().ok() };
         let before = table.insert((method.to_owned(), path.to_owned()), route);
         assert!(before.is_none(), "authority.txt lists {method} {path} twice");
     }
@@ -278,6 +282,82 @@ async fn every_route_lets_in_whom_the_table_says(database: Database) {
     for role in Role::ALL {
         assert!(!log.contains(server.token(role)), "a token stands in the log");
     }
+}
+
+on_both!(pages_let_in_whom_the_table_says);
+async fn pages_let_in_whom_the_table_says(database: Database) {
+    let server = patient(&database).await;
+    make_another_organization(&server).await;
+    let mut people = Vec::new();
+    for role in ["admin", "operator", "customer"] {
+        people.push((role, person(&server, role).await));
+    }
+    let mut wrong = Vec::new();
+    let mut expect = |what: String, holds: bool, found: &Answer| {
+        if !holds {
+            wrong.push(format!("{what}: {} {:.200}", found.status, found.text));
+        }
+    };
+    let head = |status, headers| Answer { status, headers, text: String::new() };
+    let still = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+    let still = still.no_proxy().build().unwrap();
+    for ((method, path), route) in table().into_iter().filter(|(_, route)| route.page) {
+        let verb = Method::from_bytes(method.as_bytes()).unwrap();
+        let name = format!("{method} {path}");
+        let ask = |path: &str| {
+            let request = server.request(verb.clone(), path).header("accept", "text/html");
+            match method.as_str() {
+                "GET" => request,
+                _ => request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body("x=1"),
+            }
+        };
+        let at = |id: &str| path.replace("{id}", id).replace("{key}", id);
+        let nowhere = at("987654321");
+        let sent = still.execute(ask(&nowhere).build().unwrap()).await.unwrap();
+        let nobody = head(sent.status(), sent.headers().clone());
+        let led = nobody.headers.get("location").map(|it| it.to_str().unwrap().to_owned());
+        let led = led.is_some_and(|it| it.starts_with("/auth/sign-in?next=%2F"));
+        expect(format!("{name} as nobody"), nobody.status == 303 && led, &nobody);
+        for (role, cookie) in &people {
+            let ask = |path: &str| {
+                let request = ask(path).header(COOKIE, cookie);
+                request.header("sec-fetch-site", "same-origin")
+            };
+            // Streams do not end: only the head is looked at.
+            let response = still.execute(ask(&nowhere).build().unwrap()).await.unwrap();
+            let allowed = route.needs.allows_person(role);
+            let status = response.status();
+            if status.is_success() || status.is_redirection() {
+                let away = response.headers().get("location");
+                let away = away.is_some_and(|it| it.to_str().unwrap().starts_with("/auth/sign-in"));
+                let found = head(status, response.headers().clone());
+                expect(format!("{name} as {role}, let in"), allowed && !away, &found);
+                continue;
+            }
+            let found = Answer {
+                status,
+                headers: response.headers().clone(),
+                text: response.text().await.unwrap(),
+            };
+            let html = found.headers["content-type"].to_str().unwrap().starts_with("text/html");
+            expect(format!("{name} as {role}, a page"), html, &found);
+            expect(format!("{name} as {role}"), (found.status != 403) == allowed, &found);
+            expect(format!("{name} as {role}"), !found.status.is_server_error(), &found);
+            if *role == "admin" && path.contains("{id}") {
+                expect(format!("{name}, unknown"), found.status == 404, &found);
+                let theirs = Answer::of(ask(&at(THEIRS))).await;
+                let hidden = theirs.status == 404 && !theirs.text.contains(CANARY);
+                expect(format!("{name}, of others"), hidden, &theirs);
+            }
+        }
+        // A form on another site's page does nothing.
+        if method != "GET" {
+            let request = ask(&nowhere).header(COOKIE, &people[0].1);
+            let found = Answer::of(request.header("sec-fetch-site", "cross-site")).await;
+            expect(format!("{name} from elsewhere"), found.status == 403, &found);
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ mod audit;
 mod authority;
 mod backup;
 mod both;
+mod browser;
 mod browsers;
 mod capture;
 mod chat_model;

@@ -470,6 +470,38 @@ pub struct Summary {
     pub last_event_at: Option<DateTime<Utc>>,
 }
 
+/// What of an organization's errors waits for somebody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Attention {
+    /// Unresolved and regressed groups, counted up to 1 000 of each.
+    pub groups: i64,
+    /// When a group was last seen, to the second.
+    pub newest: Option<DateTime<Utc>>,
+}
+
+/// Cheap enough to be asked every second.
+pub async fn attention(db: &Db, organization: OrganizationId) -> db::Result<Attention> {
+    let (groups,) = db
+        .query(
+            "select (select count(*) from (select id from error_group where organization_id = $1
+                     and merged_into is null and status = 'unresolved' limit 1000) as u)
+                 + (select count(*) from (select id from error_group where organization_id = $1
+                     and merged_into is null and status = 'regressed' limit 1000) as r)",
+        )
+        .bind(organization)
+        .one::<(i64,)>()
+        .await?;
+    let newest = db
+        .query(
+            "select seen_at from error_group where organization_id = $1 and merged_into is null
+             order by seen_at desc, id desc limit 1",
+        )
+        .bind(organization)
+        .optional::<(DateTime<Utc>,)>()
+        .await?;
+    Ok(Attention { groups, newest: newest.map(|(at,)| at) })
+}
+
 /// Sums up from groups and hourly totals, never from events.
 pub async fn summary(
     db: &Db,

@@ -21,6 +21,7 @@ use crate::{
     auth::{OrganizationId, audit::Actor},
     clock,
     config::Policy,
+    db::Db,
     diagnose::Captured,
     error::{Error, Result},
     jobs,
@@ -253,6 +254,11 @@ impl Actions {
     }
 
     /// One action; [`Error::NotFound`] for one of another organization, too.
+    /// How many wait for somebody's approval, counted up to 1 000.
+    pub async fn awaiting(db: &Db, organization: OrganizationId) -> Result<i64> {
+        Ok(store::proposed(db, organization, clock::now()).await?)
+    }
+
     pub async fn find(&self, organization: OrganizationId, id: i64) -> Result<ActionRun> {
         let found = store::find(On::Db(&self.app.db), organization, id, clock::now()).await?;
         found.ok_or(Error::NotFound("action"))

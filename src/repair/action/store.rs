@@ -286,6 +286,24 @@ pub(super) async fn list(
     Ok(found.into_iter().map(|run| run.at(now)).collect())
 }
 
+/// How many wait for a decision, counted up to 1 000.
+pub(super) async fn proposed(
+    db: &Db,
+    organization: OrganizationId,
+    now: DateTime<Utc>,
+) -> Result<i64> {
+    let (count,) = db
+        .query(
+            "select count(*) from (select id from action_run where organization_id = $1
+                 and status = 'proposed' and expires_at > $2 limit 1000) as p",
+        )
+        .bind(organization)
+        .bind(now)
+        .one::<(i64,)>()
+        .await?;
+    Ok(count)
+}
+
 /// A decision, and until when what was approved may run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decision<'a> {

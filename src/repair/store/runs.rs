@@ -167,6 +167,23 @@ pub async fn list(
         .await
 }
 
+/// Runs that are not over, and a text that is another one whenever a run got on.
+pub async fn progress(db: &Db, organization: OrganizationId) -> Result<(i64, String)> {
+    let (open,) = db
+        .query(
+            "select count(*) from (select id from repair_run where organization_id = $1
+                 and status in ('queued', 'running') limit 100) as o",
+        )
+        .bind(organization)
+        .one::<(i64,)>()
+        .await?;
+    let newest = list(db, organization, i64::MAX, 3).await?;
+    let mark = newest.iter().map(|run| {
+        format!("{} {:?} {} {} {};", run.id, run.status, run.tested, run.resolved, run.unresolved)
+    });
+    Ok((open, mark.collect()))
+}
+
 /// Lets a run begin or go on, if no other of its organization runs.
 pub async fn begin(tx: &mut Tx, run: &Run, now: DateTime<Utc>) -> Result<bool> {
     tx.query("update organization set name = name where id = $1")

@@ -1,0 +1,85 @@
+//! What operators do, done in headless Chromium on a real server: one story a file of
+//! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
+
+mod home;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Stdio,
+};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
+    process::Command,
+};
+
+use crate::{
+    authority::person,
+    support::{PATIENCE, Server, repository, skip, variable},
+};
+
+/// Lives through a story as a person of a role ("-": not signed in). `host` does what the story
+/// asks for, by name; its answer goes back to the story.
+pub(crate) async fn story(
+    server: &Server,
+    role: &str,
+    name: &str,
+    mut host: impl AsyncFnMut(&str, Value) -> Value,
+) {
+    let modules = variable("LUX_TEST_BROWSER").map(|it| PathBuf::from(it).join("node_modules"));
+    let chromium = Path::new("/usr/bin/chromium");
+    let Some(modules) = modules.filter(|it| it.join("axe-core").is_dir() && chromium.exists())
+    else {
+        skip("chromium, or playwright-core and axe-core from npm (LUX_TEST_BROWSER)");
+        return;
+    };
+    let cookie = if role == "-" { "-".to_owned() } else { person(server, role).await };
+    let pictures = pictures(&modules);
+    let mut child = Command::new("node")
+        .arg(repository("tests/browser/run.cjs"))
+        .arg(chromium)
+        .arg(server.folder().join(format!("profile-{}", uuid::Uuid::now_v7().simple())))
+        .args([&server.base, &cookie])
+        .arg(repository(&format!("tests/browser/stories/{name}.cjs")))
+        .arg(&pictures)
+        .env("NODE_PATH", &modules)
+        .env("HOME", server.folder())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    loop {
+        // Each step of a story has its own patience; this is for a browser that hangs.
+        let line = tokio::time::timeout(PATIENCE * 2, lines.next_line()).await;
+        let line = line.unwrap_or_else(|_| panic!("{name}: the browser hangs\n{}", server.log()));
+        let line = line.unwrap().unwrap_or_else(|| panic!("{name}: the browser died"));
+        let told: Value = serde_json::from_str(&line).unwrap();
+        if let Some(ask) = told["ask"].as_str() {
+            let answer = host(ask, told["data"].clone()).await;
+            input.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+        } else if let Some(failed) = told["failed"].as_str() {
+            panic!("{name}: {failed}\npictures: {}\n{}", pictures.display(), server.log());
+        } else {
+            assert_eq!(told, json!({ "done": true }));
+            break;
+        }
+    }
+    assert!(child.wait().await.unwrap().success());
+}
+
+/// Where pictures are kept, beside what the tests install.
+fn pictures(modules: &Path) -> PathBuf {
+    let folder = modules.parent().unwrap().with_file_name("test-pages");
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// For stories that need nothing of the host.
+pub(crate) async fn nothing(ask: &str, _: Value) -> Value {
+    panic!("nobody is there to do {ask}")
+}
