@@ -51,11 +51,12 @@ async fn read(Path(path): Path<String>, uri: http::Uri, headers: HeaderMap) -> R
     let tag = tag(&file);
     let asked = uri.query().and_then(|query| query.strip_prefix("v="));
     // Under an address with its sum a file never changes; under another it is asked for again.
+    let ending = path.rsplit('.').next();
     let cache = match asked {
         Some(version) if tag.starts_with(version) && version.len() == 12 => {
             "public, max-age=31536000, immutable"
         }
-        _ if path.ends_with(".woff2") => "public, max-age=604800",
+        _ if ending == Some("woff2") => "public, max-age=604800",
         _ => "public, no-cache",
     };
     let etag = format!("\"{tag}\"");
@@ -69,7 +70,7 @@ async fn read(Path(path): Path<String>, uri: http::Uri, headers: HeaderMap) -> R
     if known.is_some_and(|known| known.trim_start_matches("W/") == etag) {
         return (StatusCode::NOT_MODIFIED, answer).into_response();
     }
-    let kind = match path.rsplit('.').next() {
+    let kind = match ending {
         Some("css") => "text/css; charset=utf-8",
         Some("js") => "text/javascript; charset=utf-8",
         Some("svg") => "image/svg+xml",

@@ -1,5 +1,7 @@
 //! What templates write as `{{ value|filter }}`. A page's module uses this one by name.
 
+#![expect(clippy::inline_always, reason = "what makes filters of functions writes so")]
+
 use std::fmt::Display;
 
 use askama::{Result, Values, filter_fn, filters::Safe};
