@@ -31,9 +31,10 @@ where
         let live = parts.extensions.get::<Live>();
         let live = live.ok_or_else(|| Error::Internal(anyhow::anyhow!("no pulse at a page")))?;
         // Customers see nothing of the system, its numbers included.
-        let pulse = match caller.role.may_read() {
-            true => live.pulse(caller.organization).await,
-            false => Pulse::default(),
+        let pulse = if caller.role.may_read() {
+            live.pulse(caller.organization).await
+        } else {
+            Pulse::default()
         };
         let shell = Shell {
             name: caller.name.clone(),
