@@ -30,8 +30,9 @@ use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
     app::App,
-    auth::Role,
+    auth::{OrganizationId, Role},
     clock,
+    db::Db,
     diagnose::{Analyst, Diagnoser, Diagnosis, Scope},
     error::{Error, Result},
     health::Health,
@@ -62,6 +63,11 @@ pub struct Question {
     pub message: String,
     /// Diagnose, whatever the message says.
     pub diagnose: bool,
+}
+
+/// Whether anybody of an organization has ever asked.
+pub async fn was_asked(db: &Db, organization: OrganizationId) -> Result<bool> {
+    store::any(db, organization).await
 }
 
 /// Answers questions. Cheap to clone.

@@ -100,6 +100,16 @@ pub(super) async fn find(db: &Db, owner: &Owner, id: i64) -> Result<Option<Sessi
         .await?)
 }
 
+/// Whether anybody of an organization has a session.
+pub(super) async fn any(db: &Db, organization: OrganizationId) -> Result<bool> {
+    let found: Option<(i64,)> = db
+        .query("select id from chat_session where organization_id = $1 limit 1")
+        .bind(organization)
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
 /// A page of the owner's sessions, the latest first, with the cursor of the next page.
 pub(super) async fn list(
     db: &Db,

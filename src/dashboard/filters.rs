@@ -26,6 +26,12 @@ fn drawn(name: &str, class: &str) -> Safe<String> {
     Safe(format!("<svg class=\"{class}\" aria-hidden=\"true\"><use href=\"{file}#{name}\"/></svg>"))
 }
 
+/// Where a file of `assets` is.
+#[filter_fn]
+pub fn asset(path: impl Display, _: &dyn Values) -> Result<String> {
+    Ok(assets::url(&path.to_string()))
+}
+
 /// "12 min ago".
 #[filter_fn]
 pub fn ago(at: &DateTime<Utc>, _: &dyn Values, now: &DateTime<Utc>) -> Result<Safe<String>> {

@@ -8,6 +8,7 @@ pub mod filters;
 mod home;
 pub mod live;
 mod page;
+mod palette;
 mod reply;
 pub mod shell;
 mod told;
@@ -18,7 +19,7 @@ use axum::{Router, middleware};
 use crate::app::App;
 
 pub use page::Page;
-pub use reply::{html, is_fragment, see_other};
+pub use reply::{html, is_fragment, nothing_here, see_other};
 pub use shell::Shell;
 pub use told::Told;
 
@@ -28,6 +29,7 @@ pub fn router(app: &App) -> Router<App> {
     Router::new()
         .merge(home::router())
         .merge(live::router())
+        .merge(palette::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))
         .merge(assets::router())

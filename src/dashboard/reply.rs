@@ -64,15 +64,14 @@ pub(super) async fn refusals(mut request: Request, next: Next) -> Response {
     let toast = !part && Told::read(request.headers()).is_some();
     let get = request.method() == Method::GET;
     let here = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
-    let wants_page = request
-        .headers()
-        .get(header::ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|accept| accept.contains("text/html"));
+    let wants_page = wants_page(request.headers());
     let mut response = next.run(request).await;
     let problem = response.extensions().get::<Problem>().cloned();
     if let Some(problem) = problem {
         if problem.status == StatusCode::UNAUTHORIZED && wants_page && !part {
+            if here == "/" {
+                return Redirect::to("/auth/sign-in").into_response();
+            }
             let next: String = form_urlencoded::byte_serialize(here.as_bytes()).collect();
             return Redirect::to(&format!("/auth/sign-in?next={next}")).into_response();
         }
@@ -85,6 +84,23 @@ pub(super) async fn refusals(mut request: Request, next: Next) -> Response {
         response.headers_mut().append(header::SET_COOKIE, Told::CLEARED);
     }
     response
+}
+
+/// What is at no address: a page for browsers.
+pub async fn nothing_here(headers: HeaderMap) -> Response {
+    if !wants_page(&headers) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let detail = "there is nothing at this address; it may be of an older Lux, or mistyped";
+    let mut response = Problem::new(StatusCode::NOT_FOUND, detail).into_response();
+    let render = |problem: &Problem| rendered(problem, &Slot::default(), false, None);
+    response.extensions_mut().insert(RenderedBy(Arc::new(render)));
+    response
+}
+
+fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
 }
 
 fn rendered(problem: &Problem, slot: &Slot, part: bool, again: Option<&str>) -> Response {

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{assets, live::Pulse, told::Told};
-use crate::auth::Role;
+use crate::{auth::Role, db::Db};
 
 /// The frame of a page. Templates extend `shell.html` and have it as `shell`.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +57,14 @@ pub const RUN: &[Entry] = &[
 
 /// What is set up once.
 pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];
+
+/// The database's name, as people write it.
+pub fn database(db: &Db) -> &'static str {
+    match db {
+        Db::Pg(_) => "PostgreSQL",
+        Db::Lite(..) => "SQLite",
+    }
+}
 
 impl Shell {
     pub fn run(&self) -> &'static [Entry] {

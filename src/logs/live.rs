@@ -417,6 +417,29 @@ impl Live {
         search::choose(&self.0.names, &query.sources).map(drop)
     }
 
+    /// How many records were written in each of the last minutes, the present one last; of what
+    /// the window still holds.
+    pub fn lines_by_minute(&self, now: DateTime<Utc>, minutes: usize) -> Vec<i64> {
+        const MINUTE: i64 = 60_000_000;
+        let mut counts = vec![0; minutes];
+        let last = now.timestamp_micros().div_euclid(MINUTE);
+        let first = last - i64::try_from(minutes).unwrap_or(i64::MAX) + 1;
+        for source in 0..self.0.names.len() {
+            for segment in self.0.sink.window.segments(source) {
+                if segment.latest < first * MINUTE {
+                    continue;
+                }
+                for meta in &segment.metas {
+                    let slot = usize::try_from(meta.at.div_euclid(MINUTE) - first).ok();
+                    if let Some(count) = slot.and_then(|slot| counts.get_mut(slot)) {
+                        *count += 1;
+                    }
+                }
+            }
+        }
+        counts
+    }
+
     /// Bytes that the window holds.
     pub fn window_bytes(&self) -> usize {
         self.0.sink.window.bytes()

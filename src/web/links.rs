@@ -30,7 +30,6 @@ pub(super) fn router() -> Router<App> {
     Router::new()
         .route("/auth/link/{token}", routing::get(show_link).post(use_link))
         .route("/auth/sign-out", routing::post(sign_out))
-        .route("/static/sign-in.css", routing::get(pages::style))
 }
 
 #[derive(Deserialize)]
@@ -71,27 +70,18 @@ async fn show_link(
         }
     };
     // Whoever has an account at a provider can use the link with that.
-    let providers: Vec<_> = app
-        .config
-        .providers
-        .iter()
-        .map(|provider| {
-            minijinja::context! {
-                action => oidc::path(&provider.name, "login"),
-                label => provider.label,
-            }
-        })
-        .collect();
-    let values = minijinja::context! {
-        providers,
-        token,
+    let providers = app.config.providers.iter();
+    let providers = providers.map(|it| (oidc::path(&it.name, "login"), it.label.as_str()));
+    let page = pages::Link {
         title,
         text,
         button,
-        asks_name => matches!(purpose, Purpose::Invitation { .. }),
-        next => safe_next(wanted.next.as_deref()),
+        asks_name: matches!(purpose, Purpose::Invitation { .. }),
+        token: &token,
+        next: safe_next(wanted.next.as_deref()),
+        providers: providers.collect(),
     };
-    pages::page(StatusCode::OK, "link.html", &values)
+    pages::page(StatusCode::OK, &page)
 }
 
 #[derive(Deserialize)]

@@ -131,7 +131,12 @@ pub fn router(app: App, features: &Features) -> Router {
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
     let pages = links::router().merge(sign_in).merge(pages(&app, features));
-    router.merge(pages).fallback(nothing_here).layer(layers).merge(sentry).with_state(app)
+    router
+        .merge(pages)
+        .fallback(dashboard::nothing_here)
+        .layer(layers)
+        .merge(sentry)
+        .with_state(app)
 }
 
 /// The dashboard, with the features that its pages show.
@@ -145,10 +150,6 @@ fn pages(app: &App, features: &Features) -> Router<App> {
         .layer(Extension(features.probes.clone()))
         .layer(Extension(features.repair.clone()));
     dashboard::router(app).layer(features)
-}
-
-async fn nothing_here() -> StatusCode {
-    StatusCode::NOT_FOUND
 }
 
 fn forget_idle_callers(app: &App, limits: Limits) {

@@ -1,44 +1,48 @@
-//! The few pages of signing in: plain HTML, no script, one style sheet.
+//! The few pages of signing in: plain HTML without script, in the dashboard's looks.
 
-use std::sync::LazyLock;
-
+use askama::Template;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
-use minijinja::{Environment, Error, Value};
 
-use crate::http::Problem;
+use crate::{dashboard::filters, error::Error, http::Problem};
 
-const STYLE: &str = include_str!("pages/sign-in.css");
+/// Nothing is loaded but looks, and forms go back to where they came from. A form's answer may
+/// lead elsewhere only within this host: to a provider lead links.
+const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
+                      form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// Nothing is loaded but the style sheet, and forms go back to where they came from. A form's
-/// answer may lead elsewhere only within this host: to a provider lead links.
-const POLICY: &str = "default-src 'none'; style-src 'self'; form-action 'self'; \
-                      frame-ancestors 'none'; base-uri 'none'";
+/// What a one-time link offers.
+#[derive(Template)]
+#[template(path = "door_link.html")]
+pub(super) struct Link<'l> {
+    pub(super) title: &'static str,
+    pub(super) text: &'static str,
+    pub(super) button: &'static str,
+    pub(super) asks_name: bool,
+    pub(super) token: &'l str,
+    /// Where to go afterwards.
+    pub(super) next: &'l str,
+    /// The sign-in providers that may be used with it: where their form goes, and their name.
+    pub(super) providers: Vec<(String, &'l str)>,
+}
 
-/// The templates: what is filled in is escaped, for their names end in `.html`.
-static TEMPLATES: LazyLock<Result<Environment<'static>, Error>> = LazyLock::new(|| {
-    let mut engine = Environment::new();
-    engine.add_template("home.html", include_str!("pages/home.html"))?;
-    engine.add_template("link.html", include_str!("pages/link.html"))?;
-    engine.add_template("refused.html", include_str!("pages/refused.html"))?;
-    engine.add_template("sign_in.html", include_str!("pages/sign_in.html"))?;
-    Ok(engine)
-});
+#[derive(Template)]
+#[template(path = "door_refused.html")]
+struct Refused<'p> {
+    title: &'p str,
+    text: &'p str,
+}
 
-/// A page by the name of its template.
-pub(super) fn page(status: StatusCode, template: &str, values: &Value) -> Response {
-    let engine = match &*TEMPLATES {
-        Ok(engine) => engine,
-        Err(error) => return failed(error),
-    };
-    match engine.get_template(template).and_then(|template| template.render(values)) {
+/// A page with its policy.
+pub(super) fn page(status: StatusCode, template: &impl Template) -> Response {
+    match template.render() {
         Ok(text) => {
             let mut response = (status, axum::response::Html(text)).into_response();
             let policy = HeaderValue::from_static(POLICY);
             response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
             response
         }
-        Err(error) => failed(&error),
+        Err(error) => Problem::from(Error::Internal(error.into())).into_response(),
     }
 }
 
@@ -48,52 +52,35 @@ pub(super) fn refused(problem: Problem) -> Response {
     if problem.status >= 500 {
         return problem.into_response();
     }
-    let values = minijinja::context! {
-        title => problem.title,
-        text => problem.detail.trim_end_matches('.'),
-    };
-    let mut response = page(problem.status(), "refused.html", &values);
+    let text = problem.detail.trim_end_matches('.');
+    let mut response = page(problem.status(), &Refused { title: problem.title, text });
     if let Some(seconds) = problem.retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }
 
-fn failed(error: &Error) -> Response {
-    let mut problem =
-        Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "Lux could not make the page");
-    problem.internal = Some(format!("{error:#}"));
-    problem.into_response()
-}
-
-/// The style sheet of these pages.
-pub(super) async fn style() -> impl IntoResponse {
-    let headers = [
-        (header::CONTENT_TYPE, "text/css; charset=utf-8"),
-        (header::CACHE_CONTROL, "max-age=3600"),
-    ];
-    (headers, STYLE)
-}
-
 #[cfg(test)]
 mod tests {
-    use axum::body::to_bytes;
-    use http::StatusCode;
+    use askama::Template;
 
-    use super::{TEMPLATES, page};
+    use super::{Link, Refused};
 
-    #[tokio::test]
-    async fn what_is_filled_in_stays_text() {
-        assert!(TEMPLATES.is_ok());
+    #[test]
+    fn what_is_filled_in_stays_text() {
         let evil = "\"><img src=x onerror=alert(1)>";
-        for template in ["link.html", "refused.html", "sign_in.html"] {
-            let values = minijinja::context! {
-                title => evil, text => evil, next => evil, button => evil, asks_name => true,
-            };
-            let response = page(StatusCode::OK, template, &values);
-            let text = to_bytes(response.into_body(), 100_000).await.unwrap();
-            let text = String::from_utf8(text.to_vec()).unwrap();
-            assert!(!text.contains("<img") && text.contains("&lt;img"), "{text}");
+        let link = Link {
+            title: "Sign in",
+            text: "x",
+            button: "y",
+            asks_name: true,
+            token: evil,
+            next: evil,
+            providers: vec![(evil.to_owned(), evil)],
+        };
+        let pages = [link.render(), Refused { title: evil, text: evil }.render()];
+        for text in pages.map(Result::unwrap) {
+            assert!(!text.contains("<img src=x") && text.contains("&#60;img"), "{text}");
             assert!(!text.contains("<script") && !text.contains("style="), "{text}");
         }
     }

@@ -60,7 +60,7 @@ async fn a_link_signs_in_once(database: Database) {
         assert!(policy.contains("default-src 'none'") && policy.contains("form-action 'self'"));
         assert_eq!(page.headers["cache-control"], "no-store");
     }
-    let style = browser.get(&server, "/static/sign-in.css").await;
+    let style = browser.get(&server, "/assets/lux.css").await;
     assert!(style.status == 200 && style.headers["content-type"] == "text/css; charset=utf-8");
     assert_eq!(count(&server, "one_time_link where used_at is not null").await, 0);
 

@@ -1,14 +1,15 @@
 //! The few pages of the sign-in: one form, no script, nothing of a token.
 
+use askama::Template;
 use axum::response::Response;
 use http::{HeaderValue, StatusCode, header};
-use serde::Serialize;
 use url::Url;
 
-use crate::web::pages;
+use crate::{dashboard::filters, web::pages};
 
 /// What a page shows; what is `None` is left out.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Template)]
+#[template(path = "door_sign_in.html")]
 pub(super) struct Page {
     pub(super) title: &'static str,
     pub(super) sentence: Option<String>,
@@ -21,7 +22,7 @@ pub(super) struct Page {
     pub(super) request_id: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug)]
 pub(super) struct Link {
     pub(super) href: String,
     pub(super) text: String,
@@ -29,12 +30,11 @@ pub(super) struct Link {
 
 impl Page {
     pub(super) fn answer(&self, status: StatusCode) -> Response {
-        let values = minijinja::Value::from_serialize(self);
-        let mut response = pages::page(status, "sign_in.html", &values);
+        let mut response = pages::page(status, self);
         let headers = response.headers_mut();
         // `form-action` is left open: browsers hold it against the redirect to the provider.
-        let policy =
-            "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'";
+        let policy = "default-src 'none'; style-src 'self'; img-src 'self'; font-src 'self'; \
+             frame-ancestors 'none'; base-uri 'none'";
         headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
         if status == StatusCode::SERVICE_UNAVAILABLE || status == StatusCode::TOO_MANY_REQUESTS {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("30"));
