@@ -42,7 +42,7 @@ where
             here: parts.uri.path().to_owned(),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             host: logs::host_name(),
-            database: shell::database(&app.db),
+            database: super::shell::database(&app.db),
             pulse,
             told: Told::read(&parts.headers),
             now: clock::now(),
