@@ -11,6 +11,10 @@ serve *args:
 demo:
     cargo run --release -- demo
 
+# the same shop, repaired by you in a browser
+hands-on:
+    cargo run --release -- demo --hands-on
+
 # all tests (installs what they need)
 test *args:
     bash tests/run.sh {{ args }}

@@ -18,12 +18,13 @@ use std::{
 
 use anstyle::Style;
 use http::Method;
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::client::Client;
 use crate::{
-    auth::{OrganizationId, Role, token},
+    auth::{OrganizationId, Role, link, token},
     config::{Config, Overrides},
     outbound::Outbound,
     serve,
@@ -34,6 +35,9 @@ pub(super) struct Args {
     /// End after the tour instead of serving on
     #[arg(long)]
     once: bool,
+    /// Break the shop and leave the rest to you, in a browser
+    #[arg(long, conflicts_with = "once")]
+    hands_on: bool,
     /// How many log lines a second are replayed
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pace: u32,
@@ -57,12 +61,15 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     let mut flags = given.flags;
     flags.retain(|name, _| *name == "listen");
     flags.entry("listen").or_insert_with(|| "127.0.0.1:0".to_owned());
-    let config = Config::load(Overrides { file: Some(file), flags, ..Overrides::default() })?;
+    let mut config = Config::load(Overrides { file: Some(file), flags, ..Overrides::default() })?;
     let listener = serve::bind(config.listen).await?;
     let address = listener.local_addr()?;
+    config.listen = address;
     let (app, features) = serve::start(config, shutdown.clone()).await?;
     let admin = token::create(&app.db, OrganizationId::FIRST, Role::Admin, "demo", None).await?;
     let ingest = token::create(&app.db, OrganizationId::FIRST, Role::Ingest, "shop", None).await?;
+    let door = link::for_setup(&app.db, OrganizationId::FIRST).await?;
+    let door = link::url(&app.config, door.token.expose_secret());
     let server = tokio::spawn(serve::serve(app, features, listener));
 
     let base = format!("http://{address}");
@@ -70,14 +77,15 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     let mut out = super::out();
     writeln!(out, "listening on {base}")?;
     let toured = tokio::select! {
-        toured = tour(&client, &folder.0, &shop, &ingest, args.pace) => toured,
+        left = leave(&client, &folder.0, &shop, &ingest, &args, &door), if args.hands_on => left,
+        toured = tour(&client, &folder.0, &shop, &ingest, args.pace), if !args.hands_on => toured,
         () = shutdown.cancelled() => Ok(()),
     };
     if toured.is_ok() && !args.once && !shutdown.is_cancelled() {
         writeln!(
             out,
-            "\nThe service goes on until Ctrl-C. Ask it yourself, in another terminal:\n\n  \
-             lux chat --url {base} --token {admin}"
+            "\nThe service goes on until Ctrl-C. Look around in a browser (the link works once), or \
+             ask in another terminal:\n\n  {door}\n\n  lux chat --url {base} --token {admin}"
         )?;
         shutdown.cancelled().await;
     }
@@ -120,6 +128,43 @@ async fn tour(
     anyhow::ensure!(failures == 0, "{failures} customers still see the error");
     writeln!(out, "The customers come again: none of their requests fails.")?;
     Ok(())
+}
+
+/// How often customers come while nobody has repaired the shop.
+const CUSTOMERS_COME: Duration = Duration::from_secs(5);
+
+/// Replays the recordings, breaks the shop, and lets the person at the browser do the rest:
+/// customers keep coming until the shop works.
+async fn leave(
+    client: &Client,
+    folder: &Path,
+    shop: &shop::Shop,
+    ingest: &str,
+    args: &Args,
+    door: &str,
+) -> anyhow::Result<()> {
+    let mut out = super::out();
+    for recording in replay::RECORDINGS {
+        let lines = replay::replay(recording, folder, args.pace).await?;
+        wait_for_lines(client, recording.app, lines).await?;
+    }
+    let failures = shop.serve_customers(client, ingest).await?;
+    writeln!(
+        out,
+        "A small shop runs at http://{}; {failures} of its customers just saw an error, and more \
+         are coming.\nThis link lets your browser in, once:\n\n  {door}\n\nAsk Lux what is wrong, let \
+         it repair the shop, approve what it proposes, and see the proof. Ctrl-C ends it.",
+        shop.address()
+    )?;
+    let mut works = false;
+    loop {
+        tokio::time::sleep(CUSTOMERS_COME).await;
+        let failures = shop.serve_customers(client, ingest).await?;
+        if failures == 0 && !works {
+            writeln!(out, "The customers come again: none of their requests fails.")?;
+        }
+        works = failures == 0;
+    }
 }
 
 async fn ask(client: &Client, question: &str, app: &str) -> anyhow::Result<()> {

@@ -1,8 +1,8 @@
 // Somebody without an account opens a page, is led to the sign-in, and comes in by the set-up
 // link that the first start printed; the link works once.
 module.exports = async ({ page, open, look, host, expect, lux }) => {
-  await open("/errors?q=a%20b");
-  await page.waitForURL(/\/auth\/sign-in\?next=%2Ferrors%3Fq%3Da%2520b$/);
+  await open("/setup?q=a%20b");
+  await page.waitForURL(/\/auth\/sign-in\?next=%2Fsetup%3Fq%3Da%2520b$/);
   await page.getByText("lux login-link").waitFor();
   const link = await host("link");
   await open(link);
