@@ -166,6 +166,14 @@ window.lux = (() => {
     }
   }, true);
 
+  // ---- parts of the page, asked for again ----------------------------------------------------
+  // The only HTML that is put into a page is what this server rendered; nothing is evaluated.
+  const policy = window.trustedTypes?.createPolicy("lux", { createHTML: (text) => text });
+  const refuse = () => { throw new Error("nothing is evaluated here"); };
+  window.htmx?.registerExtension("lux", {
+    init: (api) => api.initSecurity(policy ? { createHTML: (text) => policy.createHTML(text), createScript: refuse } : null, refuse, refuse),
+  });
+
   // ---- the pulse -----------------------------------------------------------------------------
   let tries = 0;
   const lost = one("#lost");

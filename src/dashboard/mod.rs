@@ -34,3 +34,32 @@ pub fn router(app: &App) -> Router<App> {
         .layer(middleware::from_fn(reply::refusals))
         .merge(assets::router())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::PathBuf};
+
+    /// The pages' policy lets nothing of it work; here it is noticed before.
+    #[test]
+    fn no_template_holds_code_or_looks() {
+        let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        let mut seen = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|it| it == "html") {
+                    let text = fs::read_to_string(&path).unwrap();
+                    let inline = regex::Regex::new(
+                        r"(?i)<script(\s+(defer|type=.\w+.))*>|<style|\sstyle\s*=|\son[a-z]+\s*=|javascript:|hx-on|hx-vals=.js:",
+                    );
+                    let found = inline.unwrap().find(&text).map(|found| found.as_str().to_owned());
+                    assert_eq!(found, None, "{}", path.display());
+                    seen += 1;
+                }
+            }
+        }
+        assert!(seen >= 8, "{seen}");
+    }
+}

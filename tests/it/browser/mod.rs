@@ -1,6 +1,7 @@
 //! What operators do, done in headless Chromium on a real server: one story a file of
 //! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
 
+mod demo;
 mod home;
 
 use std::{
@@ -26,26 +27,38 @@ pub(crate) async fn story(
     server: &Server,
     role: &str,
     name: &str,
-    mut host: impl AsyncFnMut(&str, Value) -> Value,
+    host: impl AsyncFnMut(&str, Value) -> Value,
 ) {
+    let cookie = if role == "-" { "-".to_owned() } else { person(server, role).await };
+    let told = play(&server.base, server.folder(), &cookie, name, host).await;
+    told.unwrap_or_else(|failed| panic!("{failed}\n{}", server.log()));
+}
+
+/// Lives through a story on any server, with this cookie ("-": none); why it failed, if it did.
+pub(crate) async fn play(
+    base: &str,
+    folder: &Path,
+    cookie: &str,
+    name: &str,
+    mut host: impl AsyncFnMut(&str, Value) -> Value,
+) -> Result<(), String> {
     let modules = variable("LUX_TEST_BROWSER").map(|it| PathBuf::from(it).join("node_modules"));
     let chromium = Path::new("/usr/bin/chromium");
     let Some(modules) = modules.filter(|it| it.join("axe-core").is_dir() && chromium.exists())
     else {
         skip("chromium, or playwright-core and axe-core from npm (LUX_TEST_BROWSER)");
-        return;
+        return Ok(());
     };
-    let cookie = if role == "-" { "-".to_owned() } else { person(server, role).await };
     let pictures = pictures(&modules);
     let mut child = Command::new("node")
         .arg(repository("tests/browser/run.cjs"))
         .arg(chromium)
-        .arg(server.folder().join(format!("profile-{}", uuid::Uuid::now_v7().simple())))
-        .args([&server.base, &cookie])
+        .arg(folder.join(format!("profile-{}", uuid::Uuid::now_v7().simple())))
+        .args([base, cookie])
         .arg(repository(&format!("tests/browser/stories/{name}.cjs")))
         .arg(&pictures)
         .env("NODE_PATH", &modules)
-        .env("HOME", server.folder())
+        .env("HOME", folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .kill_on_drop(true)
@@ -56,20 +69,21 @@ pub(crate) async fn story(
     loop {
         // Each step of a story has its own patience; this is for a browser that hangs.
         let line = tokio::time::timeout(PATIENCE * 2, lines.next_line()).await;
-        let line = line.unwrap_or_else(|_| panic!("{name}: the browser hangs\n{}", server.log()));
-        let line = line.unwrap().unwrap_or_else(|| panic!("{name}: the browser died"));
+        let Ok(line) = line else { return Err(format!("{name}: the browser hangs")) };
+        let Some(line) = line.unwrap() else { return Err(format!("{name}: the browser died")) };
         let told: Value = serde_json::from_str(&line).unwrap();
         if let Some(ask) = told["ask"].as_str() {
             let answer = host(ask, told["data"].clone()).await;
             input.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
         } else if let Some(failed) = told["failed"].as_str() {
-            panic!("{name}: {failed}\npictures: {}\n{}", pictures.display(), server.log());
+            return Err(format!("{name}: {failed}\npictures: {}", pictures.display()));
         } else {
             assert_eq!(told, json!({ "done": true }));
             break;
         }
     }
     assert!(child.wait().await.unwrap().success());
+    Ok(())
 }
 
 /// Where pictures are kept, beside what the tests install.
