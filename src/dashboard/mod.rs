@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod chart;
+mod errors;
 pub mod filters;
 mod home;
 pub mod live;
@@ -11,6 +12,7 @@ mod page;
 mod reply;
 pub mod shell;
 mod told;
+pub mod views;
 pub mod when;
 
 use axum::{Router, middleware};
@@ -26,6 +28,7 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(errors::router())
         .merge(home::router())
         .merge(live::router())
         .layer(axum::Extension(live::Live::new(app.clone())))

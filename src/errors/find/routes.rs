@@ -505,8 +505,7 @@ async fn group_users(
     let after: Option<String> = page.cursor.as_deref().map(paging::position).transpose()?;
     let after = after.unwrap_or_default();
     check("cursor", &after)?;
-    let (users, sampled) =
-        spread::users(&app.db, id, &after, limit).await.map_err(Error::from)?;
+    let (users, sampled) = spread::users(&app.db, id, &after, limit).await.map_err(Error::from)?;
     let next = paging::after(&users, limit, |user| user.user.clone())?;
     Ok(axum::Json(GroupUsers { count: group.users, users, sampled, next }))
 }
@@ -606,8 +605,7 @@ pub(in crate::errors) async fn find_groups(
     let limit = paging::limit(query.limit, 20);
     let after = query.cursor.as_deref().map(paging::position).transpose()?;
     let organization = who.caller.organization;
-    let (groups, next) =
-        shown::page(app, organization, &search, query.sort, limit, after).await?;
+    let (groups, next) = shown::page(app, organization, &search, query.sort, limit, after).await?;
     let next = next.as_ref().map(paging::cursor).transpose()?;
     Ok(GroupPage { groups, next })
 }

@@ -24,12 +24,7 @@ pub struct Affected {
 }
 
 /// The next users of a group by name, after one, and how many events were looked at.
-pub async fn users(
-    db: &Db,
-    group: i64,
-    after: &str,
-    limit: i64,
-) -> Result<(Vec<Affected>, usize)> {
+pub async fn users(db: &Db, group: i64, after: &str, limit: i64) -> Result<(Vec<Affected>, usize)> {
     let names = series::users(db, group, after, limit).await?;
     let sample = series::sample(db, group).await?;
     let mut seen: HashMap<&str, (i64, DateTime<Utc>)> = HashMap::new();

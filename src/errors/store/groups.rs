@@ -242,10 +242,9 @@ pub async fn list(
             walk_groups!("first_seen", " and status = $4"),
         ),
         Sort::FirstSeen => (list_groups!("first_seen", ""), walk_groups!("first_seen", "")),
-        Sort::Count if by_status => (
-            list_groups!("weight", " and status = $5"),
-            walk_groups!("weight", " and status = $4"),
-        ),
+        Sort::Count if by_status => {
+            (list_groups!("weight", " and status = $5"), walk_groups!("weight", " and status = $4"))
+        }
         Sort::Count => (list_groups!("weight", ""), walk_groups!("weight", "")),
     };
     let bound = |sql| {
