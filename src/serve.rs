@@ -114,6 +114,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let sources = &app.config.error_sources;
     let intake = Intake::start(&app.db, sources, &rules, &app.tasks, &app.shutdown);
     errors::find::start(&app);
+    errors::mute::start(&app);
     errors::retain::start(&app);
     errors::storm::start(&app);
     let providers =

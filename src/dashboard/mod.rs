@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod chart;
+mod errors;
 pub mod filters;
 mod home;
 pub mod live;
@@ -12,6 +13,7 @@ mod palette;
 mod reply;
 pub mod shell;
 mod told;
+pub mod views;
 pub mod when;
 
 use axum::{Router, middleware};
@@ -27,6 +29,7 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(errors::router())
         .merge(home::router())
         .merge(live::router())
         .merge(palette::router())

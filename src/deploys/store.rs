@@ -136,6 +136,29 @@ pub async fn latest_before(
     .await
 }
 
+/// The newest deploys of an application within a time, the newest first.
+pub async fn between(
+    db: &Db,
+    organization: OrganizationId,
+    app: &str,
+    since: DateTime<Utc>,
+    until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Deploy>> {
+    db.query(
+        "select id, app, release, at, note, source, made_by from deploy
+         where organization_id = $1 and app = $2 and at >= $3 and at <= $4
+         order by at desc, id desc limit $5",
+    )
+    .bind(organization)
+    .bind(app)
+    .bind(since)
+    .bind(until)
+    .bind(limit)
+    .all()
+    .await
+}
+
 /// The last deploy of a page; the next page begins below it.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Position {

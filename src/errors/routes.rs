@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::Extension;
+use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,14 +13,12 @@ use super::{
     Capture, NewEvent, detail,
     event::MAX_NAME,
     find::routes::{GroupsQuery, find_groups},
-    from_logs::{self, Sighting},
+    from_logs::Sighting,
+    shown::{self, GroupWithBuckets, GroupWithEvents},
     store::{
-        events::{self, Detail, Listed},
+        events::Detail,
         groups::{self, Decision, Group, Mends},
-        moving::{self, Merged},
-        release,
         report::{self, Report},
-        storms::{self, Storm},
     },
 };
 use crate::{
@@ -27,7 +26,6 @@ use crate::{
     clock,
     error::{self, Error},
     http::{Ingest, Json, Operator, Path, Query, Reader, Result},
-    redact,
 };
 
 /// Events that one request may report.
@@ -177,35 +175,12 @@ async fn read_error(
         Err(_) => id.parse().ok(),
     };
     let id = id.ok_or(Error::NotFound("error"))?;
-    let found = events::find(&app.db, organization, id).await.map_err(Error::from)?;
-    let mut error = found.ok_or(Error::NotFound("error"))?;
+    let found = shown::event(&app, organization, id).await?;
+    let shown::Event { error, report, detail, seen_in } = found.ok_or(Error::NotFound("error"))?;
     let group = groups::find(&app.db, organization, error.event.group_id);
     let mut group = group.await.map_err(Error::from)?.ok_or(Error::NotFound("group"))?;
-    strike_event(&mut error.event);
-    error.error_stack = error.error_stack.as_deref().map(struck);
-    strike_group(&mut group);
-    let told = report::find(&app.db, organization, id).await.map_err(Error::from)?;
-    let (report, packed) = told.ok_or(Error::NotFound("error"))?;
-    let detail = packed.map(|packed| detail::Detail::unpack(&packed)).transpose();
-    let detail = detail.map_err(Error::from)?;
-    let mut seen_in = from_logs::sightings(&app.db, id).await.map_err(Error::from)?;
-    for sighting in &mut seen_in {
-        let found = app.live.around(&sighting.record_id, 0).unwrap_or_default();
-        sighting.text = found.first().map(|entry| struck(&entry.text));
-    }
+    shown::strike_group(&mut group);
     Ok(Json(ErrorWithGroup { success: true, error, group, report, detail, seen_in }))
-}
-
-/// A group with its recent course.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(super) struct GroupWithBuckets {
-    #[serde(flatten)]
-    group: Group,
-    /// Events in each of the last 24 hours, the present one last.
-    buckets: Vec<i64>,
-    /// The release in which it appeared: as its events name it, else the newest deploy of
-    /// its app when it was first seen.
-    release: Option<String>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -228,22 +203,6 @@ async fn list_groups(
     Ok(Json(find_groups(&app, &who, &query).await?))
 }
 
-/// One group with its newest events.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct GroupWithEvents {
-    #[serde(flatten)]
-    group: GroupWithBuckets,
-    /// The newest 20.
-    events: Vec<Listed>,
-    /// The group that was asked for is merged into this one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    merged_into: Option<i64>,
-    /// Groups that were merged into this one, and may be taken apart again.
-    merged: Vec<Merged>,
-    /// Its last storm: far more events than usual.
-    storm: Option<Storm>,
-}
-
 /// One group with its course and its newest events; for the id of a merged group the one
 /// that it was merged into.
 #[utoipa::path(
@@ -259,24 +218,7 @@ async fn read_group(
     app: axum::extract::State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<GroupWithEvents>> {
-    let organization = who.caller.organization;
-    let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
-    let group = group.ok_or(Error::NotFound("group"))?;
-    let mut events =
-        events::of_group(&app.db, organization, group.id, 20).await.map_err(Error::from)?;
-    events.iter_mut().for_each(strike_event);
-    let mut groups = with_buckets(&app, vec![group]).await?;
-    let group = groups.pop().ok_or(Error::NotFound("group"))?;
-    let merged_into = Some(group.group.id).filter(|found| *found != id);
-    let mut merged = moving::merged(&app.db, group.group.id).await.map_err(Error::from)?;
-    for group in &mut merged {
-        group.title = struck(&group.title);
-    }
-    let mut storm = storms::of_group(&app.db, group.group.id).await.map_err(Error::from)?;
-    if let Some(storm) = &mut storm {
-        storm.title = storm.title.as_deref().map(struck);
-    }
-    Ok(Json(GroupWithEvents { group, events, merged_into, merged, storm }))
+    Ok(Json(shown::group(&app, who.caller.organization, id).await?))
 }
 
 /// The status to set, under its own name or that of the deed.
@@ -307,15 +249,27 @@ struct Change {
     #[serde(default)]
     #[schema(required = false)]
     in_next_release: bool,
+    /// With the status "ignored": when it is to be told of again.
+    until: Option<DateTime<Utc>>,
+}
+
+/// The reason of a resolution, checked.
+pub fn reason(text: Option<&str>) -> error::Result<&str> {
+    let reason = text.map(str::trim).unwrap_or_default();
+    if reason.len() > MAX_REASON || reason.contains('\0') {
+        return Err(Error::Invalid(format!("reason is text of at most {MAX_REASON} bytes")));
+    }
+    if reason.is_empty() {
+        return Err(Error::invalid(
+            "resolving needs a reason: say what was done and how it was checked; \
+             it is kept as the evidence",
+        ));
+    }
+    Ok(reason)
 }
 
 impl Change {
     fn decision(&self) -> error::Result<Decision<'_>> {
-        let reason = self.reason.as_deref().map(str::trim).unwrap_or_default();
-        if reason.len() > MAX_REASON || reason.contains('\0') {
-            let detail = format!("reason is text of at most {MAX_REASON} bytes");
-            return Err(Error::Invalid(detail));
-        }
         let mends = match (self.in_release.as_deref().map(str::trim), self.in_next_release) {
             (None, false) => None,
             (Some(_), true) => {
@@ -338,16 +292,21 @@ impl Change {
                 "in_release and in_next_release belong to the status \"resolved\"",
             ));
         }
+        if self.until.is_some() && !matches!(self.status, NewStatus::Ignored) {
+            return Err(Error::invalid("until belongs to the status \"ignored\""));
+        }
+        if self.until.is_some_and(|until| until <= clock::now()) {
+            return Err(Error::invalid("until is a time to come"));
+        }
         match self.status {
-            NewStatus::Resolved if reason.is_empty() => Err(Error::invalid(
-                "resolving needs a reason: say what was done and how it was checked; \
-                 it is kept as the evidence",
-            )),
-            NewStatus::Resolved => Ok(match mends {
-                Some(mends) => Decision::ResolveFrom(reason, mends),
-                None => Decision::Resolve(reason),
-            }),
-            NewStatus::Ignored => Ok(Decision::Ignore),
+            NewStatus::Resolved => {
+                let reason = reason(self.reason.as_deref())?;
+                Ok(match mends {
+                    Some(mends) => Decision::ResolveFrom(reason, mends),
+                    None => Decision::Resolve(reason),
+                })
+            }
+            NewStatus::Ignored => Ok(Decision::Ignore(self.until)),
             NewStatus::Unresolved => Ok(Decision::Reopen),
         }
     }
@@ -374,7 +333,7 @@ async fn change_group(
     let decision = change.decision()?;
     groups::decide(&app.db, organization, &[id], &decision, &who.caller.name, clock::now()).await?;
     let group = groups::find(&app.db, organization, id).await.map_err(Error::from)?;
-    let mut groups = with_buckets(&app, group.into_iter().collect()).await?;
+    let mut groups = shown::with_buckets(&app, group.into_iter().collect()).await?;
     Ok(Json(groups.pop().ok_or(Error::NotFound("group"))?))
 }
 
@@ -393,6 +352,8 @@ struct BulkChange {
     #[serde(default)]
     #[schema(required = false)]
     in_next_release: bool,
+    /// With the status "ignored": when they are to be told of again.
+    until: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -425,40 +386,9 @@ async fn change_groups(
         reason: bulk.reason,
         in_release: bulk.in_release,
         in_next_release: bulk.in_next_release,
+        until: bulk.until,
     };
     let (organization, author) = (who.caller.organization, &who.caller.name);
     groups::decide(&app.db, organization, &ids, &change.decision()?, author, clock::now()).await?;
     Ok(Json(Changed { changed: ids.len() }))
-}
-
-pub(super) async fn with_buckets(app: &App, groups: Vec<Group>) -> Result<Vec<GroupWithBuckets>> {
-    let ids: Vec<i64> = groups.iter().map(|group| group.id).collect();
-    let mut buckets = groups::buckets(&app.db, &ids, clock::now()).await?;
-    let mut releases = release::of_groups(&app.db, &ids).await.map_err(Error::from)?;
-    Ok(groups
-        .into_iter()
-        .map(|mut group| {
-            strike_group(&mut group);
-            let buckets = buckets.remove(&group.id).unwrap_or_default();
-            let deployed = releases.remove(&group.id);
-            let release = group.first_release.clone().or(deployed);
-            GroupWithBuckets { group, buckets, release }
-        })
-        .collect())
-}
-
-/// Messages quote what failed, and what failed may hold a password.
-fn struck(text: &str) -> String {
-    redact::secrets(text).into_owned()
-}
-
-pub(super) fn strike_event(event: &mut Listed) {
-    event.error_message = struck(&event.error_message);
-    event.endpoint = event.endpoint.as_deref().map(struck);
-}
-
-fn strike_group(group: &mut Group) {
-    group.title = struck(&group.title);
-    group.culprit = group.culprit.as_deref().map(struck);
-    group.endpoint = group.endpoint.as_deref().map(struck);
 }

@@ -156,7 +156,7 @@ on_both! {
         assert_eq!((group.status, group.count, group.regressions), (Status::Regressed, 3, 1));
         assert_eq!(group.resolution, None);
 
-        groups::decide(&db, ONE, &[id], &Decision::Ignore, "ann", clock::now()).await.unwrap();
+        groups::decide(&db, ONE, &[id], &Decision::Ignore(None), "ann", clock::now()).await.unwrap();
         capture.record(ONE, vec![event("E", "x")]).await;
         let group = groups::find(&db, ONE, id).await.unwrap().unwrap();
         assert_eq!((group.status, group.count), (Status::Ignored, 4));
@@ -192,7 +192,7 @@ on_both! {
         let found = search::events(&db, other, &recent(vec![]), 10, None).await.unwrap().0;
         assert_eq!(found.len(), 1);
         let both = [mine[0].id, foreign[0].id];
-        let decided = groups::decide(&db, other, &both, &Decision::Ignore, "eve", clock::now());
+        let decided = groups::decide(&db, other, &both, &Decision::Ignore(None), "eve", clock::now());
         assert!(matches!(decided.await, Err(Error::NotFound("group"))));
         assert_eq!(all_groups(&db, other).await[0].status, Status::Unresolved, "all or none");
     }
@@ -276,7 +276,7 @@ on_both! {
             assert!(seen.windows(2).all(|pair| key(&pair[0]) > key(&pair[1])), "{sort:?}");
         }
         let id = all_groups(&db, ONE).await[3].id;
-        groups::decide(&db, ONE, &[id], &Decision::Ignore, "ann", clock::now()).await.unwrap();
+        groups::decide(&db, ONE, &[id], &Decision::Ignore(None), "ann", clock::now()).await.unwrap();
         for sort in [Sort::LastSeen, Sort::Count] {
             let filter = groups::Filter { status: Some(Status::Ignored), ..Default::default() };
             let (page, next) = groups::list(&db, ONE, &filter, sort, 5, None).await.unwrap();

@@ -93,6 +93,7 @@ impl Tools {
         let app = user.app.as_deref().or(wanted.app.as_deref());
         let filter = Filter {
             status: wanted.status.as_deref().map(status).transpose()?,
+            open: false,
             app,
             q: wanted.text.as_deref(),
         };

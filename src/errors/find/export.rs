@@ -11,7 +11,7 @@ use crate::{
     app::App,
     auth::OrganizationId,
     errors::{
-        routes::strike_event,
+        shown::strike_event,
         store::{
             events::Position,
             search::{self, Found, Search},

@@ -8,10 +8,12 @@ mod export;
 mod index;
 mod query;
 pub mod routes;
+mod spread;
 mod words;
 
 pub use index::start;
 pub use query::{Field, Query, Subject, Term, Value, What, expression, facets, forms};
+pub use spread::{Affected, Tag, TagValue, Tags, tags, users};
 pub use words::{Text, facet, words};
 
 pub use routes::router;

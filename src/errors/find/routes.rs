@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Field, Query as Terms, Term,
+    Affected, Field, Query as Terms, Tag, Tags, Term,
     export::{self, Format},
+    spread,
 };
 use crate::{
     app::App,
@@ -22,7 +23,8 @@ use crate::{
     error::{self, Error},
     errors::{
         event::{Origin, parse_time},
-        routes::{GroupPage, strike_event, with_buckets},
+        routes::GroupPage,
+        shown::{self, strike_event},
         store::{
             events::Position,
             groups::{self, Sort, Status},
@@ -44,8 +46,6 @@ const MAX_FILTER: usize = 500;
 const MAX_EXPORT: i64 = 10_000_000;
 /// Events that a series counts one by one where there is no counter.
 const MAX_COUNTED: usize = 20_000;
-/// Values that are shown of each tag.
-const TOP: usize = 10;
 
 /// The routes.
 pub fn router() -> OpenApiRouter<App> {
@@ -476,16 +476,6 @@ async fn errors_endpoints(
     Ok(axum::Json(Endpoints { endpoints, behind }))
 }
 
-/// Somebody who was affected.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Affected {
-    user: String,
-    /// Events among the newest of the group that were looked at (`sampled`).
-    events: i64,
-    /// The newest of those.
-    last_seen: Option<DateTime<Utc>>,
-}
-
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 struct GroupUsers {
     /// Distinct users of the group, counted up to 10 000.
@@ -515,43 +505,9 @@ async fn group_users(
     let after: Option<String> = page.cursor.as_deref().map(paging::position).transpose()?;
     let after = after.unwrap_or_default();
     check("cursor", &after)?;
-    let names = series::users(&app.db, id, &after, limit).await.map_err(Error::from)?;
-    let next = paging::after(&names, limit, String::clone)?;
-    let sample = series::sample(&app.db, id).await.map_err(Error::from)?;
-    let mut seen: HashMap<&str, (i64, DateTime<Utc>)> = HashMap::new();
-    for event in &sample {
-        if let Some(user) = &event.user_id {
-            let entry = seen.entry(user).or_insert((0, event.created_at));
-            *entry = (entry.0 + 1, entry.1.max(event.created_at));
-        }
-    }
-    let users = names
-        .iter()
-        .map(|user| {
-            let found = seen.get(user.as_str());
-            Affected {
-                user: user.clone(),
-                events: found.map_or(0, |(count, _)| *count),
-                last_seen: found.map(|(_, at)| *at),
-            }
-        })
-        .collect();
-    Ok(axum::Json(GroupUsers { count: group.users, users, sampled: sample.len(), next }))
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct TagValue {
-    value: String,
-    count: i64,
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct Tag {
-    name: String,
-    /// The most frequent ten.
-    values: Vec<TagValue>,
-    /// Different values in the sample.
-    distinct: usize,
+    let (users, sampled) = spread::users(&app.db, id, &after, limit).await.map_err(Error::from)?;
+    let next = paging::after(&users, limit, |user| user.user.clone())?;
+    Ok(axum::Json(GroupUsers { count: group.users, users, sampled, next }))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -577,27 +533,8 @@ async fn group_tags(
 ) -> Result<axum::Json<GroupTags>> {
     let group = groups::find(&app.db, who.caller.organization, id).await.map_err(Error::from)?;
     let group = group.ok_or(Error::NotFound("group"))?;
-    let sample = series::sample(&app.db, id).await.map_err(Error::from)?;
-    let mut counts: BTreeMap<String, HashMap<String, i64>> = BTreeMap::new();
-    for event in &sample {
-        for (name, value) in event.values() {
-            *counts.entry(name).or_default().entry(value).or_default() += 1;
-        }
-    }
-    let tags = counts.into_iter().map(|(name, values)| {
-        let distinct = values.len();
-        let mut values: Vec<TagValue> =
-            values.into_iter().map(|(value, count)| TagValue { value, count }).collect();
-        values.sort_unstable_by(|one, two| {
-            two.count.cmp(&one.count).then_with(|| one.value.cmp(&two.value))
-        });
-        values.truncate(TOP);
-        for value in &mut values {
-            value.value = crate::redact::secrets(&value.value).into_owned();
-        }
-        Tag { name, values, distinct }
-    });
-    Ok(axum::Json(GroupTags { tags: tags.collect(), sampled: sample.len(), count: group.count }))
+    let Tags { tags, sampled, .. } = shown::tags(&app, id).await?;
+    Ok(axum::Json(GroupTags { tags, sampled, count: group.count }))
 }
 
 /// Which groups. All that is given has to hold.
@@ -605,6 +542,9 @@ async fn group_tags(
 #[into_params(parameter_in = Query)]
 pub(in crate::errors) struct GroupsQuery {
     status: Option<Status>,
+    /// Instead of a status: those that wait for somebody, unresolved and regressed.
+    #[serde(default)]
+    open: bool,
     app: Option<String>,
     /// As in a search of events. Words and type are looked for in the group, all else in its
     /// events.
@@ -656,6 +596,7 @@ pub(in crate::errors) async fn find_groups(
     }
     let search = GroupSearch {
         status: query.status,
+        open: query.open,
         app: query.app.clone(),
         since: time("since", query.since.as_deref(), now)?,
         until: time("until", query.until.as_deref(), now)?,
@@ -663,10 +604,8 @@ pub(in crate::errors) async fn find_groups(
     };
     let limit = paging::limit(query.limit, 20);
     let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let (mut found, next) =
-        search::groups(&app.db, who.caller.organization, &search, query.sort, limit, after).await?;
-    groups::arrange(&mut found, query.sort);
-    let groups = with_buckets(app, found).await?;
+    let organization = who.caller.organization;
+    let (groups, next) = shown::page(app, organization, &search, query.sort, limit, after).await?;
     let next = next.as_ref().map(paging::cursor).transpose()?;
     Ok(GroupPage { groups, next })
 }

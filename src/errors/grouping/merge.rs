@@ -6,12 +6,17 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{moving, split::By};
+use super::{
+    moving::{self, Work},
+    split::By,
+};
 use crate::{
+    app::App,
     auth::{
         OrganizationId,
         audit::{self, Actor},
     },
+    clock,
     db::{Db, Tx},
     error::{Error, Result},
     errors::store::{
@@ -48,6 +53,45 @@ pub async fn merge(
             outcome => return outcome,
         }
     }
+}
+
+/// [`merge`], and moves what was kept as far as that goes at once; true where it goes on in the
+/// background.
+pub async fn merge_now(
+    app: &App,
+    organization: OrganizationId,
+    into: i64,
+    ids: &[i64],
+    by: Actor<'_>,
+) -> Result<(i64, Vec<i64>, bool)> {
+    let (group, merged) = merge(&app.db, organization, into, ids, by).await?;
+    let continues = Work::follow(organization, &merged).begin(app).await?;
+    Ok((group, merged, continues))
+}
+
+/// [`undo`], and moves what was kept as [`merge_now`] does.
+pub async fn undo_now(
+    app: &App,
+    organization: OrganizationId,
+    from: i64,
+    ids: &[i64],
+    by: Actor<'_>,
+) -> Result<(Vec<i64>, bool)> {
+    let groups = undo(&app.db, organization, from, ids, by).await?;
+    let continues = Work::take_back(organization, &groups).begin(app).await?;
+    Ok((groups, continues))
+}
+
+/// [`split`], and moves what was kept as [`merge_now`] does.
+pub async fn split_now(
+    app: &App,
+    organization: OrganizationId,
+    id: i64,
+    by: &By,
+    author: Actor<'_>,
+) -> Result<bool> {
+    split(&app.db, organization, id, Some(by), author, clock::now()).await?;
+    Work::divide(organization, id).begin(app).await
 }
 
 async fn merge_once(

@@ -6,7 +6,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     merge::{self, MOST},
-    moving::Work,
     split::By,
 };
 use crate::{
@@ -66,11 +65,9 @@ async fn merge_groups(
     Json(wanted): Json<Merge>,
 ) -> Result<Json<Regrouped>> {
     some(&wanted.groups)?;
-    let organization = who.caller.organization;
-    let (group, merged) =
-        merge::merge(&app.db, organization, wanted.into, &wanted.groups, (&who.caller).into())
-            .await?;
-    let continues = Work::follow(organization, &merged).begin(&app).await?;
+    let by = (&who.caller).into();
+    let (group, merged, continues) =
+        merge::merge_now(&app, who.caller.organization, wanted.into, &wanted.groups, by).await?;
     Ok(Json(Regrouped { group, groups: merged, by: None, continues, note: None }))
 }
 
@@ -108,8 +105,8 @@ async fn split_group(
     match (wanted.groups, wanted.by.as_deref()) {
         (Some(groups), None) => {
             some(&groups)?;
-            let groups = merge::undo(&app.db, organization, id, &groups, by_whom).await?;
-            let continues = Work::take_back(organization, &groups).begin(&app).await?;
+            let (groups, continues) =
+                merge::undo_now(&app, organization, id, &groups, by_whom).await?;
             let note = Some("hours and users of events that are not kept stay with the group");
             Ok(Json(Regrouped { group: id, groups, by: None, continues, note }))
         }
@@ -125,8 +122,7 @@ async fn split_group(
                     "by is one of message, endpoint, release, environment, tag:NAME and none",
                 )
             })?;
-            merge::split(&app.db, organization, id, Some(&by), by_whom, clock::now()).await?;
-            let continues = Work::divide(organization, id).begin(&app).await?;
+            let continues = merge::split_now(&app, organization, id, &by, by_whom).await?;
             let note = Some("events that were counted and are not kept stay with the group");
             let (groups, by) = (Vec::new(), Some(by.to_string()));
             Ok(Json(Regrouped { group: id, groups, by, continues, note }))

@@ -79,6 +79,36 @@ pub async fn of_group(
     .await
 }
 
+/// The events of a group right before and right after one of them, in the order of time.
+pub async fn beside(
+    db: &Db,
+    group: i64,
+    at: DateTime<Utc>,
+    id: i64,
+) -> Result<(Option<i64>, Option<i64>)> {
+    let before = db
+        .query(
+            "select id from error_log where group_id = $1 and (created_at, id) < ($2, $3)
+             order by created_at desc, id desc limit 1",
+        )
+        .bind(group)
+        .bind(at)
+        .bind(id)
+        .optional::<(i64,)>()
+        .await?;
+    let after = db
+        .query(
+            "select id from error_log where group_id = $1 and (created_at, id) > ($2, $3)
+             order by created_at, id limit 1",
+        )
+        .bind(group)
+        .bind(at)
+        .bind(id)
+        .optional::<(i64,)>()
+        .await?;
+    Ok((before.map(|(id,)| id), after.map(|(id,)| id)))
+}
+
 /// When a group's newest events came, the newest first.
 pub async fn times(
     db: &Db,

@@ -89,6 +89,10 @@ pub struct Group {
     pub cause_key: String,
     /// What proves the resolution.
     pub resolution: Option<String>,
+    /// "probe" where checks prove it, "operator" where a person gave the reason.
+    pub resolution_kind: Option<String>,
+    /// When it is to be told of again; `None` for one that is ignored until that is ended.
+    pub muted_until: Option<DateTime<Utc>>,
     /// The release of its first event that named one.
     pub first_release: Option<String>,
     pub last_release: Option<String>,
@@ -109,13 +113,15 @@ pub struct Group {
 #[derive(Clone, Debug, Default)]
 pub struct Filter<'a> {
     pub status: Option<Status>,
+    /// Instead of a status: those that wait for somebody, unresolved and regressed.
+    pub open: bool,
     pub app: Option<&'a str>,
     /// Part of the title or culprit, in any case.
     pub q: Option<&'a str>,
 }
 
 /// The last group of a page, by what the list is sorted by; the next page begins below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Position {
     LastSeen(DateTime<Utc>, i64),
     FirstSeen(DateTime<Utc>, i64),
@@ -147,7 +153,7 @@ macro_rules! select_groups {
             "select g.id, g.title, g.culprit, g.error_type, g.status, g.count, g.users,
                  g.regressions, g.first_seen, g.last_seen, g.status_at, g.severity, g.endpoint,
                  g.method, g.app, g.fingerprint, g.cause_key, v.detail as resolution,
-                 g.first_release, g.last_release, g.resolved_in, g.resolved_after, g.split_by,
+                 v.kind as resolution_kind, g.muted_until, g.first_release, g.last_release, g.resolved_in, g.resolved_after, g.split_by,
                  g.seen_at, g.weight ",
             $from
         )
@@ -218,10 +224,12 @@ pub async fn list(
     limit: i64,
     after: Option<Position>,
 ) -> Result<(Vec<Group>, Option<Position>)> {
+    if filter.open {
+        return list_open(db, organization, filter, sort, limit, after).await;
+    }
     let after = after.unwrap_or_else(|| Position::top(sort));
-    let by_status = filter.status.is_some() && sort == Sort::LastSeen;
-    let filtered =
-        filter.app.is_some() || filter.q.is_some() || (filter.status.is_some() && !by_status);
+    let by_status = filter.status.is_some();
+    let filtered = filter.app.is_some() || filter.q.is_some();
     let scan = if filtered { SCAN } else { limit };
     let (list, walk) = match sort {
         Sort::LastSeen if by_status => (
@@ -229,7 +237,14 @@ pub async fn list(
             walk_groups!("seen_at", " and status = $4"),
         ),
         Sort::LastSeen => (list_groups!("seen_at", ""), walk_groups!("seen_at", "")),
+        Sort::FirstSeen if by_status => (
+            list_groups!("first_seen", " and status = $5"),
+            walk_groups!("first_seen", " and status = $4"),
+        ),
         Sort::FirstSeen => (list_groups!("first_seen", ""), walk_groups!("first_seen", "")),
+        Sort::Count if by_status => {
+            (list_groups!("weight", " and status = $5"), walk_groups!("weight", " and status = $4"))
+        }
         Sort::Count => (list_groups!("weight", ""), walk_groups!("weight", "")),
     };
     let bound = |sql| {
@@ -258,9 +273,7 @@ pub async fn list(
     if !filtered {
         return Ok((groups, None));
     }
-    // The walk looks at every status, as the list did, unless that has its own index.
-    let status = if by_status { filter.status } else { None };
-    let walk = bound(walk)?.bind(status).bind(scan);
+    let walk = bound(walk)?.bind(filter.status).bind(scan);
     let next = if sort == Sort::Count {
         walk.optional::<(i64, i64)>().await?.map(|(count, id)| Position::Count(count, id))
     } else {
@@ -271,6 +284,52 @@ pub async fn list(
         })
     };
     Ok((groups, next))
+}
+
+/// A page of the groups that wait for somebody: those of two statuses, each from its own index.
+async fn list_open(
+    db: &Db,
+    organization: OrganizationId,
+    filter: &Filter<'_>,
+    sort: Sort,
+    limit: i64,
+    after: Option<Position>,
+) -> Result<(Vec<Group>, Option<Position>)> {
+    let mut found = Vec::new();
+    // Below this place not everything was looked at.
+    let mut end: Option<Position> = None;
+    for status in [Status::Unresolved, Status::Regressed] {
+        let one = Filter { status: Some(status), open: false, ..filter.clone() };
+        let (groups, next) = Box::pin(list(db, organization, &one, sort, limit, after)).await?;
+        found.extend(groups);
+        end = end.max(next);
+    }
+    found.retain(|group| end.is_none_or(|end| Position::of(group, sort) >= end));
+    found.sort_by_key(|group| std::cmp::Reverse(Position::of(group, sort)));
+    let page = usize::try_from(limit).unwrap_or(usize::MAX);
+    if found.len() > page {
+        found.truncate(page);
+        end = found.last().map(|group| Position::of(group, sort));
+    }
+    Ok((found, end))
+}
+
+/// Groups by their ids, in no order; ids of merged ones and unknown ones are left out.
+pub async fn these(
+    db: &Db,
+    organization: OrganizationId,
+    ids: &[i64],
+) -> db::Result<Vec<(i64, Status, String)>> {
+    let sql = db.dialect(
+        "select id, status, title from error_group
+         where organization_id = $1 and merged_into is null
+           and id in (select cast(value as bigint)
+                      from json_array_elements_text(cast($2 as json)))",
+        "select id, status, title from error_group
+         where organization_id = $1 and merged_into is null
+           and id in (select value from json_each($2))",
+    );
+    db.query(sql).bind(organization).bind(json_ids(ids)).all().await
 }
 
 /// One group of the organization; of a merged one the group that it was merged into.
@@ -323,7 +382,8 @@ pub enum Decision<'a> {
     Resolve(&'a str),
     /// The same; events of releases before the one that mends it do not reopen it.
     ResolveFrom(&'a str, Mends<'a>),
-    Ignore,
+    /// Until that time, or until somebody ends it.
+    Ignore(Option<DateTime<Utc>>),
     Reopen,
 }
 
@@ -351,9 +411,10 @@ pub async fn decide(
     let (status, reason, mends) = match decision {
         Decision::Resolve(reason) => (Status::Resolved, Some(*reason), None),
         Decision::ResolveFrom(reason, mends) => (Status::Resolved, Some(*reason), Some(*mends)),
-        Decision::Ignore => (Status::Ignored, None, None),
+        Decision::Ignore(_) => (Status::Ignored, None, None),
         Decision::Reopen => (Status::Unresolved, None, None),
     };
+    let until = if let Decision::Ignore(until) = decision { *until } else { None };
     let evidence = match reason {
         Some(reason) => Some(add_evidence(&mut tx, organization, reason, author, now).await?),
         None => None,
@@ -375,12 +436,12 @@ pub async fn decide(
         };
         let sql = tx.dialect(
             "update error_group set status = $3, evidence_id = $4, status_at = $5,
-                 resolved_in = $6, resolved_after = $7
+                 resolved_in = $6, resolved_after = $7, status_by = $8, muted_until = $9
              where organization_id = $1 and merged_into is null
                and id in (select cast(value as bigint)
                           from json_array_elements_text(cast($2 as json)))",
             "update error_group set status = $3, evidence_id = $4, status_at = $5,
-                 resolved_in = $6, resolved_after = $7
+                 resolved_in = $6, resolved_after = $7, status_by = $8, muted_until = $9
              where organization_id = $1 and merged_into is null
                and id in (select value from json_each($2))",
         );
@@ -393,6 +454,8 @@ pub async fn decide(
             .bind(now)
             .bind(mends_in)
             .bind(mends_after)
+            .bind(author)
+            .bind(until)
             .run()
             .await?;
         if changed != ids.len() as u64 {

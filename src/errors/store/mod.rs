@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound, Utc};
 
+pub mod changes;
 pub mod clear;
 mod counting;
 pub mod events;

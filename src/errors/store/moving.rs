@@ -222,7 +222,8 @@ pub async fn split(tx: &mut Tx, group: i64, by: Option<&str>, now: DateTime<Utc>
         }
         None => tx
             .query(
-                "update error_group set split_by = null, status = 'unresolved', status_at = $2
+                "update error_group set split_by = null, status = 'unresolved', status_at = $2,
+                     status_by = null
                  where id = $1",
             )
             .bind(group)
@@ -375,7 +376,7 @@ pub async fn divide(tx: &mut Tx, organization: OrganizationId, group: i64) -> Re
         // What is left of it is a count of events that are not kept.
         tx.query(
             "update error_group set status = 'ignored', evidence_id = null, resolved_in = null,
-                 resolved_after = null where id = $1",
+                 resolved_after = null, status_by = null where id = $1",
         )
         .bind(group)
         .run()

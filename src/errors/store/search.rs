@@ -306,6 +306,8 @@ async fn tail(db: &Db, mark: i64) -> Result<Option<Vec<i64>>> {
 #[derive(Clone, Debug, Default)]
 pub struct GroupSearch {
     pub status: Option<Status>,
+    /// Instead of a status: those that wait for somebody, unresolved and regressed.
+    pub open: bool,
     pub app: Option<String>,
     /// Seen since, …
     pub since: Option<DateTime<Utc>>,
@@ -474,7 +476,12 @@ pub async fn groups(
     limit: i64,
     after: Option<groups::Position>,
 ) -> Result<(Vec<Group>, Option<groups::Position>)> {
-    let filter = groups::Filter { status: search.status, app: search.app.as_deref(), q: None };
+    let app = search.app.as_deref();
+    let filter = groups::Filter { status: search.status, open: search.open, app, q: None };
+    let in_status = |status: Status| {
+        search.status.is_none_or(|wanted| status == wanted)
+            && (!search.open || matches!(status, Status::Unresolved | Status::Regressed))
+    };
     if search.terms.is_empty() && search.since.is_none() && search.until.is_none() {
         return groups::list(db, organization, &filter, sort, limit, after).await;
     }
@@ -513,7 +520,7 @@ pub async fn groups(
                 for id in ids.by_ref().take(LOOKUPS) {
                     let group = groups::find(db, organization, id).await?;
                     groups.extend(group.filter(|group| {
-                        search.status.is_none_or(|status| group.status == status)
+                        in_status(group.status)
                             && search.app.as_ref().is_none_or(|app| group.app == *app)
                     }));
                     if groups.len() > page {

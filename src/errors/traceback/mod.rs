@@ -8,6 +8,8 @@ mod javascript;
 mod path;
 mod python;
 
+pub use path::in_app;
+
 /// Lines that are looked at.
 pub const MAX_LINES: usize = 50_000;
 /// Distinct frames that are kept of one exception.

@@ -52,7 +52,7 @@ const ROOTS: &[&str] = &[
 ];
 
 /// True for the application's own code.
-pub(super) fn in_app(file: &str) -> bool {
+pub fn in_app(file: &str) -> bool {
     let file = file.replace('\\', "/");
     let file = file.strip_prefix("file://").unwrap_or(&file);
     !FOREIGN.iter().any(|mark| match *mark {

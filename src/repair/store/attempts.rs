@@ -111,6 +111,46 @@ pub async fn of_group(
     .await
 }
 
+/// A group that a run is about right now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct UnderWay {
+    pub group_id: i64,
+    pub run_id: i64,
+    /// An action waits for an operator's word; otherwise it is being tested.
+    pub waits: bool,
+}
+
+/// Which of these groups runs are about right now.
+pub async fn under_way(
+    db: &Db,
+    organization: OrganizationId,
+    groups: &[i64],
+) -> Result<Vec<UnderWay>> {
+    let groups = serde_json::to_string(groups).unwrap_or_default();
+    let sql = db.dialect(
+        "select a.group_id, a.run_id, a.verdict is not null as waits
+         from (select id from repair_run where organization_id = $1
+                   and status in ('queued', 'running')
+               union all
+               select id from repair_run where organization_id = $1 and status = 'waiting') as r
+         join repair_attempt as a on a.run_id = r.id
+         where (a.verdict is null or a.verdict = 'awaiting_approval')
+           and a.group_id in (select cast(value as bigint)
+                              from json_array_elements_text(cast($2 as json)))
+         order by a.run_id",
+        "select a.group_id, a.run_id, a.verdict is not null as waits
+         from (select id from repair_run where organization_id = $1
+                   and status in ('queued', 'running')
+               union all
+               select id from repair_run where organization_id = $1 and status = 'waiting') as r
+         join repair_attempt as a on a.run_id = r.id
+         where (a.verdict is null or a.verdict = 'awaiting_approval')
+           and a.group_id in (select value from json_each($2))
+         order by a.run_id",
+    );
+    db.query(sql).bind(organization).bind(groups).all().await
+}
+
 /// The groups of a run as they are now, with their newest events.
 pub async fn subjects(db: &Db, run: i64) -> Result<Vec<Subject>> {
     db.query(
@@ -177,7 +217,7 @@ pub async fn resolve(
     let changed = tx
         .query(
             "update error_group set status = 'resolved', evidence_id = $3, status_at = $4,
-                 resolved_in = null, resolved_after = null
+                 resolved_in = null, resolved_after = null, status_by = null
              where organization_id = $1 and id = $2 and merged_into is null and status in ('unresolved', 'regressed')
                and last_seen < $4",
         )

@@ -104,6 +104,11 @@ pub async fn end(tx: &mut Tx, watch: &Watch, held: bool) -> Result<bool> {
     Ok(true)
 }
 
+/// The last watch of a group, and how it stands: "watching", "held" or "broken".
+pub async fn of_group(db: &Db, group: i64) -> Result<Option<(DateTime<Utc>, String)>> {
+    db.query("select ends_at, status from watch where group_id = $1").bind(group).optional().await
+}
+
 /// The endpoints under watch, those that end first first.
 pub async fn open(db: &Db, organization: OrganizationId, limit: i64) -> Result<Vec<Watched>> {
     db.query(
