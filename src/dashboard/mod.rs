@@ -4,6 +4,7 @@
 
 pub mod assets;
 pub mod chart;
+mod chat;
 pub mod filters;
 mod home;
 pub mod live;
@@ -26,6 +27,7 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(chat::router())
         .merge(home::router())
         .merge(live::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
