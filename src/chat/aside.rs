@@ -64,7 +64,7 @@ impl Chat {
         let (before, until) = (Before::Told(told.collect()), Instant::now() + patience);
         let (going, guard) = going::aside();
         let stop = going.stop.clone().drop_guard();
-        let asking = Asking { question, intent, run, before, until };
+        let asking = Asking { question, intent, run, before, until, begun: clock::instant() };
         let answer = self.set_out(Arc::clone(&going), guard, asking);
         Aside { going, answer, stop }
     }

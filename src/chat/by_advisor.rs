@@ -7,6 +7,7 @@ use super::{
     Chat, Question,
     answer::{self, Answer},
     failing,
+    going::Going,
     intent::Intent,
     made, neighbours, scope_of, store,
 };
@@ -20,8 +21,58 @@ use crate::{
     },
 };
 
+/// What the advisor does about a question, as its steps are named; `None` if it looks at
+/// nothing.
+fn step(intent: Intent) -> Option<&'static str> {
+    match intent {
+        Intent::Help | Intent::Other | Intent::Repair => None,
+        Intent::Diagnose | Intent::Since | Intent::HowOften => Some("diagnose"),
+        Intent::Around => Some("read_log_around"),
+        Intent::Healthy => Some("health"),
+        Intent::FailingEndpoints => Some("failing_endpoints"),
+        Intent::Errors => Some("list_errors"),
+    }
+}
+
 impl Chat {
-    pub(super) async fn work_out(
+    /// What the advisor makes of a question, as a step that is told. With a diagnosis that is
+    /// `known` it looks at nothing more.
+    pub(super) async fn look(
+        &self,
+        going: &Going,
+        question: &Question,
+        intent: Intent,
+        known: Option<Diagnosis>,
+    ) -> Result<(Answer, Option<Diagnosis>)> {
+        let step = step(intent).filter(|_| known.is_none());
+        let work = self.work_out(question, intent, known);
+        let Some(step) = step else { return work.await };
+        let found = |(answer, diagnosis): &(Answer, Option<Diagnosis>)| match diagnosis {
+            Some(diagnosis) => self.found(diagnosis),
+            None => {
+                let mut sources: Vec<String> =
+                    answer.citations.iter().map(|cited| cited.source.clone()).collect();
+                sources.sort_unstable();
+                sources.dedup();
+                (format!("{} lines found", answer.citations.len()), sources)
+            }
+        };
+        going.looking(step, work, found).await
+    }
+
+    /// What a diagnosis looked at, for the trail.
+    pub(super) fn found(&self, diagnosis: &Diagnosis) -> (String, Vec<String>) {
+        let sources = self.app.live.status().into_iter().filter(|source| source.lines > 0);
+        let sources: Vec<String> =
+            sources.map(|source| source.name).chain(["error_log".to_owned()]).collect();
+        let causes = match diagnosis.findings.len() {
+            1 => "1 cause".to_owned(),
+            many => format!("{many} causes"),
+        };
+        (format!("{causes} in {} records", diagnosis.scanned.lines), sources)
+    }
+
+    async fn work_out(
         &self,
         question: &Question,
         intent: Intent,

@@ -18,7 +18,7 @@ use super::{
     why,
 };
 use crate::{
-    diagnose::{Diagnosis, pack::Pack},
+    diagnose::{Asked, Consulted, Diagnosis, Packed, pack::Pack},
     error::Result,
 };
 
@@ -38,11 +38,13 @@ impl Chat {
         let mut pack = Pack::default();
         let mut advised = None;
         if intent.is_about_a_diagnosis() {
-            let packed = self.analyst.pack(scope_of(question), &mut desk).await?;
+            let packing = self.analyst.pack(scope_of(question), &mut desk);
+            let found = |packed: &Packed| self.found(&packed.diagnosis);
+            let packed = going.looking("diagnose", packing, found).await?;
             pack = packed.pack;
-            advised = Some(self.work_out(question, *intent, Some(packed.diagnosis)).await?);
+            advised = Some(self.look(going, question, *intent, Some(packed.diagnosis)).await?);
         } else if *intent != Intent::Other {
-            advised = Some(self.work_out(question, *intent, None).await?);
+            advised = Some(self.look(going, question, *intent, None).await?);
         }
         let user = User {
             organization: question.owner.organization,
@@ -93,21 +95,53 @@ impl Chat {
     ) -> Result<(Made, Option<Diagnosis>)> {
         let question = &asking.question;
         let mut desk = self.app.llm.desk();
-        let (by, why) = (&question.owner.author, why(going, &asking.before));
-        let patience = asking.until - Instant::now();
         let scope = scope_of(question);
+        let packing = self.analyst.pack(scope.clone(), &mut desk);
+        let found = |packed: &Packed| self.found(&packed.diagnosis);
+        let packed = going.looking("diagnose", packing, found).await?;
+        // What the advisor knows is told while the model is asked.
+        let mut answer = answer::diagnosis(&packed.diagnosis, &self.looked_at(&packed.diagnosis));
+        for text in answer.text.split_inclusive("\n\n") {
+            going.tell("delta", json!({ "text": text }));
+        }
+        let advised = (answer.clone(), packed.diagnosis.clone());
+        let why = why(going, &asking.before);
+        let asked = Asked {
+            organization: scope.organization,
+            by: &question.owner.author,
+            why: &why,
+        };
+        let patience = asking.until - Instant::now();
+        let consulting = async {
+            Ok(self.analyst.consult(&scope, packed, &mut desk, &asked, patience).await)
+        };
+        let said = |consulted: &Consulted| {
+            let causes = consulted.diagnosis.model.as_ref().map(|opinion| opinion.causes.len());
+            let summary = match causes {
+                Some(1) => "1 cause".to_owned(),
+                Some(many) => format!("{many} causes"),
+                None => "no answer".to_owned(),
+            };
+            (summary, Vec::new())
+        };
         let consulted = tokio::select! {
-            consulted = self.analyst.diagnose(scope, &mut desk, by, &why, patience) => consulted?,
-            () = going.stop.cancelled() => return Ok((Made::stopped(String::new()), None)),
+            consulted = going.looking("ask_model", consulting, said) => consulted?,
+            () = going.stop.cancelled() => {
+                let (answer, diagnosis) = advised;
+                let answer = Answer { notice: Some("Stopped.".to_owned()), ..answer };
+                let made = Made { stopped: true, told: true, ..Made::by_advisor(answer) };
+                return Ok((made, Some(diagnosis)));
+            }
         };
         let engine = if consulted.diagnosis.model.is_some() { MODEL } else { ADVISOR };
         let diagnosis = consulted.diagnosis;
-        let mut answer = answer::diagnosis(&diagnosis, &self.looked_at(&diagnosis));
         if let Some(opinion) = &diagnosis.model {
+            let told = answer.text.len();
             answer::opinion(&mut answer, opinion, &consulted.pack);
+            going.tell("delta", json!({ "text": &answer.text[told..] }));
         }
         answer.notice = consulted.notice.or(answer.notice);
         let model = diagnosis.model.as_ref().map(|opinion| opinion.model.clone());
-        Ok((Made { engine, answer, model, ..Made::default() }, Some(diagnosis)))
+        Ok((Made { engine, answer, model, told: true, ..Made::default() }, Some(diagnosis)))
     }
 }

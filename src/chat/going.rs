@@ -8,10 +8,11 @@ use std::{
 };
 
 use futures_util::{Stream, stream};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::trail::{self, Looked};
 use crate::{
     clock,
     error::{Error, Result},
@@ -74,9 +75,61 @@ impl Going {
         })
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         self.state.borrow().1
     }
+
+    pub(super) fn changes(&self) -> watch::Receiver<(usize, bool)> {
+        self.state.subscribe()
+    }
+
+    /// The steps after the first `told` ones.
+    pub(super) fn since(&self, told: usize) -> Vec<Arc<Step>> {
+        let steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        steps.get(told..).unwrap_or_default().to_vec()
+    }
+
+    /// What was looked at so far.
+    pub(super) fn trail(&self) -> Vec<Looked> {
+        let mut trail = Vec::new();
+        for step in self.since(0) {
+            trail::follow(&mut trail, &step);
+        }
+        trail
+    }
+
+    /// Does work of Lux's own as a step that is told, as tools are; `found` says in one line
+    /// what came of it, and in which sources.
+    pub(super) async fn looking<T>(
+        &self,
+        name: &'static str,
+        work: impl Future<Output = Result<T>>,
+        found: impl FnOnce(&T) -> (String, Vec<String>),
+    ) -> Result<T> {
+        let begun = clock::instant();
+        self.tell("tool", json!({ "state": "started", "number": 0, "name": name, "arguments": {} }));
+        let done = work.await;
+        let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let (summary, sources) = match &done {
+            Ok(done) => found(done),
+            Err(_) => ("It did not work.".to_owned(), Vec::new()),
+        };
+        self.tell(
+            "tool",
+            json!({ "state": "finished", "number": 0, "name": name, "summary": summary,
+                    "items": sources.len(), "sources": sources, "milliseconds": milliseconds,
+                    "failed": done.is_err() }),
+        );
+        done
+    }
+}
+
+/// Why a session takes no other question now.
+pub(super) fn taken(session: i64) -> Error {
+    Error::Conflict(format!(
+        "this session's last question is still being answered; wait for it, or stop it (POST \
+         /api/chat/sessions/{session}/stop)"
+    ))
 }
 
 /// All answers under way in this process, by session.
@@ -119,11 +172,7 @@ impl Answers {
         let now = clock::instant();
         answers.retain(|_, (going, begun)| !going.has_ended() || now.duration_since(*begun) < KEPT);
         if answers.get(&session).is_some_and(|(going, _)| !going.has_ended()) {
-            return Err(Error::Conflict(
-                "this session's last question is still being answered; wait for it, or stop it \
-                 (POST /api/chat/sessions/{id}/stop)"
-                    .to_owned(),
-            ));
+            return Err(taken(session));
         }
         let (going, guard) = begun(session);
         answers.insert(session, (Arc::clone(&going), now));

@@ -27,6 +27,10 @@ pub(super) struct Made {
     pub model: Option<String>,
     pub usage: Option<Usage>,
     pub transcript: Option<Transcript>,
+    /// Its words were told while it was made.
+    pub told: bool,
+    /// The operator had heard enough.
+    pub stopped: bool,
     /// It reached the longest that an answer may be.
     pub cut: bool,
 }
@@ -39,7 +43,8 @@ impl Made {
     /// What the model had said when it was stopped.
     pub(super) fn stopped(text: String) -> Self {
         let notice = Some("Stopped.".to_owned());
-        Self { engine: MODEL, answer: Answer { notice, ..Answer::of(text) }, ..Self::default() }
+        let answer = Answer { notice, ..Answer::of(text) };
+        Self { engine: MODEL, answer, told: true, stopped: true, ..Self::default() }
     }
 
     pub(super) fn by_model(spoken: Spoken, app: Option<String>) -> Self {
@@ -57,6 +62,8 @@ impl Made {
             model: Some(spoken.model),
             usage: Some(spoken.usage),
             transcript: Some(spoken.transcript),
+            told: true,
+            stopped: false,
             cut: spoken.cut,
         };
         if spoken.asks_repair {

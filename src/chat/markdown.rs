@@ -52,7 +52,7 @@ static CLEANER: LazyLock<ammonia::Builder<'static>> = LazyLock::new(|| {
 });
 
 /// The answer as HTML.
-pub(super) fn to_html(text: &str) -> String {
+pub fn to_html(text: &str) -> String {
     let text = llm::visible(&text[..text.floor_char_boundary(LONGEST)]);
     let mut hosts: Vec<Option<String>> = Vec::new();
     let events = Parser::new_ext(&text, Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH);

@@ -6,26 +6,30 @@ mod aside;
 mod by_advisor;
 mod by_model;
 mod cite;
+mod evidence;
 mod failing;
 mod going;
 mod history;
 mod intent;
+mod kept;
 mod made;
-mod markdown;
+pub mod markdown;
 mod marker;
 mod neighbours;
+mod progress;
 mod repair;
 mod routes;
-mod store;
+pub mod store;
 mod talk;
 pub mod tools;
+mod trail;
 pub mod transcript;
 
 use std::{future, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use futures_util::StreamExt;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::{task::JoinHandle, time::Instant};
 
 use crate::{
@@ -42,14 +46,18 @@ use crate::{
 
 use going::{Answers, Going, Guard};
 use intent::Intent;
-use made::{ADVISOR, Made};
+use made::Made;
 use tools::Tools;
 
 pub use answer::Citation;
 pub use aside::{Aside, Heard, Said};
-pub use routes::{Action, MAX_MESSAGE, Reply, router};
+pub use evidence::{Evidence, Line};
+pub use kept::Kept;
+pub use progress::Progress;
+pub use routes::{Action, MAX_MESSAGE, Reply, checked, router};
 use store::Message;
 pub use store::Owner;
+pub use trail::Looked;
 
 /// What an operator asks.
 #[derive(Clone, Debug)]
@@ -63,6 +71,22 @@ pub struct Question {
     pub message: String,
     /// Diagnose, whatever the message says.
     pub diagnose: bool,
+    /// Repair, whatever the message says.
+    pub repair: bool,
+    /// The groups of errors that a repair is about; all open ones without them.
+    pub groups: Option<Vec<i64>>,
+    /// The session's last question, in whose place this one comes.
+    pub replaces: Option<i64>,
+}
+
+/// An answer that has begun.
+pub struct Begun {
+    pub session: i64,
+    /// The question's message.
+    pub question: i64,
+    pub run: Option<i64>,
+    going: Arc<Going>,
+    answer: JoinHandle<std::result::Result<Reply, Problem>>,
 }
 
 /// Whether anybody of an organization has ever asked.
@@ -89,6 +113,7 @@ struct Asking {
     run: Option<i64>,
     before: Before,
     until: Instant,
+    begun: std::time::Instant,
 }
 
 /// What came before a question.
@@ -110,6 +135,9 @@ fn why(going: &Going, before: &Before) -> String {
         Before::Told(_) => "a question of a program, in no session".to_owned(),
     }
 }
+
+/// The longest that who follows an answer waits for a run.
+const RUN: Duration = Duration::from_mins(10);
 
 fn doing(intent: Intent) -> &'static str {
     match intent {
@@ -136,6 +164,9 @@ impl Chat {
 
     /// Reads the wish from the operator's message alone.
     pub fn understand(&self, question: &Question) -> Understood {
+        if question.repair {
+            return Understood(Intent::Repair);
+        }
         let wish = intent::read(&question.message);
         let asked =
             if question.diagnose && wish != Intent::Repair { Intent::Diagnose } else { wish };
@@ -147,8 +178,8 @@ impl Chat {
         if what.0 != Intent::Repair {
             return Ok(None);
         }
-        let app = question.app.clone();
-        Ok(Some(repair::start(&self.repair, &question.owner, app).await?))
+        let (app, groups) = (question.app.clone(), question.groups.clone());
+        Ok(Some(repair::start(&self.repair, &question.owner, app, groups).await?))
     }
 
     /// Whether the question's session and application exist.
@@ -160,26 +191,35 @@ impl Chat {
         self.app.apps.check(&self.app.config, question.app.as_deref())
     }
 
-    /// Begins an answer: stores the question, and leaves the rest to a task of its own that
-    /// tells its steps. `run` is what [`Chat::begin`] gave; the answer comes within
-    /// `patience`.
-    async fn ask(
-        &self,
-        question: Question,
-        Understood(intent): Understood,
-        run: Option<i64>,
-        patience: Duration,
-    ) -> Result<(Arc<Going>, JoinHandle<std::result::Result<Reply, Problem>>)> {
+    /// Begins an answer: stores the question, starts the run that it wishes for, and leaves the
+    /// rest to a task of its own that tells its steps. The answer comes within `patience`;
+    /// `None` is as long as somebody who follows it would wait.
+    ///
+    /// [`Error::NotFound`] for a session or application that is not there, [`Error::Conflict`]
+    /// while the session has another answer under way.
+    pub async fn ask(&self, question: Question, patience: Option<Duration>) -> Result<Begun> {
+        self.check(&question).await?;
+        let what = self.understand(&question);
+        let Understood(intent) = what;
         let db = &self.app.db;
+        if let Some(session) = question.session.filter(|it| self.is_answering(*it)) {
+            // Before a run is started for nothing.
+            return Err(going::taken(session));
+        }
+        let run = self.begin(&question, what).await?.map(|run| run.id);
+        let patience = patience.unwrap_or(if run.is_some() { RUN } else { talk::PATIENCE });
         let session = store::open(db, &question.owner, question.session, &question.message).await?;
         let (going, guard) = self.answers.begin(session)?;
+        if let (Some(session), Some(replaced)) = (question.session, question.replaces) {
+            store::withdraw(db, session, replaced).await?;
+        }
         let asked = store::ask(db, session, &question.message).await?;
         going
             .tell("status", json!({ "text": doing(intent), "run_id": run, "session_id": session }));
         let (before, until) = (Before::Stored(asked), Instant::now() + patience);
-        let asking = Asking { question, intent, run, before, until };
+        let asking = Asking { question, intent, run, before, until, begun: clock::instant() };
         let answer = self.set_out(Arc::clone(&going), guard, asking);
-        Ok((going, answer))
+        Ok(Begun { session, question: asked, run, going, answer })
     }
 
     /// Leaves an answer to a task of its own.
@@ -218,11 +258,11 @@ impl Chat {
                 self.by_model(going, &asking).await?
             }
             None => {
-                let (answer, diagnosis) = self.work_out(question, *intent, None).await?;
+                let (answer, diagnosis) = self.look(going, question, *intent, None).await?;
                 (Made::by_advisor(answer), diagnosis)
             }
         };
-        if made.engine == ADVISOR {
+        if !made.told {
             // The advisor answers in one go, so the words are told a paragraph at a time.
             for text in made.answer.text.split_inclusive("\n\n") {
                 going.tell("delta", json!({ "text": text }));
@@ -231,19 +271,23 @@ impl Chat {
         for proposal in self.proposals(question, diagnosis.as_ref()).await? {
             made.propose(proposal);
         }
-        self.keep(going.session, asking, made, diagnosis).await
+        self.keep(going, asking, made, diagnosis).await
     }
 
     /// Stores an answer, if it belongs to a session.
     async fn keep(
         &self,
-        session: i64,
-        Asking { question, intent, run, before, .. }: Asking,
+        going: &Going,
+        Asking { question, intent, run, before, begun, .. }: Asking,
         made: Made,
         diagnosis: Option<Diagnosis>,
     ) -> Result<Reply> {
         let diagnosed = question.diagnose || intent == Intent::Diagnose;
-        let action = if diagnosed { Action::Diagnose } else { Action::Message };
+        let action = match (question.repair, diagnosed) {
+            (true, _) => Action::Repair,
+            (_, true) => Action::Diagnose,
+            _ => Action::Message,
+        };
         let has_logs = match &diagnosis {
             Some(diagnosis) => diagnosis.scanned.lines > 0,
             None => intent == Intent::FailingEndpoints || !made.answer.citations.is_empty(),
@@ -251,10 +295,27 @@ impl Chat {
         let diagnosis =
             diagnosis.map(serde_json::to_value).transpose().map_err(anyhow::Error::from)?;
         let run = run.or(made.run_id);
+        let kept = Kept {
+            engine: made.engine.to_owned(),
+            model: made.model.clone(),
+            usage: made.usage,
+            notice: made.answer.notice.clone(),
+            app: question.app.clone(),
+            evidence: self.evidence(&question, &made, &before).await,
+            citations: made.answer.citations.clone(),
+            unproven: made.unproven.clone(),
+            diagnosis: diagnosis.clone(),
+            run_id: run,
+            repair_results: made.repair_results.clone(),
+            proposals: made.proposals.clone(),
+            trail: going.trail(),
+            milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+            stopped: made.stopped,
+            diagnosed,
+        };
+        let session = going.session;
         let message = match before {
-            Before::Stored(_) => {
-                self.store(session, question.app.as_deref(), &made, diagnosis.as_ref(), run).await?
-            }
+            Before::Stored(_) => self.store(session, &made, &kept).await?,
             Before::Told(_) => 0,
         };
         metrics::counter!("lux_chat_answers_total", "engine" => made.engine).increment(1);
@@ -277,37 +338,35 @@ impl Chat {
             usage: made.usage,
             notice: made.answer.notice,
             run_id: run,
+            trail: kept.trail,
+            evidence: kept.evidence,
+            milliseconds: kept.milliseconds,
+            stopped: kept.stopped,
             finish: if made.cut { "length" } else { "stop" },
         })
     }
 
-    async fn store(
-        &self,
-        session: i64,
-        app: Option<&str>,
-        made: &Made,
-        diagnosis: Option<&Value>,
-        run: Option<i64>,
-    ) -> Result<i64> {
-        let detail = json!({
-            "engine": made.engine,
-            "model": made.model,
-            "usage": made.usage,
-            "notice": made.answer.notice,
-            "app": app,
-            "citations": made.answer.citations,
-            "unproven": made.unproven,
-            "diagnosis": diagnosis,
-            "run_id": run,
-            "repair_results": made.repair_results,
-            "proposals": made.proposals,
-        });
+    /// What stands around the cited lines. That it cannot be read costs the surroundings, not
+    /// the answer; who keeps no session has no use for it.
+    async fn evidence(&self, question: &Question, made: &Made, before: &Before) -> Vec<Evidence> {
+        if matches!(before, Before::Told(_)) {
+            return Vec::new();
+        }
+        let organization = question.owner.organization;
+        let found = evidence::collect(&self.app, organization, &made.answer.citations).await;
+        found.unwrap_or_else(|error| {
+            tracing::warn!(%error, "an answer goes without the surroundings of its citations");
+            Vec::new()
+        })
+    }
+
+    async fn store(&self, session: i64, made: &Made, kept: &Kept) -> Result<i64> {
         let db = &self.app.db;
         let keeps = !self.app.config.model.keep_texts.is_zero();
         let transcript = made.transcript.as_ref().filter(|_| keeps);
         let sealer = &self.app.sealer;
         let message =
-            store::answer(db, sealer, session, &made.answer.text, detail, transcript).await?;
+            store::answer(db, sealer, session, &made.answer.text, kept, transcript).await?;
         if transcript.is_some() {
             let keep = TimeDelta::from_std(self.app.config.model.keep_texts);
             store::forget_transcripts(db, clock::now() - keep.unwrap_or(TimeDelta::days(365)))
@@ -331,10 +390,19 @@ impl Chat {
         });
         let told = repair::tell(&self.repair, owner, run, until - Instant::now());
         tokio::pin!(steps, told);
-        let told = tokio::select! {
-            told = &mut told => told?,
-            () = &mut steps => told.await?,
+        let followed = async {
+            tokio::select! {
+                told = &mut told => told,
+                () = &mut steps => told.await,
+            }
         };
-        Ok(Made { repair_results: told.results, ..Made::by_advisor(told.answer) })
+        let (told, stopped) = tokio::select! {
+            told = followed => (told?, false),
+            // The run goes on; how it stands is told.
+            () = going.stop.cancelled() => {
+                (repair::tell(&self.repair, owner, run, Duration::ZERO).await?, true)
+            }
+        };
+        Ok(Made { repair_results: told.results, stopped, ..Made::by_advisor(told.answer) })
     }
 }

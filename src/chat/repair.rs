@@ -23,9 +23,18 @@ pub(super) struct Told {
     pub results: Option<Value>,
 }
 
-/// Starts a run over the open errors (of one application), or finds the one under way.
-pub(super) async fn start(repair: &Repair, owner: &Owner, app: Option<String>) -> Result<Run> {
-    let scope = Scope { groups: None, app };
+/// Starts a run over the open errors (of one application, or of these groups), or finds the
+/// one under way.
+pub(super) async fn start(
+    repair: &Repair,
+    owner: &Owner,
+    app: Option<String>,
+    groups: Option<Vec<i64>>,
+) -> Result<Run> {
+    let scope = match groups {
+        Some(groups) => repair.scope(owner.organization, None, Some(groups), app).await?,
+        None => Scope { groups: None, app },
+    };
     repair.start(owner.organization, Trigger::Chat, &owner.author, &scope).await
 }
 

@@ -19,9 +19,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{
     Chat, Question,
     answer::Citation,
+    evidence::Evidence,
     going::Going,
     store::{self, Message, Owner, Session},
-    talk::{self, Usage},
+    talk::Usage,
+    trail::Looked,
 };
 use crate::{
     app::App,
@@ -49,6 +51,8 @@ pub enum Action {
     Message,
     /// Diagnose, whatever the message says.
     Diagnose,
+    /// Start a repair (of `group_ids`, else of all open errors), whatever the message says.
+    Repair,
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -62,6 +66,11 @@ struct NewMessage {
     session_id: Option<i64>,
     /// Asks about one monitored application.
     app: Option<String>,
+    /// With `action: "repair"`: only these groups of errors.
+    group_ids: Option<Vec<i64>>,
+    /// The id of the session's last question: it and its answer are taken back, and this one
+    /// comes in its place.
+    replaces: Option<i64>,
 }
 
 /// An answer. The first five keys are those of the product's first version.
@@ -96,6 +105,14 @@ pub struct Reply {
     pub notice: Option<String>,
     /// The repair run that was started, or found under way.
     pub run_id: Option<i64>,
+    /// What was looked at for it, in order.
+    pub trail: Vec<Looked>,
+    /// The cited lines with those around them, as they stood then.
+    pub evidence: Vec<Evidence>,
+    /// From the question to the answer.
+    pub milliseconds: u64,
+    /// The operator stopped it; it is what was said by then.
+    pub stopped: bool,
     /// How it ended: "stop", or "length" where it reached the longest that an answer may be.
     pub finish: &'static str,
 }
@@ -117,50 +134,48 @@ async fn send_message(
     Json(new): Json<NewMessage>,
 ) -> Result<Response> {
     let diagnose = new.diagnose || new.action == Some(Action::Diagnose);
+    let repair = new.action == Some(Action::Repair);
+    let wish = if repair { Some("Repair") } else { diagnose.then_some("Diagnose") };
     let question = Question {
         owner: Owner::of(&caller),
         role: caller.role,
         session: new.session_id,
         app: new.app,
-        message: checked(new.message, diagnose)?,
+        message: checked(new.message, wish)?,
         diagnose,
+        repair,
+        groups: new.group_ids,
+        replaces: new.replaces,
     };
-    // A session or app that does not exist is told before anything is streamed.
-    chat.check(&question).await?;
     let wants_events = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("text/event-stream"));
-    let what = chat.understand(&question);
-    let run = chat.begin(&question, what).await?.map(|run| run.id);
     if wants_events {
-        let patience = if run.is_some() { RUN } else { talk::PATIENCE };
-        let (going, _) = chat.ask(question, what, run, patience).await?;
-        return Ok(events(going, 0));
+        // What does not exist is told before anything is streamed.
+        return Ok(events(chat.ask(question, None).await?.going, 0));
     }
     // The answer has to leave before the server's own limit.
     let patience = app.config.http.request_timeout.saturating_sub(Duration::from_secs(2));
-    let (_, answer) = chat.ask(question, what, run, patience).await?;
-    let reply = answer.await.map_err(|error| Error::Internal(error.into()))??;
+    let begun = chat.ask(question, Some(patience)).await?;
+    let reply = begun.answer.await.map_err(|error| Error::Internal(error.into()))??;
     Ok(Json(reply).into_response())
 }
 
-fn checked(message: String, diagnose: bool) -> Result<String> {
+/// A message as it is asked; an empty one is `wish`, if there is one.
+pub fn checked(message: String, wish: Option<&str>) -> Result<String> {
     if message.len() > MAX_MESSAGE {
         let detail = format!("message has {} bytes; at most {MAX_MESSAGE} are read", message.len());
         return Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, detail));
     }
-    match message.trim() {
-        "" if diagnose => Ok("Diagnose".to_owned()),
-        "" => {
+    match (message.trim(), wish) {
+        ("", Some(wish)) => Ok(wish.to_owned()),
+        ("", None) => {
             Err(Error::invalid("message is empty; ask something, like \"what is wrong?\"").into())
         }
         _ => Ok(message),
     }
 }
-
-/// The longest that a stream waits for a run.
-const RUN: Duration = Duration::from_mins(10);
 
 /// The steps of an answer from one on, as they come; each has its number as `id`.
 fn events(going: Arc<Going>, after: usize) -> Response {
@@ -213,7 +228,7 @@ async fn stop_answer(
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
     store::find(&app.db, &Owner::of(&caller), id).await?.ok_or(Error::NotFound("session"))?;
-    if !chat.answers.stop(id) {
+    if !chat.stop(id) {
         return Err(Error::NotFound("answer under way").into());
     }
     Ok(StatusCode::NO_CONTENT)
@@ -222,6 +237,8 @@ async fn stop_answer(
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct Page {
+    /// Only those whose title or messages hold this text, in any case; of the latest 500.
+    q: Option<String>,
     limit: Option<i64>,
     cursor: Option<String>,
 }
@@ -245,8 +262,11 @@ async fn list_sessions(
     Query(page): Query<Page>,
 ) -> Result<Json<Sessions>> {
     let limit = paging::limit(page.limit, 20);
-    let (sessions, next) =
-        store::list(&app.db, &Owner::of(&caller), limit, page.cursor.as_deref()).await?;
+    let (owner, cursor) = (Owner::of(&caller), page.cursor.as_deref());
+    let (sessions, next) = match page.q.as_deref().map(str::trim).filter(|q| !q.is_empty()) {
+        Some(q) => store::search(&app.db, &owner, q, limit, cursor).await?,
+        None => store::list(&app.db, &owner, limit, cursor).await?,
+    };
     Ok(Json(Sessions { sessions, next }))
 }
 

@@ -5,10 +5,15 @@
 //! effect: it may read more and propose. What starts at once was asked for by the operator's
 //! own words, which were read before ([`User::wants_repair`]).
 
-use std::{collections::HashSet, fmt::Write, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Write,
+    sync::Arc,
+    time::Duration,
+};
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -38,7 +43,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 const HISTORY_SHARE: u64 = 4;
 
 /// What an answer took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[schema(as = ModelUsage)]
 pub struct Usage {
     pub tokens_in: u64,
@@ -359,9 +364,11 @@ impl<'a> Talk<'a> {
             () = self.going.stop.cancelled() => Err(Error::Unavailable("stopped".to_owned())),
         };
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let (text, summary, items) = match done {
+        let mut failed = false;
+        let (text, summary, items, sources) = match done {
             Ok(found) => {
                 let text = self.rendered(&found);
+                let items = found.items.len();
                 let summary = found.summary.lines().next().unwrap_or_default().to_owned();
                 for proposal in found.proposals {
                     if !self.proposals.contains(&proposal) {
@@ -369,17 +376,21 @@ impl<'a> Talk<'a> {
                     }
                 }
                 self.run_id = self.run_id.or(found.run_id);
-                (text, summary, found.items.len())
+                let sources: BTreeSet<String> =
+                    found.items.into_iter().map(|item| item.source).take(20).collect();
+                (text, summary, items, sources)
             }
             Err(error) => {
                 let text = format!("The tool did not work: {}", public(&error));
-                (text.clone(), text, 0)
+                failed = true;
+                (text.clone(), text, 0, BTreeSet::new())
             }
         };
         self.going.tell(
             "tool",
             json!({ "state": "finished", "number": number, "name": name, "summary": summary,
-                    "items": items, "milliseconds": milliseconds }),
+                    "items": items, "sources": sources, "milliseconds": milliseconds,
+                    "failed": failed }),
         );
         self.desk.data(name, &text)
     }

@@ -5,6 +5,7 @@
 pub mod assets;
 pub mod chart;
 mod errors;
+mod chat;
 pub mod filters;
 mod home;
 pub mod live;
@@ -30,6 +31,7 @@ pub use told::Told;
 pub fn router(app: &App) -> Router<App> {
     Router::new()
         .merge(errors::router())
+        .merge(chat::router())
         .merge(home::router())
         .merge(live::router())
         .merge(palette::router())

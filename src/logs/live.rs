@@ -368,6 +368,12 @@ impl Live {
             .ok_or(Error::NotFound("log record"))
     }
 
+    /// The id of the record that holds a line, by the name that quotations have: the source's,
+    /// or the file's. Of several lives of a file it is the latest that has the line.
+    pub fn locate(&self, quoted: &str, line: u64) -> Option<String> {
+        search::locate(&self.0.names, |at| self.0.sink.window.segments(at), quoted, line)
+    }
+
     /// Records as they become complete. A receiver that falls behind is told how many
     /// it missed (`RecvError::Lagged`).
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Entry>> {

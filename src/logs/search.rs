@@ -233,6 +233,37 @@ pub(super) fn around(
     Some(shown.filter_map(|(_, (segment, index))| owned(names, segment, *index)).collect())
 }
 
+/// The id of the record that holds line `line` of a source or file. Only numbers are compared;
+/// no record is read but the one that is found.
+pub(super) fn locate(
+    names: &[String],
+    segments: impl Fn(usize) -> Vec<Arc<Segment>>,
+    quoted: &str,
+    line: u64,
+) -> Option<String> {
+    let mut best: Option<(u64, i64, Arc<Segment>, usize)> = None;
+    for (source, name) in names.iter().enumerate() {
+        for segment in segments(source) {
+            for (index, meta) in segment.metas.iter().enumerate() {
+                let fits = |stream: &Arc<Stream>| {
+                    name == quoted || stream.path.as_deref() == Some(quoted)
+                };
+                let better = best
+                    .as_ref()
+                    .is_none_or(|(found, at, ..)| (meta.line, meta.at) > (*found, *at));
+                if meta.line <= line && better && segment.stream(meta).is_some_and(fits) {
+                    best = Some((meta.line, meta.at, Arc::clone(&segment), index));
+                }
+            }
+        }
+    }
+    let (_, _, segment, index) = best?;
+    let record = segment.record(index)?;
+    let stream = segment.stream(segment.metas.get(index)?)?;
+    let holds = record.line_at(record.text.len()) >= line;
+    holds.then(|| format!("{:x}-{}", stream.tag, record.line))
+}
+
 fn owned(names: &[String], segment: &Segment, index: usize) -> Option<Entry> {
     let record = segment.record(index)?;
     let meta = segment.metas.get(index)?;

@@ -118,19 +118,30 @@ impl Analyst {
         why: &str,
         patience: Duration,
     ) -> Result<Consulted> {
-        let organization = scope.organization;
-        let Packed { mut diagnosis, pack } = self.pack(scope.clone(), desk).await?;
-        let asked = Asked { organization, by, why };
-        let opinion = self.opinion(&scope, &diagnosis, &pack, desk, &asked);
+        let asked = Asked { organization: scope.organization, by, why };
+        let packed = self.pack(scope.clone(), desk).await?;
+        Ok(self.consult(&scope, packed, desk, &asked, patience).await)
+    }
+
+    /// The second half of [`Analyst::diagnose`]: asks the model about what was packed.
+    pub async fn consult(
+        &self,
+        scope: &Scope,
+        Packed { mut diagnosis, pack }: Packed,
+        desk: &mut Desk,
+        asked: &Asked<'_>,
+        patience: Duration,
+    ) -> Consulted {
+        let opinion = self.opinion(scope, &diagnosis, &pack, desk, asked);
         let opinion = tokio::time::timeout(patience, opinion).await.unwrap_or_else(|_| {
             Err(format!("The model took longer than {} s.", patience.as_secs()))
         });
         match opinion {
             Ok(opinion) => {
                 diagnosis.model = Some(Box::new(opinion));
-                Ok(Consulted { diagnosis, pack, notice: None })
+                Consulted { diagnosis, pack, notice: None }
             }
-            Err(notice) => Ok(Consulted { diagnosis, pack, notice: Some(notice) }),
+            Err(notice) => Consulted { diagnosis, pack, notice: Some(notice) },
         }
     }
 

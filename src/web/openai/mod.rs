@@ -117,6 +117,9 @@ async fn complete(
 ) -> Result<Response, Refusal> {
     let asked = new.read()?;
     let question = Question {
+        repair: false,
+        groups: None,
+        replaces: None,
         owner: Owner::of(&caller),
         role: caller.role,
         session: None,

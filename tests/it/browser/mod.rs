@@ -3,6 +3,7 @@
 
 mod demo;
 mod errors;
+mod chat;
 mod home;
 
 use std::{

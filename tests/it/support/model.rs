@@ -19,6 +19,7 @@
 //! * `Reply::status(429).retry_after("1")`, `Reply::status(404).body("text/plain", "…")`
 //! * `Reply::hang()`: takes the request and never answers
 //! * `Reply::text("…").hang_after(2)`, `.cut_after(2)`: after so many events
+//! * `Reply::text("…").hold_after(2, &gate)`: goes on after so many events once the gate has a permit
 //! * `Reply::raw("data: {broken\n\n")`: this body, whatever it is
 //! * `Reply::text("…").without_usage()`, `.finish("eos")`, `.without_finish()`
 //! * `Reply::huge(10 << 20)`: so many bytes of text
@@ -43,6 +44,7 @@ use axum::{
 };
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 /// How it treats every request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub(crate) struct Reply {
     split: Option<usize>,
     hang_after: Option<usize>,
     cut_after: Option<usize>,
+    hold_after: Option<(usize, Arc<Semaphore>)>,
     usage: bool,
     finish: Option<&'static str>,
 }
@@ -83,6 +86,7 @@ impl Reply {
             split: None,
             hang_after: None,
             cut_after: None,
+            hold_after: None,
             usage: true,
             finish: Some("stop"),
         }
@@ -170,6 +174,12 @@ impl Reply {
     }
 
     #[must_use]
+    pub(crate) fn hold_after(mut self, events: usize, gate: &Arc<Semaphore>) -> Self {
+        self.hold_after = Some((events, Arc::clone(gate)));
+        self
+    }
+
+    #[must_use]
     pub(crate) fn without_usage(mut self) -> Self {
         self.usage = false;
         self
@@ -216,11 +226,19 @@ impl Reply {
             }
         };
         let slow = self.split.is_some();
-        let sent = stream::iter(bytes).then(move |bytes| async move {
-            if slow {
-                tokio::task::yield_now().await;
+        let hold = self.hold_after;
+        let sent = stream::iter(bytes).enumerate().then(move |(number, bytes)| {
+            let gate = hold.as_ref().filter(|(after, _)| *after == number);
+            let gate = gate.map(|(_, gate)| Arc::clone(gate));
+            async move {
+                if let Some(gate) = gate {
+                    gate.acquire().await.unwrap().forget();
+                }
+                if slow {
+                    tokio::task::yield_now().await;
+                }
+                Ok::<_, std::io::Error>(bytes)
             }
-            Ok::<_, std::io::Error>(bytes)
         });
         let body = if self.hang_after.is_some() {
             Body::from_stream(sent.chain(stream::once(std::future::pending())))

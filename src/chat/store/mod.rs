@@ -1,12 +1,14 @@
 //! Sessions and messages. A session belongs to whoever began it.
 
+mod seek;
+
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::types::Json;
 
-use super::transcript::Transcript;
+use super::{kept::Kept, transcript::Transcript};
 use crate::{
     auth::{Caller, OrganizationId, Who},
     clock,
@@ -15,6 +17,9 @@ use crate::{
     http::paging,
     seal::{Field, Sealer},
 };
+
+pub use seek::{answer_to, before, search};
+pub(super) use seek::withdraw;
 
 /// Whose sessions: an organization's caller.
 #[derive(Clone, Debug)]
@@ -40,7 +45,7 @@ impl Owner {
 
 /// A session as it is listed.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
-pub(super) struct Session {
+pub struct Session {
     pub id: i64,
     /// The beginning of its first message, until it is renamed.
     pub title: String,
@@ -52,7 +57,7 @@ pub(super) struct Session {
 /// A stored message.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 #[schema(as = ChatMessage)]
-pub(super) struct Message {
+pub struct Message {
     pub id: i64,
     /// "user" or "assistant".
     pub role: String,
@@ -61,6 +66,14 @@ pub(super) struct Message {
     #[schema(value_type = Option<Value>)]
     pub detail: Option<Json<Value>>,
     pub created_at: DateTime<Utc>,
+}
+
+impl Message {
+    /// What is kept of an answer beside its words.
+    pub fn kept(&self) -> Kept {
+        let detail = self.detail.as_ref().map(|Json(detail)| detail.clone());
+        detail.and_then(|detail| serde_json::from_value(detail).ok()).unwrap_or_default()
+    }
 }
 
 /// A title is cut after this many characters.
@@ -87,7 +100,7 @@ pub(super) async fn open(db: &Db, owner: &Owner, id: Option<i64>, message: &str)
 }
 
 /// One session, if it is the owner's.
-pub(super) async fn find(db: &Db, owner: &Owner, id: i64) -> Result<Option<Session>> {
+pub async fn find(db: &Db, owner: &Owner, id: i64) -> Result<Option<Session>> {
     Ok(db
         .query(
             "select id, title, message_count, created_at, last_message_at from chat_session
@@ -111,7 +124,7 @@ pub(super) async fn any(db: &Db, organization: OrganizationId) -> Result<bool> {
 }
 
 /// A page of the owner's sessions, the latest first, with the cursor of the next page.
-pub(super) async fn list(
+pub async fn list(
     db: &Db,
     owner: &Owner,
     limit: i64,
@@ -133,17 +146,23 @@ pub(super) async fn list(
         .bind(limit + 1)
         .all()
         .await?;
-    let more = sessions.len() > usize::try_from(limit).unwrap_or(usize::MAX);
-    sessions.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
-    let next = match sessions.last() {
-        Some(last) if more => Some(paging::cursor(&(last.last_message_at, last.id))?),
-        _ => None,
-    };
+    let next = next_page(&mut sessions, limit)?;
     Ok((sessions, next))
 }
 
+/// Cuts a list that was read one longer than its page; the cursor of what comes after it.
+fn next_page(sessions: &mut Vec<Session>, limit: i64) -> Result<Option<String>> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let more = sessions.len() > limit;
+    sessions.truncate(limit);
+    match sessions.last() {
+        Some(last) if more => Ok(Some(paging::cursor(&(last.last_message_at, last.id))?)),
+        _ => Ok(None),
+    }
+}
+
 /// The latest messages of a session, oldest first.
-pub(super) async fn messages(db: &Db, session: i64, limit: i64) -> Result<Vec<Message>> {
+pub async fn messages(db: &Db, session: i64, limit: i64) -> Result<Vec<Message>> {
     let mut messages: Vec<Message> = db
         .query(
             "select id, role, content, detail, created_at from chat_message
@@ -185,9 +204,10 @@ pub(super) async fn answer(
     sealer: &Sealer,
     session: i64,
     answer: &str,
-    detail: Value,
+    kept: &Kept,
     transcript: Option<&Transcript>,
 ) -> Result<i64> {
+    let detail = serde_json::to_value(kept).map_err(anyhow::Error::from)?;
     let mut tx = db.begin().await?;
     let now = clock::now();
     let id = add(&mut tx, session, "assistant", answer, Some(detail), now).await?;
@@ -310,7 +330,7 @@ async fn add(
 }
 
 /// Gives a session another title.
-pub(super) async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Result<()> {
+pub async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Result<()> {
     let title = title.trim();
     if title.is_empty() || title.chars().count() > MAX_TITLE {
         return Err(Error::Invalid(format!("title must have 1 to {MAX_TITLE} characters")));
@@ -330,7 +350,7 @@ pub(super) async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Resu
 }
 
 /// Removes a session with its messages.
-pub(super) async fn remove(db: &Db, owner: &Owner, id: i64) -> Result<()> {
+pub async fn remove(db: &Db, owner: &Owner, id: i64) -> Result<()> {
     find(db, owner, id).await?.ok_or(Error::NotFound("session"))?;
     let mut tx = db.begin().await?;
     tx.query(
