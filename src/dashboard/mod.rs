@@ -5,8 +5,10 @@
 pub mod assets;
 pub mod chart;
 pub mod filters;
+mod health;
 mod home;
 pub mod live;
+mod logs;
 mod page;
 mod palette;
 mod reply;
@@ -27,8 +29,10 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(health::router())
         .merge(home::router())
         .merge(live::router())
+        .merge(logs::router())
         .merge(palette::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))

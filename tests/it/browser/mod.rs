@@ -3,6 +3,7 @@
 
 mod demo;
 mod home;
+mod logs;
 
 use std::{
     fs,
