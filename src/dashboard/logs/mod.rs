@@ -117,10 +117,6 @@ impl Logs {
         self.view.live().url().replacen("/logs", "/logs/download", 1)
     }
 
-    fn volume_url(&self) -> String {
-        volume_url(&self.view)
-    }
-
     fn without_filters(&self) -> String {
         View { find: self.view.find.clone(), regex: self.view.regex, ..View::default() }.url()
     }
@@ -154,10 +150,6 @@ impl Logs {
 
     fn all_missing(&self) -> bool {
         self.sources.iter().all(|source| source.state != SourceState::Ok)
-    }
-
-    fn now(&self) -> String {
-        exact(self.shell.now)
     }
 }
 

@@ -149,7 +149,8 @@ async fn shop(database: &Database) -> (Server, Logs, Wire) {
     for name in ["app", "nginx", "worker"] {
         fs::write(logs.path(name), "").unwrap();
     }
-    let mut server = setup.toml(&toml.concat()).start().await;
+    let setup = setup.toml(&toml.concat()).env("LUX_REQUESTS_PER_MINUTE", "100000");
+    let mut server = setup.start().await;
     let wire = Wire::to(&server.base).await;
     server.base.clone_from(&wire.url);
     (server, logs, wire)

@@ -2,6 +2,7 @@
 //! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
 
 mod demo;
+mod health;
 mod home;
 mod logs;
 
