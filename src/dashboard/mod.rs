@@ -7,8 +7,10 @@ pub mod chart;
 mod errors;
 mod chat;
 pub mod filters;
+mod health;
 mod home;
 pub mod live;
+mod logs;
 mod page;
 mod palette;
 mod reply;
@@ -32,8 +34,10 @@ pub fn router(app: &App) -> Router<App> {
     Router::new()
         .merge(errors::router())
         .merge(chat::router())
+        .merge(health::router())
         .merge(home::router())
         .merge(live::router())
+        .merge(logs::router())
         .merge(palette::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))

@@ -40,6 +40,7 @@ use crate::{
 
 pub use owner::{is_dead, this_process};
 pub use schedule::{Scheduled, next_runs};
+pub use store::LastRun;
 
 /// How long handlers may go on after the shutdown began.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -211,6 +212,11 @@ impl Jobs {
     /// The schedules with the time of their next tick, soonest first.
     pub fn next_runs(&self) -> Vec<(String, DateTime<Utc>)> {
         next_runs(&lock(&self.0.schedules), clock::now())
+    }
+
+    /// How the newest job of a schedule went; jobs are remembered for seven days.
+    pub async fn last_run(&self, schedule: &str) -> Result<Option<LastRun>> {
+        Ok(store::last_of(&self.0.db, schedule).await?)
     }
 
     /// Begins to work; ends when `shutdown` is cancelled, which `tasks` can be awaited for.

@@ -30,6 +30,17 @@ pub(super) struct Running {
     pub(super) lease_owner: Option<String>,
 }
 
+/// How the newest job of a schedule went.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct LastRun {
+    /// "waiting", "running", "done", "failed".
+    pub status: String,
+    /// Why the last attempt failed.
+    pub error: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+}
+
 pub(super) async fn insert(tx: &mut Tx, job: NewJob, now: DateTime<Utc>) -> Result<Option<i64>> {
     let id: Option<(i64,)> = tx
         .query(
@@ -265,6 +276,19 @@ pub(super) async fn set_schedule(
     .run()
     .await
     .map(drop)
+}
+
+/// The newest job of a schedule.
+pub(super) async fn last_of(db: &Db, schedule: &str) -> Result<Option<LastRun>> {
+    // The names of its jobs are "SCHEDULE@TICK"; "A" follows "@".
+    db.query(
+        "select status, error, created_at, finished_at from job
+         where dedupe > $1 and dedupe < $2 order by dedupe desc limit 1",
+    )
+    .bind(format!("{schedule}@"))
+    .bind(format!("{schedule}A"))
+    .optional()
+    .await
 }
 
 /// Moves a schedule on; false if another replica did.

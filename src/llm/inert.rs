@@ -31,7 +31,8 @@ pub fn visible(text: &str) -> String {
     out
 }
 
-fn is_hidden(c: char) -> bool {
+/// Whether a reader would not see a character, or it changes how others are shown.
+pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

@@ -23,7 +23,7 @@ mod wire;
 
 pub use budget::Spent;
 pub use doctor::check;
-pub use inert::{inert, visible};
+pub use inert::{inert, is_hidden, visible};
 pub use message::{Call, Finish, Message, Purpose, Schema, Told, Tool, ToolCall, estimate};
 pub use outgoing::{Counts, Desk, MAX_TEXT, Outgoing, Reveal};
 pub use prompts::{Inputs, Prompt, Prompts};

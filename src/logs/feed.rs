@@ -1,18 +1,15 @@
-//! From the lines of one file to records in the window and to those who watch.
+//! From the lines of one file to records in the window and to who must hear of each.
 
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::broadcast;
-
 use super::{
     format::Parser,
     join::Joiner,
     listen::{Heard, Listener},
     record::Record,
-    search::{self, Entry},
     window::{Stream, Window, Writer},
 };
 use crate::clock;
@@ -27,8 +24,6 @@ const SHOWN_OPEN: u64 = 200;
 #[derive(Debug)]
 pub(super) struct Sink {
     pub(super) window: Window,
-    /// Whoever watches; the slow ones are told how many records they missed.
-    pub(super) watchers: broadcast::Sender<Arc<Entry>>,
     pub(super) names: Vec<String>,
     /// Whoever must not miss a record.
     pub(super) listener: Option<Arc<dyn Listener>>,
@@ -138,23 +133,19 @@ fn deliver(
     record: &Record<'_>,
     marks: Marks,
 ) {
-    writer.push(stream, record);
-    if record.line < marks.told {
+    let again = record.line < marks.told;
+    writer.push(stream, record, again);
+    if again {
         return;
     }
-    let name = sink.names.get(stream.source).map_or("", String::as_str);
     if let Some(listener) = &sink.listener {
         listener.hear(&Heard {
             source: stream.source,
-            name,
+            name: sink.names.get(stream.source).map_or("", String::as_str),
             file: stream.path.as_deref(),
             tag: stream.tag,
             history: record.line < marks.history,
             record,
         });
-    }
-    if sink.watchers.receiver_count() > 0 {
-        // Nobody listening any more is no failure.
-        let _ = sink.watchers.send(Arc::new(search::entry(name, stream, record)));
     }
 }

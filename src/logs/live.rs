@@ -7,17 +7,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{Notify, broadcast, watch};
+use tokio::sync::{Notify, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     checkpoint::{self, Known},
     feed::Sink,
+    follow::{self, Followed, Mark},
     journald::{self, Follow},
     ledger::Ledger,
     listen::Listener,
     record::{Kind, Record},
-    search::{self, Entry, Page, Query},
+    search::{self, Entry, Page, Position, Query},
     status::SourceStatus,
     tail::{
         Tailer,
@@ -26,6 +27,7 @@ use super::{
     },
     templates::{Counter, Template},
     time::Zone,
+    volume::{self, Minute},
     window::Window,
 };
 use crate::{
@@ -39,9 +41,6 @@ use crate::{
 const AGAIN: u64 = 256 << 10;
 /// … and of all files together.
 const AGAIN_ALL: u64 = 32 << 20;
-
-/// Records that a slow watcher may be behind before it misses some.
-const WATCH_BEHIND: usize = 512;
 
 /// How often positions are kept.
 const COMMIT: Duration = Duration::from_secs(1);
@@ -149,10 +148,9 @@ impl Live {
         listener: Option<Arc<dyn Listener>>,
     ) -> Self {
         let names: Vec<String> = sources.iter().map(|source| source.name.clone()).collect();
-        let (watchers, _) = broadcast::channel(WATCH_BEHIND);
         let window = Window::new(names.len(), window_bytes);
         let live = Self(Arc::new(Shared {
-            sink: Arc::new(Sink { window, watchers, names: names.clone(), listener }),
+            sink: Arc::new(Sink { window, names: names.clone(), listener }),
             ledger: Arc::new(Ledger::new(names.iter().cloned())),
             epoch: clock::now().timestamp_micros(),
             unsaved_since: Arc::default(),
@@ -353,12 +351,60 @@ impl Live {
         self.0.unsaved_since.get()
     }
 
-    /// Searches the window, newest first.
+    /// Searches the window; at most [`search::MAX_LIMIT`] records.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown source or a cursor from before a restart.
     pub fn search(&self, query: &Query) -> Result<Page> {
-        search::search(&self.0.names, |at| self.0.sink.window.segments(at), query, self.0.epoch)
+        let limit = if query.limit == 0 { 50 } else { query.limit.min(search::MAX_LIMIT) };
+        self.gather(query, limit)
+    }
+
+    /// [`Live::search`] for up to `most` records at once: for who takes them away as a file.
+    pub fn gather(&self, query: &Query, most: usize) -> Result<Page> {
+        let segments = |at| self.0.sink.window.segments(at);
+        search::search(&self.0.names, segments, query, self.0.epoch, most)
+    }
+
+    /// Where a record stands in the order of answers: a search may go on from it.
+    pub fn position(&self, entry: &Entry) -> Position {
+        Position { at: entry.at.timestamp_micros(), seq: entry.seq, epoch: self.0.epoch }
+    }
+
+    /// Before the first record of a time.
+    pub fn position_at(&self, at: DateTime<Utc>) -> Position {
+        Position { at: at.timestamp_micros(), seq: 0, epoch: self.0.epoch }
+    }
+
+    /// Where who follows from now on begins.
+    pub fn mark(&self) -> Mark {
+        Mark::new(self.0.epoch, self.0.sink.window.newest())
+    }
+
+    /// What was said since a mark, oldest first: the newest `most` that the query wants.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown source.
+    pub fn said_since(&self, mark: &Mark, query: &Query, most: usize) -> Result<Followed> {
+        follow::since(&self.0.names, &self.0.sink.window, self.0.epoch, mark, query, most)
+    }
+
+    /// How much was said in each of `minutes` minutes from a time on.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for an unknown source.
+    pub fn volume(&self, query: &Query, from: DateTime<Utc>, minutes: usize) -> Result<Vec<Minute>> {
+        let segments = |at| self.0.sink.window.segments(at);
+        volume::volume(&self.0.names, segments, query, from, minutes)
+    }
+
+    /// When the oldest record was written that the window still holds of these sources; none
+    /// named means all.
+    pub fn oldest(&self, sources: &[String]) -> Option<DateTime<Utc>> {
+        let chosen = search::choose(&self.0.names, sources).ok()?;
+        let first = |at: usize| self.0.sink.window.segments(at).first()?.metas.first().copied();
+        let at = chosen.into_iter().filter_map(first).map(|meta| meta.at).min()?;
+        DateTime::from_timestamp_micros(at)
     }
 
     /// The record `id` with up to `each_side` records of its file before and after it,
@@ -372,12 +418,6 @@ impl Live {
     /// or the file's. Of several lives of a file it is the latest that has the line.
     pub fn locate(&self, quoted: &str, line: u64) -> Option<String> {
         search::locate(&self.0.names, |at| self.0.sink.window.segments(at), quoted, line)
-    }
-
-    /// Records as they become complete. A receiver that falls behind is told how many
-    /// it missed (`RecvError::Lagged`).
-    pub fn subscribe(&self) -> broadcast::Receiver<Arc<Entry>> {
-        self.0.sink.watchers.subscribe()
     }
 
     /// Goes through the window, source by source, oldest first; `each` is given the

@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod feed;
+pub mod follow;
 pub mod format;
 pub mod input;
 pub mod join;
@@ -18,8 +19,10 @@ mod tail;
 pub mod template;
 mod templates;
 pub mod time;
+mod volume;
 mod window;
 
+pub use follow::{Followed, Follower, Mark};
 pub use format::Parser;
 pub use join::Joiner;
 pub use listen::{Heard, Listener};
@@ -30,3 +33,4 @@ pub use record::{
 pub use search::{Entry, Page, Pattern, Position, Query};
 pub use status::{SourceState, SourceStatus};
 pub use templates::Template;
+pub use volume::Minute;

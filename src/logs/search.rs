@@ -3,6 +3,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap},
+    ops::Range,
     sync::Arc,
 };
 
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     record::{Fields, Kind, Record, Severity},
-    window::{Segment, Stream},
+    window::{Meta, Segment, Stream},
 };
 use crate::{
     clock,
@@ -49,6 +50,12 @@ pub struct Entry {
     /// What its format offers beside the text.
     #[schema(value_type = Object)]
     pub fields: Value,
+    /// Byte offset in `text` where the message starts (after time, level, logger).
+    #[serde(skip)]
+    pub message_at: usize,
+    /// Counts the records of this process; 0 of what stands in no window.
+    #[serde(skip)]
+    pub seq: u64,
 }
 
 /// What is looked for; the default finds everything.
@@ -61,24 +68,28 @@ pub struct Query {
     /// At least this bad.
     pub severity: Option<Severity>,
     pub text: Option<Pattern>,
+    /// Without what holds this.
+    pub exclude: Option<Pattern>,
     /// At most this many, and at most [`MAX_LIMIT`]; 0 means 50.
     pub limit: usize,
     /// Where the page before ended.
     pub after: Option<Position>,
+    /// The oldest first, instead of the newest.
+    pub oldest_first: bool,
 }
 
 /// Where a page ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    at: i64,
-    seq: u64,
+    pub(super) at: i64,
+    pub(super) seq: u64,
     /// The process that counted `seq`.
-    epoch: i64,
+    pub(super) epoch: i64,
 }
 
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Newest first.
+    /// In the order that was asked for.
     pub records: Vec<Entry>,
     /// Set if there are more.
     pub next: Option<Position>,
@@ -92,12 +103,27 @@ impl Pattern {
     /// `/…/` is a regular expression (of the `regex` crate: linear time), all else is
     /// looked for as it stands.
     pub fn parse(text: &str) -> Result<Self> {
+        match text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/')) {
+            Some(expression) => Self::regex(expression),
+            None => Self::plain(text),
+        }
+    }
+
+    /// What is looked for as it stands.
+    pub fn plain(text: &str) -> Result<Self> {
+        Self::compile(text, &regex::escape(text))
+    }
+
+    /// A regular expression.
+    pub fn regex(text: &str) -> Result<Self> {
+        Self::compile(text, text)
+    }
+
+    fn compile(text: &str, expression: &str) -> Result<Self> {
         if text.len() > MAX_PATTERN {
             return Err(Error::invalid(format!("q may be {MAX_PATTERN} bytes long")));
         }
-        let expression = text.strip_prefix('/').and_then(|rest| rest.strip_suffix('/'));
-        let source = expression.map_or_else(|| regex::escape(text), str::to_owned);
-        RegexBuilder::new(&source)
+        RegexBuilder::new(expression)
             .case_insensitive(true)
             .size_limit(MAX_COMPILED)
             .dfa_size_limit(MAX_COMPILED)
@@ -109,47 +135,54 @@ impl Pattern {
     pub fn is_in(&self, text: &str) -> bool {
         self.0.is_match(text)
     }
+
+    /// Where it is found, without what is found of no length.
+    pub fn hits(&self, text: &str) -> impl Iterator<Item = Range<usize>> {
+        self.0.find_iter(text).map(|hit| hit.range()).filter(|hit| !hit.is_empty())
+    }
 }
 
 impl Query {
-    /// Whether one record is wanted; used for those who watch.
-    pub fn wants(&self, entry: &Entry) -> bool {
-        (self.sources.is_empty() || self.sources.contains(&entry.source))
-            && self.severity.is_none_or(|least| entry.severity >= least)
-            && self.since.is_none_or(|since| entry.at >= since)
-            && self.until.is_none_or(|until| entry.at <= until)
-            && self.text.as_ref().is_none_or(|text| text.is_in(&entry.text))
+    /// Whether one record of a chosen source is wanted.
+    pub(super) fn wants(&self, segment: &Segment, meta: &Meta) -> bool {
+        let micros = |at: DateTime<Utc>| at.timestamp_micros();
+        self.severity.is_none_or(|least| meta.severity >= least)
+            && self.since.is_none_or(|since| meta.at >= micros(since))
+            && self.until.is_none_or(|until| meta.at <= micros(until))
+            && self.text.as_ref().is_none_or(|text| text.is_in(segment.text(meta)))
+            && self.exclude.as_ref().is_none_or(|text| !text.is_in(segment.text(meta)))
     }
 }
 
 /// A record's place in the order of answers, and where it lies.
 type Found = (i64, u64, usize, usize);
 
-/// Searches what `segments` gives for each chosen source.
+/// Searches what `segments` gives for each chosen source; at most `limit`.
 pub(super) fn search(
     names: &[String],
     segments: impl Fn(usize) -> Vec<Arc<Segment>>,
     query: &Query,
     epoch: i64,
+    limit: usize,
 ) -> Result<Page> {
-    let limit = if query.limit == 0 { 50 } else { query.limit.min(MAX_LIMIT) };
+    // The larger, the earlier in the answer: `!` turns an order around.
+    let order = |at: i64, seq: u64| if query.oldest_first { (!at, !seq) } else { (at, seq) };
     let before = match query.after {
         Some(position) if position.epoch != epoch => {
             return Err(Error::invalid(
                 "the cursor is from before Lux was restarted; start without a cursor",
             ));
         }
-        Some(position) => (position.at, position.seq),
+        Some(position) => order(position.at, position.seq),
         None => (i64::MAX, u64::MAX),
     };
     let since = query.since.map_or(i64::MIN, |since| since.timestamp_micros());
-    let until = query.until.map_or(i64::MAX, |until| until.timestamp_micros());
     let chosen: Vec<Arc<Segment>> = choose(names, &query.sources)?
         .into_iter()
         .flat_map(|source| segments(source).into_iter().rev())
         .collect();
-    // The newest `limit` that fit, the oldest of them on top; one more tells of a next page.
-    let mut found: BinaryHeap<Reverse<Found>> = BinaryHeap::with_capacity(limit + 2);
+    // The first `limit` that fit, the last of them on top; one more tells of a next page.
+    let mut found: BinaryHeap<Reverse<Found>> = BinaryHeap::new();
     for (number, segment) in chosen.iter().enumerate() {
         if segment.latest < since {
             continue;
@@ -157,20 +190,18 @@ pub(super) fn search(
         for (index, meta) in segment.metas.iter().enumerate().rev() {
             let full = found.len() > limit;
             let least = found.peek().filter(|_| full).map(|Reverse(least)| (least.0, least.1));
-            if least.is_some_and(|least| (segment.latest, u64::MAX) < least) {
+            let newest_first = !query.oldest_first;
+            if newest_first && least.is_some_and(|least| (segment.latest, u64::MAX) < least) {
                 break;
             }
-            let place = (meta.at, meta.seq);
+            let place = order(meta.at, meta.seq);
             if place >= before
-                || meta.at < since
-                || meta.at > until
                 || least.is_some_and(|least| place < least)
-                || query.severity.is_some_and(|least| meta.severity < least)
-                || query.text.as_ref().is_some_and(|text| !text.is_in(segment.text(meta)))
+                || !query.wants(segment, meta)
             {
                 continue;
             }
-            found.push(Reverse((meta.at, meta.seq, number, index)));
+            found.push(Reverse((place.0, place.1, number, index)));
             if found.len() > limit + 1 {
                 found.pop();
             }
@@ -180,7 +211,8 @@ pub(super) fn search(
     let mut found: Vec<Found> = found.into_iter().map(|Reverse(found)| found).collect();
     found.sort_unstable_by(|a, b| b.cmp(a));
     found.truncate(limit);
-    let last = found.last().map(|&(at, seq, ..)| Position { at, seq, epoch });
+    let last = found.last().map(|&(at, seq, ..)| order(at, seq));
+    let last = last.map(|(at, seq)| Position { at, seq, epoch });
     let records = found
         .iter()
         .filter_map(|&(_, _, segment, index)| owned(names, chosen.get(segment)?, index));
@@ -264,17 +296,18 @@ pub(super) fn locate(
     holds.then(|| format!("{:x}-{}", stream.tag, record.line))
 }
 
-fn owned(names: &[String], segment: &Segment, index: usize) -> Option<Entry> {
+pub(super) fn owned(names: &[String], segment: &Segment, index: usize) -> Option<Entry> {
     let record = segment.record(index)?;
     let meta = segment.metas.get(index)?;
     let stream = segment.stream(meta)?;
     let mut entry = entry(names.get(stream.source)?, stream, &record);
     entry.at = meta.time();
+    entry.seq = meta.seq;
     Some(entry)
 }
 
 /// The record as the outside sees it.
-pub(super) fn entry(source: &str, stream: &Stream, record: &Record<'_>) -> Entry {
+fn entry(source: &str, stream: &Stream, record: &Record<'_>) -> Entry {
     Entry {
         id: format!("{:x}-{}", stream.tag, record.line),
         source: source.to_owned(),
@@ -285,6 +318,8 @@ pub(super) fn entry(source: &str, stream: &Stream, record: &Record<'_>) -> Entry
         kind: record.kind,
         text: record.text.clone().into_owned(),
         fields: fields(record),
+        message_at: record.message_at,
+        seq: 0,
     }
 }
 

@@ -50,6 +50,8 @@ pub(super) struct Meta {
     pub(super) severity: Severity,
     /// The record itself tells its time.
     dated: bool,
+    /// It was handed over before a restart, and read again.
+    pub(super) again: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -68,7 +70,7 @@ impl Segment {
         self.text.len() + self.metas.len() * size_of::<Meta>()
     }
 
-    fn push(&mut self, stream: &Arc<Stream>, record: &Record<'_>, seq: u64) {
+    fn push(&mut self, stream: &Arc<Stream>, record: &Record<'_>, seq: u64, again: bool) {
         if self.metas.is_empty() {
             self.latest = i64::MIN;
         }
@@ -100,6 +102,7 @@ impl Segment {
             kind: record.kind,
             severity: record.severity,
             dated: record.at.is_some(),
+            again,
         });
     }
 
@@ -231,6 +234,20 @@ impl Window {
         })
     }
 
+    /// The segments of one source that hold complete records after `seq`, newest first.
+    pub(super) fn since(&self, source: usize, seq: u64) -> Vec<Arc<Segment>> {
+        let rings = self.lock();
+        let later = |segment: &&Arc<Segment>| segment.metas.last().is_some_and(|it| it.seq > seq);
+        rings.of_source.get(source).map_or_else(Vec::new, |ring| {
+            ring.segments.iter().rev().take_while(later).cloned().collect()
+        })
+    }
+
+    /// The number of the newest record.
+    pub(super) fn newest(&self) -> u64 {
+        self.lock().next_seq - 1
+    }
+
     /// Bytes held, of all sources.
     pub(super) fn bytes(&self) -> usize {
         self.lock().bytes
@@ -238,8 +255,9 @@ impl Window {
 }
 
 impl Writer<'_> {
-    /// Adds a record, which takes the place of the one that might have grown.
-    pub(super) fn push(&mut self, stream: &Arc<Stream>, record: &Record<'_>) -> u64 {
+    /// Adds a record, which takes the place of the one that might have grown. `again`: it was
+    /// handed over before a restart.
+    pub(super) fn push(&mut self, stream: &Arc<Stream>, record: &Record<'_>, again: bool) -> u64 {
         let rings = &mut *self.rings;
         let seq = rings.next_seq;
         let Some(ring) = rings.of_source.get_mut(stream.source) else { return seq };
@@ -262,7 +280,7 @@ impl Writer<'_> {
         if let Some(last) = ring.segments.back_mut() {
             let last = Arc::make_mut(last);
             let before = last.bytes();
-            last.push(stream, record, seq);
+            last.push(stream, record, seq, again);
             let grown = last.bytes() - before;
             ring.bytes += grown;
             rings.bytes += grown;
@@ -278,7 +296,7 @@ impl Writer<'_> {
         let rings = &mut *self.rings;
         let Some(ring) = rings.of_source.get_mut(stream.source) else { return };
         let mut segment = Segment::default();
-        segment.push(stream, record, rings.next_seq);
+        segment.push(stream, record, rings.next_seq, false);
         rings.next_seq += 1;
         ring.open.insert(stream.tag, Arc::new(segment));
     }

@@ -9,6 +9,7 @@ mod check;
 mod judge;
 mod kinds;
 mod learnt;
+mod made;
 mod page;
 pub mod routes;
 pub mod store;
@@ -32,6 +33,7 @@ pub use check::{Check, Secret, Service};
 pub use config::Expect;
 pub use kinds::{Seen, one_shot};
 pub use learnt::Refused;
+pub use made::Below;
 pub use routes::router;
 
 /// Bytes of a body that are kept, after striking out secrets.

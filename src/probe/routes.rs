@@ -9,10 +9,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{Check, Context, Expect, Origin, Phase, Probe, Probes, Sample, store};
+use super::{Check, Expect, Origin, Probe, Probes, Sample, store};
 use crate::{
     app::App,
-    clock,
     config::{self, ProbeKind},
     error::Error,
     http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
@@ -110,69 +109,8 @@ async fn make(
     Extension(probes): Extension<Probes>,
     Json(definition): Json<config::Probe>,
 ) -> Result<(StatusCode, Json<Listed>)> {
-    let mut mistakes = definition.mistakes();
-    let apps = probes.app.apps.monitored();
-    if let Some(app) = &definition.app
-        && !apps.iter().any(|entry| &entry.name == app)
-    {
-        mistakes.push(format!(
-            "app \"{}\" has no address: lux.toml ([[apps]]) or `lux apps add` tells its base_url",
-            clip(app)
-        ));
-    } else if definition.app.is_none()
-        && definition.kind == ProbeKind::Http
-        && apps.len() != 1
-        && probes.app.config.apps.len() != 1
-    {
-        mistakes
-            .push("an http probe needs app, the name of an application with a base_url".to_owned());
-    }
-    if !mistakes.is_empty() {
-        return Err(Error::Invalid(mistakes.join("; ")).into());
-    }
-    let probe = probes.typed(&definition, Origin::Operator)?;
-    may_be_made(&probes, &probe)?;
-    if !probe.check.is_safe() && !who.caller.role.may_administer() {
-        return Err(Error::Denied(
-            "a probe with this method may change data: an administrator has to make it".to_owned(),
-        )
-        .into());
-    }
-    let taken = probes.app.config.probes.iter().any(|other| other.name == definition.name);
-    if taken {
-        let text = "lux.toml has a probe of that name; choose another".to_owned();
-        return Err(Error::Conflict(text).into());
-    }
-    let organization = who.caller.organization;
-    store::make(&probes.app.db, organization, &definition, &who.caller.name, clock::now()).await?;
+    let probe = probes.make(&who.caller, definition).await?;
     Ok((StatusCode::CREATED, Json(Listed::new(probe, None))))
-}
-
-/// Over the API only those targets can be named that the configuration names already:
-/// else whoever may operate could look around in the network and on the host.
-fn may_be_made(probes: &Probes, probe: &Probe) -> Result<()> {
-    let kind = probe.check.kind();
-    let refused = match kind {
-        ProbeKind::Http => return Ok(()),
-        ProbeKind::Database | ProbeKind::ApiKey | ProbeKind::Config => {
-            format!("probes of kind {} are made in lux.toml", kind.as_str())
-        }
-        _ => {
-            let target = probe.check.target();
-            let known = probes.app.config.probes.iter().any(|other| {
-                Check::from_definition(other)
-                    .is_ok_and(|other| other.kind() == kind && other.target() == target)
-            });
-            if known {
-                return Ok(());
-            }
-            format!(
-                "no probe of lux.toml looks at {}; a new target is named there",
-                clip(&probe.check.to_string())
-            )
-        }
-    };
-    Err(Error::Denied(refused).into())
 }
 
 /// Deletes a probe that was made here; its results stay.
@@ -190,17 +128,8 @@ async fn remove(
     Extension(probes): Extension<Probes>,
     Path(name): Path<String>,
 ) -> Result<StatusCode> {
-    let probe = named(&probes, who.caller.organization, &name).await?;
-    if probe.origin == Origin::Config {
-        let text = "this probe is in lux.toml; delete it there".to_owned();
-        return Err(Error::Conflict(text).into());
-    }
-    let deleted = store::unmake(&probes.app.db, who.caller.organization, &name).await;
-    if deleted.map_err(Error::from)? {
-        Ok(StatusCode::NO_CONTENT)
-    } else {
-        Err(Error::NotFound("probe").into())
-    }
+    probes.remove(who.caller.organization, &name).await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Runs a probe now.
@@ -217,10 +146,7 @@ async fn run(
     Extension(probes): Extension<Probes>,
     Path(name): Path<String>,
 ) -> Result<Json<Sample>> {
-    let organization = who.caller.organization;
-    let probe = named(&probes, organization, &name).await?;
-    let context = Context { organization, attempt: None, phase: Phase::Manual, failing: None };
-    Ok(Json(probes.run(&probe, &context).await?))
+    Ok(Json(probes.run_now(who.caller.organization, &name).await?))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -257,28 +183,7 @@ async fn results(
     let limit = paging::limit(query.limit, 20);
     let below: Option<(DateTime<Utc>, i64)> =
         query.cursor.as_deref().map(paging::position).transpose()?;
-    named(&probes, organization, &name).await?;
-    let top = (DateTime::from_timestamp(253_402_300_799, 0).unwrap_or_default(), i64::MAX);
-    let page =
-        store::of_probe(&probes.app.db, organization, &name, limit + 1, below.unwrap_or(top));
-    let mut results = page.await.map_err(Error::from)?;
-    let page = usize::try_from(limit).unwrap_or(usize::MAX);
-    let mut next = None;
-    if results.len() > page {
-        results.truncate(page);
-        next = results.last().map(|last| paging::cursor(&(last.at, last.id))).transpose()?;
-    }
+    let (results, next) = probes.results(organization, &name, limit, below).await?;
+    let next = next.as_ref().map(paging::cursor).transpose()?;
     Ok(Json(Results { results, next }))
-}
-
-async fn named(
-    probes: &Probes,
-    organization: crate::auth::OrganizationId,
-    name: &str,
-) -> Result<Probe> {
-    Ok(probes.find(organization, name).await?.ok_or(Error::NotFound("probe"))?)
-}
-
-fn clip(text: &str) -> String {
-    text.chars().take(120).collect()
 }

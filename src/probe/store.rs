@@ -235,6 +235,35 @@ pub async fn newest<'a>(
     db.query(sql).bind(organization).bind(names).all().await
 }
 
+/// The newest `each` samples of each probe of these names, the newest first.
+pub async fn lately<'a>(
+    db: &Db,
+    organization: OrganizationId,
+    names: impl Iterator<Item = &'a str>,
+    each: i64,
+) -> Result<Vec<Sample>> {
+    let names = serde_json::Value::from(names.collect::<Vec<_>>()).to_string();
+    let sql = db.dialect(
+        "select r.id, r.probe, r.probe_key as key, r.kind, r.app, r.phase, r.attempt_id, r.outcome,
+             r.request, r.status, r.latency_ms, r.body_hash, r.excerpt, r.why, r.mark, r.started_at,
+             r.finished_at as at
+         from (select value as name from jsonb_array_elements_text($2::jsonb)) as n
+         join probe_result as r on r.id in
+             (select id from probe_result where organization_id = $1 and probe = n.name
+              order by finished_at desc, id desc limit $3)
+         order by r.finished_at desc, r.id desc",
+        "select r.id, r.probe, r.probe_key as key, r.kind, r.app, r.phase, r.attempt_id, r.outcome,
+             r.request, r.status, r.latency_ms, r.body_hash, r.excerpt, r.why, r.mark, r.started_at,
+             r.finished_at as at
+         from (select value as name from json_each($2)) as n
+         join probe_result as r on r.id in
+             (select id from probe_result where organization_id = $1 and probe = n.name
+              order by finished_at desc, id desc limit $3)
+         order by r.finished_at desc, r.id desc",
+    );
+    db.query(sql).bind(organization).bind(names).bind(each).all().await
+}
+
 /// The samples of a repair attempt, oldest first.
 pub async fn of_attempt(
     db: &Db,

@@ -8,20 +8,23 @@ use axum::{
     response::sse::{Event, KeepAlive, Sse},
 };
 use chrono::{DateTime, Utc};
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt, stream};
+use http::HeaderMap;
 use serde::{Deserialize, Serialize};
-use tokio::sync::broadcast::{Receiver, error::RecvError};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
     error::Error,
     http::{Json, Path, Problem, Query, Reader, Result, paging},
-    logs::{self, Entry, Pattern, Severity, SourceStatus, Template},
+    logs::{self, Entry, Follower, Pattern, Severity, SourceStatus, Template},
 };
 
 /// How often a silent stream shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// The most records that are told of a tenth of a second.
+const MOST_AT_ONCE: usize = 2000;
 
 /// The most templates of one answer.
 const TEMPLATES: usize = 100;
@@ -63,6 +66,8 @@ struct Wanted {
     source: Option<String>,
     /// Text in any case, or `/a regular expression/`.
     q: Option<String>,
+    /// Without what holds this text, in any case, or what this `/regular expression/` matches.
+    exclude: Option<String>,
     /// At least this bad: debug, info, notice, warning, error, critical.
     severity: Option<String>,
     since: Option<DateTime<Utc>>,
@@ -97,8 +102,10 @@ impl Wanted {
             until: self.until,
             severity: self.severity.map(|text| text.parse::<Severity>()).transpose()?,
             text: self.q.filter(|q| !q.is_empty()).map(|q| Pattern::parse(&q)).transpose()?,
+            exclude: self.exclude.filter(|q| !q.is_empty()).map(|q| Pattern::parse(&q)).transpose()?,
             limit: usize::try_from(limit).unwrap_or(1),
             after: self.cursor.map(|cursor| paging::position(&cursor)).transpose()?,
+            oldest_first: false,
         })
     }
 }
@@ -188,7 +195,8 @@ async fn read_templates(
 }
 
 /// Records as they come: events `record`, and `dropped` with the number of records
-/// that were missed because the stream was read too slowly.
+/// that were missed because the stream was read too slowly. Each event's id may come back as
+/// `Last-Event-ID`: what was said meanwhile comes first.
 #[utoipa::path(
     get,
     path = "/api/diagnostics/logs/stream",
@@ -201,40 +209,43 @@ async fn read_templates(
 async fn follow(
     _: Reader,
     State(app): State<App>,
+    headers: HeaderMap,
     Query(wanted): Query<Wanted>,
 ) -> Result<Sse<impl Stream<Item = Infallibly<Event>> + use<>>> {
-    let query = wanted.read()?;
-    app.live.check(&query)?;
-    let records = app.live.subscribe();
+    let after = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let mark = after.map_or_else(|| Ok(app.live.mark()), str::parse)?;
+    let follower = Follower::new(&app.live, wanted.read()?, mark, MOST_AT_ONCE)?;
     let shutdown = app.shutdown.clone();
-    let events = stream::unfold((records, query), move |(mut records, query)| {
+    let steps = stream::unfold(follower, move |mut follower| {
         let shutdown = shutdown.clone();
         async move {
-            let event = shutdown.run_until_cancelled(next(&mut records, &query)).await??;
-            Some((Ok(event), (records, query)))
+            let found = shutdown.run_until_cancelled(follower.next()).await?;
+            match found {
+                Ok(found) => Some((stream::iter(events(&found)), follower)),
+                Err(error) => {
+                    tracing::warn!(%error, "the logs can no longer be followed");
+                    None
+                }
+            }
         }
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
+    Ok(Sse::new(steps.flatten()).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
 type Infallibly<T> = std::result::Result<T, Infallible>;
 
-/// The next event that is wanted; `None` at the end.
-async fn next(records: &mut Receiver<std::sync::Arc<Entry>>, query: &logs::Query) -> Option<Event> {
-    loop {
-        let event = match records.recv().await {
-            Ok(entry) if query.wants(&entry) => {
-                Event::default().event("record").id(&entry.id).json_data(&*entry)
-            }
-            Ok(_) => continue,
-            Err(RecvError::Lagged(count)) => {
-                Event::default().event("dropped").json_data(serde_json::json!({ "count": count }))
-            }
-            Err(RecvError::Closed) => return None,
-        };
-        match event {
-            Ok(event) => return Some(event),
-            Err(error) => tracing::debug!(%error, "a record could not be sent"),
-        }
+fn events(found: &logs::Followed) -> Vec<Infallibly<Event>> {
+    let mut events = Vec::with_capacity(found.records.len() + 1);
+    if found.skipped > 0 {
+        let count = serde_json::json!({ "count": found.skipped });
+        events.push(Event::default().event("dropped").json_data(count));
     }
+    events.extend(
+        found.records.iter().map(|entry| Event::default().event("record").json_data(entry)),
+    );
+    // Who has the last one of a step has them all.
+    if let Some(Ok(last)) = events.pop() {
+        events.push(Ok(last.id(found.mark.to_string())));
+    }
+    events.into_iter().filter_map(std::result::Result::ok).map(Ok).collect()
 }

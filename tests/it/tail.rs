@@ -19,6 +19,8 @@ use lux::{
 };
 use tokio_util::sync::CancellationToken;
 
+use lux::logs::{Follower, Mark};
+
 use crate::support::until;
 
 /// A folder with logs, a database beside it, and whoever reads them.
@@ -437,4 +439,100 @@ async fn an_empty_file_is_known_again() {
     host.lines(3).await;
     whole(&host.seen(), 3);
     host.stop().await;
+}
+
+fn texts(followed: &lux::logs::Followed) -> Vec<&str> {
+    followed.records.iter().map(|record| record.text.as_str()).collect()
+}
+
+#[tokio::test]
+async fn who_follows_is_told_each_record_once() {
+    let host = Host::new("app.log").await;
+    append(&host.path("app.log"), "before\n");
+    host.lines(1).await;
+    until("it is complete", async || {
+        let all = host.live().said_since(&"0-0-0".parse().unwrap(), &Query::default(), 10).unwrap();
+        (all.records.len() == 1).then_some(())
+    })
+    .await;
+    let mut follower =
+        Follower::new(host.live(), Query::default(), host.live().mark(), 1000).unwrap();
+    append(&host.path("app.log"), "one\ntwo\nthree\n");
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        let step = follower.next().await.unwrap();
+        assert_eq!(step.skipped, 0);
+        seen.extend(texts(&step).into_iter().map(str::to_owned));
+    }
+    assert_eq!(seen, ["one", "two", "three"]);
+}
+
+#[tokio::test]
+async fn what_is_too_much_at_once_is_counted() {
+    let host = Host::new("app.log").await;
+    let mark = host.live().mark();
+    let lines: String = (0..500).map(|number| format!("line {number}\n")).collect();
+    append(&host.path("app.log"), lines);
+    until("all are complete", async || {
+        let all = host.live().said_since(&mark, &Query::default(), 1000).unwrap();
+        (all.records.len() == 500).then_some(())
+    })
+    .await;
+    let wanted = Query {
+        text: Some(Pattern::parse("line").unwrap()),
+        exclude: Some(Pattern::parse("/0$/").unwrap()),
+        ..Query::default()
+    };
+    let some = host.live().said_since(&mark, &wanted, 100).unwrap();
+    assert_eq!((some.records.len(), some.skipped), (100, 350));
+    assert_eq!(some.records.last().unwrap().text, "line 499");
+    assert!(some.skipped_from.unwrap() <= some.records[0].at);
+    let none = host.live().said_since(&some.mark, &wanted, 100).unwrap();
+    assert_eq!((none.records.len(), none.skipped), (0, 0));
+}
+
+#[tokio::test]
+async fn a_mark_leads_over_a_restart() {
+    let mut host = Host::new("app.log").await;
+    append(&host.path("app.log"), "known\n");
+    host.lines(1).await;
+    until("it is complete", async || {
+        let all = host.live().said_since(&"0-0-0".parse().unwrap(), &Query::default(), 10).unwrap();
+        (all.records.len() == 1).then_some(())
+    })
+    .await;
+    let mark: Mark = host.live().mark().to_string().parse().unwrap();
+    host.stop().await;
+    append(&host.path("app.log"), "missed\n");
+    host.start();
+    // Who was there before may be told what it knows once more, but misses nothing.
+    until("what was missed is told", async || {
+        let step = host.live().said_since(&mark, &Query::default(), 10).unwrap();
+        texts(&step).contains(&"missed").then_some(())
+    })
+    .await;
+    // Who comes new is not told what was told before the restart.
+    let mut follower = Follower::new(host.live(), Query::default(), host.live().mark(), 10).unwrap();
+    append(&host.path("app.log"), "next\n");
+    let step = follower.next().await.unwrap();
+    assert_eq!(texts(&step), ["next"]);
+}
+
+#[tokio::test]
+async fn records_are_paged_in_both_directions() {
+    let host = Host::new("app.log").await;
+    let lines: String = (0..20).map(|number| format!("line {number}\n")).collect();
+    append(&host.path("app.log"), lines);
+    host.lines(20).await;
+    let find = |query: &Query| host.live().search(query).unwrap();
+    let newest = find(&Query { limit: 5, ..Query::default() });
+    assert_eq!(newest.records[0].text, "line 19");
+    let middle = host.live().position(&newest.records[4]);
+    let up = find(&Query { limit: 3, after: Some(middle), oldest_first: true, ..Query::default() });
+    let seen: Vec<_> = up.records.iter().map(|record| record.text.as_str()).collect();
+    assert_eq!(seen, ["line 16", "line 17", "line 18"]);
+    let rest = find(&Query { after: up.next, oldest_first: true, ..Query::default() });
+    assert_eq!((rest.records.len(), rest.next), (1, None));
+    let down = find(&Query { limit: 2, after: newest.next, ..Query::default() });
+    assert_eq!(down.records[0].text, "line 14");
 }

@@ -150,7 +150,7 @@ impl Tools {
             severity: wanted.severity.map(|text| text.parse::<Severity>()).transpose()?,
             text: text.map(|text| Pattern::parse(&text)).transpose()?,
             limit: wanted.limit.unwrap_or(SOME).clamp(1, MOST) as usize,
-            after: None,
+            ..logs::Query::default()
         };
         let live = self.app.live.clone();
         let page = blocking(move || live.search(&query)).await?;

@@ -4,7 +4,9 @@
 mod demo;
 mod errors;
 mod chat;
+mod health;
 mod home;
+mod logs;
 
 use std::{
     fs,
