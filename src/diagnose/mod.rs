@@ -38,6 +38,7 @@ use std::{path::Path, sync::Arc};
 
 pub use deployed::Deployed;
 pub use diagnosis::{Captured, Confidence, Diagnosis, Evidence, Finding, Probe, Scanned, VERSION};
+pub(crate) use live::ERRORS;
 pub use live::{Diagnoser, Scope, each_record};
 pub use model::{
     Analyst, Asked, Check, Consulted, Disagreement, Dropped, ModelCause, Opinion, Packed, Quote,

@@ -2,6 +2,8 @@
 //! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
 
 mod home;
+mod repairs;
+mod settings;
 
 use std::{
     fs,
