@@ -6,6 +6,8 @@
 mod dsn;
 mod quota;
 mod remembered;
+pub mod sdk;
+mod shown;
 pub mod store;
 mod usage;
 mod wish;
@@ -30,6 +32,7 @@ use crate::{
 pub use dsn::Address;
 pub use quota::{OverQuota, Quota};
 use remembered::Remembered;
+pub use shown::{Shown, ShownKey};
 pub use usage::Outcome;
 pub use wish::{Change, Wish};
 

@@ -291,6 +291,26 @@ struct Known {
     now: DateTime<Utc>,
 }
 
+/// A session, beside the others of its account.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ShownSession)]
+pub struct Shown {
+    #[serde(flatten)]
+    pub session: Listed,
+    /// Whether it is the one that asks.
+    pub current: bool,
+}
+
+/// The sessions of an account as `caller` is shown them, the newest first.
+pub async fn shown(db: &Db, caller: &Caller, account: i64) -> Result<Vec<Shown>> {
+    let listed = list(db, caller.organization, account).await?;
+    let shown = |session: Listed| Shown {
+        current: matches!(caller.who, Who::Person { session: own, .. } if own == session.id),
+        session,
+    };
+    Ok(listed.into_iter().map(shown).collect())
+}
+
 /// Recognises sessions, asking the database at most once in [`CACHED`] for each.
 #[derive(Debug)]
 pub struct Sessions(Callers);
@@ -351,6 +371,23 @@ impl Sessions {
         };
         self.0.learn(hash, Some(&caller), asked);
         Ok(Some(caller))
+    }
+
+    /// Ends a session: one's own, or as an administrator anybody's. Others do not exist.
+    pub async fn end(&self, db: &Db, caller: &Caller, session: i64) -> Result<()> {
+        let of = match caller.who {
+            _ if caller.role.may_administer() => None,
+            Who::Person { account, .. } => Some(account),
+            Who::Token(_) => return Err(Error::NotFound("session")),
+        };
+        revoke(db, caller.organization, of, session, caller).await?;
+        self.forget(|who| matches!(who, Who::Person { session: own, .. } if own == session));
+        Ok(())
+    }
+
+    /// Forgets an account whose role or status was changed.
+    pub fn forget_account(&self, account: i64) {
+        self.forget(|who| matches!(who, Who::Person { account: own, .. } if own == account));
     }
 
     /// Forgets a cookie that stands for nothing any more.

@@ -18,6 +18,23 @@ use crate::{
     error::{Error, Result},
 };
 
+/// The longest that a token made by the server is good for, in days; `lux token create` makes
+/// others.
+pub const MAX_DAYS: u16 = 365;
+
+/// Without another wish.
+pub const DEFAULT_DAYS: u16 = 90;
+
+/// How long a token lives that somebody asks the server for.
+pub fn lifetime(days: Option<u16>) -> Result<TimeDelta> {
+    let days = days.unwrap_or(DEFAULT_DAYS);
+    if !(1..=MAX_DAYS).contains(&days) {
+        let detail = "expires_in_days is 1 to 365; `lux token create` on the host makes others";
+        return Err(Error::invalid(detail));
+    }
+    Ok(TimeDelta::days(days.into()))
+}
+
 /// A token as it is listed: never the token itself.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 #[schema(as = ListedToken)]
@@ -208,9 +225,17 @@ impl Tokens {
         self.0.find(&hash(token))
     }
 
-    /// Forgets a token that was revoked, so that here it ends at once.
-    pub fn forget(&self, id: i64) {
+    /// Ends a token: here at once, on other servers within [`CACHED`].
+    pub async fn revoke(
+        &self,
+        db: &Db,
+        organization: OrganizationId,
+        actor: impl Into<audit::Actor<'_>>,
+        id: i64,
+    ) -> Result<()> {
+        revoke(db, organization, actor, id).await?;
         self.0.forget_all(|who| who == Who::Token(id));
+        Ok(())
     }
 
     /// Asks the database; `None` for an unknown, expired or revoked token.

@@ -2,18 +2,22 @@
 //! What they show and do is the features'; here it becomes HTML. All of it works without
 //! scripts but for the chat and the live log, and is loaded from nowhere else.
 
+mod approvals;
 pub mod assets;
 pub mod chart;
 mod errors;
 mod chat;
 pub mod filters;
 mod health;
+mod form;
 mod home;
 pub mod live;
 mod logs;
 mod page;
 mod palette;
+mod repairs;
 mod reply;
+mod settings;
 pub mod shell;
 mod told;
 pub mod views;
@@ -23,6 +27,7 @@ use axum::{Router, middleware};
 
 use crate::app::App;
 
+pub use form::Form;
 pub use page::Page;
 pub use reply::{html, is_fragment, nothing_here, see_other};
 pub use shell::Shell;
@@ -39,6 +44,11 @@ pub fn router(app: &App) -> Router<App> {
         .merge(live::router())
         .merge(logs::router())
         .merge(palette::router())
+        .merge(approvals::router())
+        .merge(home::router())
+        .merge(live::router())
+        .merge(repairs::router())
+        .merge(settings::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))
         .merge(assets::router())

@@ -285,6 +285,30 @@ pub async fn of_attempt(
     .await
 }
 
+/// The newest samples of a repair attempt, oldest first.
+pub async fn newest_of_attempt(
+    db: &Db,
+    organization: OrganizationId,
+    attempt: i64,
+    limit: i64,
+) -> Result<Vec<Sample>> {
+    let mut samples: Vec<Sample> = db
+        .query(
+            "select id, probe, probe_key as key, kind, app, phase, attempt_id, outcome, request,
+                 status, latency_ms, body_hash, excerpt, why, mark, started_at, finished_at as at
+             from probe_result
+             where organization_id = $1 and attempt_id = $2
+             order by id desc limit $3",
+        )
+        .bind(organization)
+        .bind(attempt)
+        .bind(limit)
+        .all()
+        .await?;
+    samples.reverse();
+    Ok(samples)
+}
+
 /// What earlier answers of a key looked like.
 pub(super) async fn memory(db: &Db, organization: OrganizationId, key: &str) -> Result<Memory> {
     let hashes: Vec<(String,)> = db

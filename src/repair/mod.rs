@@ -29,7 +29,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    auth::OrganizationId,
+    auth::{Caller, OrganizationId},
     clock,
     diagnose::{Analyst, Captured, Diagnoser},
     error::{Error, Result},
@@ -37,7 +37,7 @@ use crate::{
     probe::Probes,
 };
 
-use action::{Actions, Rendered};
+use action::{ActionRun, Actions, Decided, Rendered, Word};
 use cases::Case;
 pub use forget::FORGET;
 use plan::Plan;
@@ -129,8 +129,21 @@ impl Repair {
         Ok(run)
     }
 
+    /// Approves or rejects an action, and lets its run go on.
+    pub async fn decide(
+        &self,
+        caller: &Caller,
+        action: i64,
+        decided: Decided,
+        word: Word,
+    ) -> Result<ActionRun> {
+        let run = self.actions.say(caller, action, decided, word).await?;
+        self.decided(caller.organization, run.run_id).await?;
+        Ok(run)
+    }
+
     /// Lets a run that waits go on after an operator decided about one of its actions.
-    pub async fn decided(&self, organization: OrganizationId, run: i64) -> Result<()> {
+    async fn decided(&self, organization: OrganizationId, run: i64) -> Result<()> {
         let waiting = runs::find(&self.app.db, organization, run).await?;
         if let Some(run) = waiting.filter(|run| run.status == runs::Status::Waiting) {
             self.resume(run.id, run.finished_at).await?;

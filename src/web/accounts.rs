@@ -9,8 +9,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     auth::{
-        Role, Who,
-        account::{self, Account, Change, Linked, Status},
+        Role,
+        account::{self, Account, Change, Shown, Status},
         invitation::{self, Invitation},
         link,
     },
@@ -26,14 +26,6 @@ pub(super) fn router() -> OpenApiRouter<App> {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = ShownAccount)]
-struct Shown {
-    #[serde(flatten)]
-    account: Account,
-    providers: Vec<Linked>,
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
 struct Accounts {
     accounts: Vec<Shown>,
 }
@@ -41,14 +33,7 @@ struct Accounts {
 /// Everybody who may sign in, and who might before.
 #[utoipa::path(get, path = "/api/accounts", responses((status = 200, body = Accounts)))]
 async fn list_accounts(who: Admin, State(app): State<App>) -> Result<Json<Accounts>> {
-    let organization = who.caller.organization;
-    let mut linked = account::linked(&app.db, organization, None).await?;
-    let shown = |account: Account| {
-        let of_account = |linked: &mut Linked| linked.account_id == account.id;
-        Shown { providers: linked.extract_if(.., of_account).collect(), account }
-    };
-    let accounts = account::list(&app.db, organization).await?;
-    Ok(Json(Accounts { accounts: accounts.into_iter().map(shown).collect() }))
+    Ok(Json(Accounts { accounts: account::shown(&app.db, who.caller.organization).await? }))
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
@@ -80,7 +65,7 @@ async fn change_account(
     let caller = who.caller;
     let change = Change { role: patch.role, status: patch.status, version: patch.version };
     let changed = account::change(&app.db, caller.organization, &caller, id, change).await?;
-    app.sessions.forget(|who| matches!(who, Who::Person { account, .. } if account == id));
+    app.sessions.forget_account(id);
     Ok(Json(changed))
 }
 

@@ -1,7 +1,7 @@
 //! The monitored applications: adding them, changing them, their keys and their usage.
 
 use axum::extract::State;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -9,12 +9,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     apps::{
-        Address, Change, Scrub, Wish,
-        store::{self, Added, Hour, Key, Listed},
+        Change, Shown, ShownKey, Wish,
+        store::{self, Hour},
     },
-    auth::OrganizationId,
     clock,
-    error::{self, Error},
+    error::Error,
     http::{Admin, Json, Path, Problem, Query, Reader, Result},
 };
 
@@ -29,42 +28,6 @@ pub(super) fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_keys, make_key))
         .routes(routes!(revoke_key))
         .routes(routes!(read_usage))
-}
-
-/// An application.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = ShownApp)]
-struct Shown {
-    id: i64,
-    name: String,
-    base_url: Option<String>,
-    allowed_origins: Vec<String>,
-    scrub: Scrub,
-    /// What applies: its own quota, or `[capture] quota`.
-    events_per_minute: i64,
-    /// Whether `[[apps]]` of lux.toml lists it, and so says its base_url.
-    configured: bool,
-    created_at: DateTime<Utc>,
-    archived_at: Option<DateTime<Utc>>,
-    /// What its SDK is given: `http://KEY@HOST:PORT/ID` with the newest live key; null if
-    /// there is none.
-    dsn: Option<String>,
-}
-
-fn shown(app: &App, address: &Address, organization: OrganizationId, listed: Listed) -> Shown {
-    let default = i64::from(app.apps.default_quota().events_per_minute);
-    Shown {
-        id: listed.id,
-        configured: app.apps.is_configured(organization, &listed.name),
-        dsn: listed.public_key.map(|key| address.dsn(listed.id, &key)),
-        name: listed.name,
-        base_url: listed.base_url,
-        allowed_origins: listed.allowed_origins.0,
-        scrub: listed.scrub.0,
-        events_per_minute: listed.events_per_minute.unwrap_or(default),
-        created_at: listed.created_at,
-        archived_at: listed.archived_at,
-    }
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -90,10 +53,8 @@ async fn list_apps(
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Apps>> {
     let organization = who.caller.organization;
-    let listed = store::list(&app.db, organization, query.archived).await.map_err(Error::from)?;
-    let address = Address::of(&app.config);
-    let apps = listed.into_iter().map(|listed| shown(&app, &address, organization, listed));
-    Ok(Json(Apps { apps: apps.collect() }))
+    let apps = app.apps.listed(&app.db, &app.config, organization, query.archived).await?;
+    Ok(Json(Apps { apps }))
 }
 
 /// Adds an application with its first key. One of the name that was archived comes back.
@@ -110,23 +71,8 @@ async fn add_app(
     State(app): State<App>,
     Json(wish): Json<Wish>,
 ) -> Result<(StatusCode, Json<Shown>)> {
-    let wish = wish.check()?;
-    let organization = who.caller.organization;
-    let id = match store::add(&app.db, organization, &who.caller, &wish).await? {
-        Added::New(id) => id,
-        Added::Known(id) => {
-            let detail = format!("there is an application \"{}\" already: {id}", wish.name);
-            return Err(Error::Conflict(detail).into());
-        }
-    };
-    app.apps.changed(&app.db).await?;
-    let found = find(&app, organization, id).await?;
-    Ok((StatusCode::CREATED, Json(found)))
-}
-
-async fn find(app: &App, organization: OrganizationId, id: i64) -> error::Result<Shown> {
-    let listed = store::find(&app.db, organization, id).await?.ok_or(Error::NotFound("app"))?;
-    Ok(shown(app, &Address::of(&app.config), organization, listed))
+    let added = app.apps.add(&app.db, &app.config, &who.caller, wish).await?;
+    Ok((StatusCode::CREATED, Json(added)))
 }
 
 /// One application.
@@ -135,7 +81,7 @@ async fn find(app: &App, organization: OrganizationId, id: i64) -> error::Result
     responses((status = 200, body = Shown), (status = 404, description = "no such app"))
 )]
 async fn read_app(who: Reader, State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Shown>> {
-    Ok(Json(find(&app, who.caller.organization, id).await?))
+    Ok(Json(app.apps.find(&app.db, &app.config, who.caller.organization, id).await?))
 }
 
 /// Changes an application; what is left out stays as it is.
@@ -155,16 +101,7 @@ async fn change_app(
     Path(id): Path<i64>,
     Json(change): Json<Change>,
 ) -> Result<Json<Shown>> {
-    let change = change.check()?;
-    let organization = who.caller.organization;
-    let before = find(&app, organization, id).await?;
-    if before.configured && change.base_url.is_some() && change.base_url != before.base_url {
-        let detail = "base_url is what [[apps]] of lux.toml says; change it there".to_owned();
-        return Err(Error::Conflict(detail).into());
-    }
-    store::change(&app.db, organization, &who.caller, id, &change).await?;
-    app.apps.changed(&app.db).await?;
-    Ok(Json(find(&app, organization, id).await?))
+    Ok(Json(app.apps.change(&app.db, &app.config, &who.caller, id, change).await?))
 }
 
 /// Ends an application: its keys are revoked, its events stay.
@@ -182,23 +119,7 @@ async fn archive_app(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Json<Shown>> {
-    let organization = who.caller.organization;
-    if find(&app, organization, id).await?.configured {
-        let detail = "[[apps]] of lux.toml lists this application; remove it there, restart, then \
-                      archive it";
-        return Err(Error::Conflict(detail.to_owned()).into());
-    }
-    store::archive(&app.db, organization, &who.caller, id).await?;
-    app.apps.changed(&app.db).await?;
-    Ok(Json(find(&app, organization, id).await?))
-}
-
-/// A key with the DSN that holds it.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct ShownKey {
-    #[serde(flatten)]
-    key: Key,
-    dsn: String,
+    Ok(Json(app.apps.archive(&app.db, &app.config, &who.caller, id).await?))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -212,15 +133,8 @@ struct Keys {
     responses((status = 200, body = Keys), (status = 404, description = "no such app"))
 )]
 async fn list_keys(who: Reader, State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Keys>> {
-    find(&app, who.caller.organization, id).await?;
-    let keys = store::keys(&app.db, id).await.map_err(Error::from)?;
-    let address = Address::of(&app.config);
-    let keys = keys.into_iter().map(|key| with_dsn(&address, id, key)).collect();
-    Ok(Json(Keys { keys }))
-}
-
-fn with_dsn(address: &Address, app: i64, key: Key) -> ShownKey {
-    ShownKey { dsn: address.dsn(app, &key.public_key), key }
+    let organization = who.caller.organization;
+    Ok(Json(Keys { keys: app.apps.keys(&app.db, &app.config, organization, id).await? }))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -247,10 +161,7 @@ async fn make_key(
     Path(id): Path<i64>,
     Json(wish): Json<KeyWish>,
 ) -> Result<(StatusCode, Json<ShownKey>)> {
-    let (organization, by) = (who.caller.organization, &who.caller);
-    let key = store::make_key(&app.db, organization, by, id, &wish.name).await?;
-    app.apps.changed(&app.db).await?;
-    let key = with_dsn(&Address::of(&app.config), id, key);
+    let key = app.apps.make_key(&app.db, &app.config, &who.caller, id, &wish.name).await?;
     Ok((StatusCode::CREATED, Json(key)))
 }
 
@@ -271,8 +182,7 @@ async fn revoke_key(
     State(app): State<App>,
     Path((id, key)): Path<(i64, i64)>,
 ) -> Result<StatusCode> {
-    store::revoke_key(&app.db, who.caller.organization, &who.caller, id, key).await?;
-    app.apps.changed(&app.db).await?;
+    app.apps.revoke_key(&app.db, &who.caller, id, key).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -307,7 +217,7 @@ async fn read_usage(
     if !(1..=MAX_HOURS).contains(&hours) {
         return Err(Error::invalid(format!("hours is a number from 1 to {MAX_HOURS}")).into());
     }
-    find(&app, who.caller.organization, id).await?;
+    app.apps.find(&app.db, &app.config, who.caller.organization, id).await?;
     let since = clock::now() - TimeDelta::hours(hours);
     let usage = store::usage(&app.db, id, since).await.map_err(Error::from)?;
     Ok(Json(Usage { usage }))

@@ -13,7 +13,7 @@ use crate::{
     auth::{
         Caller, OrganizationId, Role, Who,
         account::{self, Linked},
-        session::{self, Listed, Old},
+        session::{self, Listed, Old, Shown},
     },
     clock,
     error::{self, Error},
@@ -79,27 +79,13 @@ async fn read_me(who: Known, State(app): State<App>) -> Result<Json<Me>> {
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = ShownSession)]
-struct Shown {
-    #[serde(flatten)]
-    session: Listed,
-    /// Whether it is the one that asks.
-    current: bool,
-}
-
-#[derive(Serialize, utoipa::ToSchema)]
 #[schema(as = BrowserSessions)]
 struct Sessions {
     sessions: Vec<Shown>,
 }
 
 async fn sessions(app: &App, caller: &Caller, account: i64) -> error::Result<Json<Sessions>> {
-    let listed = session::list(&app.db, caller.organization, account).await?;
-    let shown = |listed: Listed| Shown {
-        current: matches!(caller.who, Who::Person { session, .. } if session == listed.id),
-        session: listed,
-    };
-    Ok(Json(Sessions { sessions: listed.into_iter().map(shown).collect() }))
+    Ok(Json(Sessions { sessions: session::shown(&app.db, caller, account).await? }))
 }
 
 /// One's own sessions, the newest first. A token has none.
@@ -120,14 +106,7 @@ async fn list_own(who: Known, State(app): State<App>) -> Result<Json<Sessions>> 
     )
 )]
 async fn end_one(who: Known, State(app): State<App>, Path(id): Path<i64>) -> Result<StatusCode> {
-    let caller = who.caller;
-    let of = match caller.who {
-        _ if caller.role.may_administer() => None,
-        Who::Person { account, .. } => Some(account),
-        Who::Token(_) => return Err(Error::NotFound("session").into()),
-    };
-    session::revoke(&app.db, caller.organization, of, id, &caller).await?;
-    app.sessions.forget(|who| matches!(who, Who::Person { session, .. } if session == id));
+    app.sessions.end(&app.db, &who.caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -1,7 +1,6 @@
 //! API tokens: making, listing and ending them.
 
 use axum::extract::State;
-use chrono::TimeDelta;
 use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
@@ -13,15 +12,8 @@ use crate::{
         Role,
         token::{self, Listed},
     },
-    error::Error,
     http::{Admin, Json, Path, Problem, Result},
 };
-
-/// The longest that a token made here is good for, in days; `lux token create` makes others.
-const MAX_DAYS: u16 = 365;
-
-/// Without another wish.
-const DEFAULT_DAYS: u16 = 90;
 
 pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list_tokens, make_token)).routes(routes!(revoke_token))
@@ -68,12 +60,7 @@ async fn make_token(
     State(app): State<App>,
     Json(new): Json<NewToken>,
 ) -> Result<(StatusCode, Json<MadeToken>)> {
-    let days = new.expires_in_days.unwrap_or(DEFAULT_DAYS);
-    if !(1..=MAX_DAYS).contains(&days) {
-        let detail = "expires_in_days is 1 to 365; `lux token create` on the host makes others";
-        return Err(Error::invalid(detail).into());
-    }
-    let lifetime = Some(TimeDelta::days(days.into()));
+    let lifetime = Some(token::lifetime(new.expires_in_days)?);
     let organization = caller.organization;
     let made = token::make(&app.db, organization, &caller, new.role, &new.name, lifetime).await?;
     let token = made.token.expose_secret().to_owned();
@@ -90,7 +77,6 @@ async fn revoke_token(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    token::revoke(&app.db, caller.organization, &caller, id).await?;
-    app.tokens.forget(id);
+    app.tokens.revoke(&app.db, caller.organization, &caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -81,7 +81,10 @@ async fn accounts(db: &Db) -> Vec<Account> {
 
 /// The newest entries of the audit log: action, actor and detail.
 async fn audit(db: &Db) -> Vec<(String, String, Value)> {
-    let (entries, _) = lux::auth::audit::list(db, HERE, 50, None).await.unwrap();
+    let (entries, _) =
+        lux::auth::audit::list(db, HERE, &lux::auth::audit::Filter::default(), 50, None)
+            .await
+            .unwrap();
     entries.into_iter().map(|entry| (entry.action, entry.actor, entry.detail.0)).collect()
 }
 

@@ -63,6 +63,15 @@ pub struct Linked {
     pub signed_in_at: DateTime<Utc>,
 }
 
+/// A person with what vouches for them.
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = ShownAccount)]
+pub struct Shown {
+    #[serde(flatten)]
+    pub account: Account,
+    pub providers: Vec<Linked>,
+}
+
 /// The longest name, in characters.
 const MAX_NAME: usize = 100;
 
@@ -106,6 +115,16 @@ pub async fn linked(
     account: Option<i64>,
 ) -> Result<Vec<Linked>> {
     Ok(store::linked(db, organization, account).await?)
+}
+
+/// The first 500 accounts, each with what it is linked with.
+pub async fn shown(db: &Db, organization: OrganizationId) -> Result<Vec<Shown>> {
+    let mut linked = linked(db, organization, None).await?;
+    let shown = |account: Account| {
+        let of_account = |linked: &mut Linked| linked.account_id == account.id;
+        Shown { providers: linked.extract_if(.., of_account).collect(), account }
+    };
+    Ok(list(db, organization).await?.into_iter().map(shown).collect())
 }
 
 /// What is to be changed. `version` is the one that was looked at.

@@ -9,11 +9,11 @@ use anyhow::Context;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
-use self::lines::Kind;
 use super::{ACTOR, out};
 use crate::{
     apps::{
         Address, Wish,
+        sdk::Kind,
         store::{self, Added, Listed},
     },
     auth::OrganizationId,

@@ -14,11 +14,12 @@ pub mod switch;
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::Deserialize;
 use serde_json::json;
 
 use crate::{
     app::App,
-    auth::{OrganizationId, audit::Actor},
+    auth::{Caller, OrganizationId, audit::Actor},
     clock,
     config::Policy,
     db::Db,
@@ -27,6 +28,7 @@ use crate::{
     jobs,
 };
 use audit::audit;
+use execute::Started;
 use store::{Decision, On, Proposal};
 
 pub use render::{Catalogue, Rendered};
@@ -41,6 +43,35 @@ pub struct Actions {
     catalogue: Arc<Catalogue>,
     /// This process, as other replicas can recognise it.
     owner: Arc<str>,
+}
+
+/// What a person says about a proposal.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Word {
+    /// The `hash` of the action that was looked at.
+    pub hash: String,
+    pub reason: Option<String>,
+}
+
+/// Which way a proposal was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    Approved,
+    Rejected,
+}
+
+/// The longest reason, in bytes.
+const MAX_REASON: usize = 4096;
+
+/// A reason as it is kept; `None` if it is blank.
+fn check_reason(reason: Option<&str>) -> Result<Option<String>> {
+    if reason.is_some_and(|reason| reason.len() > MAX_REASON) {
+        return Err(Error::invalid(format!("reason has at most {MAX_REASON} bytes")));
+    }
+    // Text of a database cannot hold it.
+    let reason = reason.map(|reason| reason.replace('\0', "\u{fffd}"));
+    Ok(reason.filter(|reason| !reason.trim().is_empty()))
 }
 
 /// How often what is past is noted.
@@ -253,12 +284,66 @@ impl Actions {
         decided.ok_or(Error::NotFound("action"))
     }
 
-    /// One action; [`Error::NotFound`] for one of another organization, too.
+    /// [`Actions::approve`] or [`Actions::reject`] by who makes a request. Whoever calls lets
+    /// the run know: see `Repair::decide`.
+    pub(super) async fn say(
+        &self,
+        caller: &Caller,
+        id: i64,
+        decided: Decided,
+        word: Word,
+    ) -> Result<ActionRun> {
+        let reason = check_reason(word.reason.as_deref())?;
+        let hash = word.hash.replace('\0', "\u{fffd}");
+        let name = caller.author();
+        let by = Actor { name: &name, address: caller.address };
+        let status = match decided {
+            Decided::Approved => Status::Approved,
+            Decided::Rejected => Status::Rejected,
+        };
+        self.decide(caller.organization, id, &hash, status, by, reason.as_deref()).await
+    }
+
+    /// Takes an action back by the action that its `undo` names. Does not wait for its end; the
+    /// flag says whether it began just now.
+    pub async fn take_back(&self, caller: &Caller, id: i64) -> Result<(bool, ActionRun)> {
+        let name = caller.author();
+        let by = Actor { name: &name, address: caller.address };
+        let undo = self.prepare_undo(caller.organization, id, by).await?;
+        Ok(match self.begin(caller.organization, undo, by).await? {
+            Started::Running(run, _) => (true, run),
+            Started::Past(run) => (false, run),
+        })
+    }
+
+    /// Actions below the id `before`, the newest first, those of one status if it is given;
+    /// without what they printed.
+    pub async fn list(
+        db: &Db,
+        organization: OrganizationId,
+        status: Option<Status>,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<ActionRun>> {
+        Ok(store::list(db, organization, status, before, limit, clock::now()).await?)
+    }
+
+    /// The same for those that somebody (or the configuration) decided about.
+    pub async fn list_decided(
+        db: &Db,
+        organization: OrganizationId,
+        before: i64,
+        limit: i64,
+    ) -> Result<Vec<ActionRun>> {
+        Ok(store::decided(db, organization, before, limit, clock::now()).await?)
+    }
+
     /// How many wait for somebody's approval, counted up to 1 000.
     pub async fn awaiting(db: &Db, organization: OrganizationId) -> Result<i64> {
         Ok(store::proposed(db, organization, clock::now()).await?)
     }
 
+    /// One action; [`Error::NotFound`] for one of another organization, too.
     pub async fn find(&self, organization: OrganizationId, id: i64) -> Result<ActionRun> {
         let found = store::find(On::Db(&self.app.db), organization, id, clock::now()).await?;
         found.ok_or(Error::NotFound("action"))

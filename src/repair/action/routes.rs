@@ -5,12 +5,9 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ActionRun, Actions, Standing, Status, execute::Started, store};
+use super::{ActionRun, Actions, Decided, Standing, Status, Word};
 use crate::{
     app::App,
-    auth::{Caller, audit::Actor},
-    clock,
-    error::Error,
     http::{Admin, Json, Operator, Path, Problem, Query, Reader, Result, paging},
     repair::Repair,
 };
@@ -24,14 +21,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(undo_action))
         .routes(routes!(stop_actions))
         .routes(routes!(let_actions_go))
-}
-
-/// The longest reason, in bytes.
-const MAX_REASON: usize = 4096;
-
-/// The same name, with the address of the request.
-fn by<'a>(name: &'a str, caller: &Caller) -> Actor<'a> {
-    Actor { name, address: caller.address }
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -64,10 +53,7 @@ async fn list_actions(
 ) -> Result<Json<ActionPage>> {
     let limit = paging::limit(query.limit, 20);
     let before = query.cursor.as_deref().map(paging::position).transpose()?.unwrap_or(i64::MAX);
-    let (organization, now) = (caller.organization, clock::now());
-    let actions = store::list(&app.db, organization, query.status, before, limit, now)
-        .await
-        .map_err(Error::from)?;
+    let actions = Actions::list(&app.db, caller.organization, query.status, before, limit).await?;
     let next = paging::after(&actions, limit, |action| action.id)?;
     Ok(Json(ActionPage { actions, next }))
 }
@@ -86,25 +72,6 @@ async fn read_action(
     Ok(Json(actions.find(caller.organization, id).await?))
 }
 
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-struct Word {
-    /// The `hash` of the action that was looked at.
-    hash: String,
-    reason: Option<String>,
-}
-
-impl Word {
-    fn checked(self) -> Result<Self> {
-        if self.reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON) {
-            return Err(Error::invalid(format!("reason has at most {MAX_REASON} bytes")).into());
-        }
-        // Text of a database cannot hold it.
-        let reason = self.reason.map(|reason| reason.replace('\0', "\u{fffd}"));
-        Ok(Self { reason, hash: self.hash.replace('\0', "\u{fffd}") })
-    }
-}
-
 /// Lets a proposal run, once. The answer does not wait for the run.
 #[utoipa::path(
     post, path = "/api/auto-repair/actions/{id}/approve", request_body = Word,
@@ -117,17 +84,11 @@ impl Word {
 )]
 async fn approve_action(
     Operator { caller }: Operator,
-    Extension(actions): Extension<Actions>,
     Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
-    let word = word.checked()?;
-    let (organization, name) = (caller.organization, caller.author());
-    let by = by(&name, &caller);
-    let run = actions.approve(organization, id, &word.hash, by, word.reason.as_deref()).await?;
-    repair.decided(organization, run.run_id).await?;
-    Ok(Json(run))
+    Ok(Json(repair.decide(&caller, id, Decided::Approved, word).await?))
 }
 
 /// Refuses a proposal, for good.
@@ -142,17 +103,11 @@ async fn approve_action(
 )]
 async fn reject_action(
     Operator { caller }: Operator,
-    Extension(actions): Extension<Actions>,
     Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
-    let word = word.checked()?;
-    let (organization, name) = (caller.organization, caller.author());
-    let by = by(&name, &caller);
-    let run = actions.reject(organization, id, &word.hash, by, word.reason.as_deref()).await?;
-    repair.decided(organization, run.run_id).await?;
-    Ok(Json(run))
+    Ok(Json(repair.decide(&caller, id, Decided::Rejected, word).await?))
 }
 
 /// Takes an action back by the action that its `undo` names. The answer does not wait for
@@ -172,13 +127,9 @@ async fn undo_action(
     Extension(actions): Extension<Actions>,
     Path(id): Path<i64>,
 ) -> Result<(StatusCode, Json<ActionRun>)> {
-    let (organization, name) = (caller.organization, caller.author());
-    let by = by(&name, &caller);
-    let undo = actions.prepare_undo(organization, id, by).await?;
-    Ok(match actions.begin(organization, undo, by).await? {
-        Started::Running(run, _) => (StatusCode::ACCEPTED, Json(run)),
-        Started::Past(run) => (StatusCode::OK, Json(run)),
-    })
+    let (began, run) = actions.take_back(&caller, id).await?;
+    let status = if began { StatusCode::ACCEPTED } else { StatusCode::OK };
+    Ok((status, Json(run)))
 }
 
 /// Stops all actions of all replicas at once; running ones are ended.
@@ -187,8 +138,7 @@ async fn stop_actions(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    let name = caller.author();
-    Ok(Json(actions.stop(caller.organization, by(&name, &caller)).await?))
+    Ok(Json(actions.stop(&caller, None).await?))
 }
 
 /// Lets actions run again. What was ended stays ended.
@@ -203,6 +153,5 @@ async fn let_actions_go(
     Admin { caller }: Admin,
     Extension(actions): Extension<Actions>,
 ) -> Result<Json<Standing>> {
-    let name = caller.author();
-    Ok(Json(actions.go(caller.organization, by(&name, &caller)).await?))
+    Ok(Json(actions.go(&caller, None).await?))
 }

@@ -286,6 +286,33 @@ pub(super) async fn list(
     Ok(found.into_iter().map(|run| run.at(now)).collect())
 }
 
+/// The same for those that were decided about.
+pub(super) async fn decided(
+    db: &Db,
+    organization: OrganizationId,
+    before: i64,
+    limit: i64,
+    now: DateTime<Utc>,
+) -> Result<Vec<ActionRun>> {
+    let found: Vec<ActionRun> = db
+        .query(
+            "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
+                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
+                 expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
+                 finished_at, exit_code, signal, detail, cast(null as text) as output,
+                 output_dropped
+             from action_run
+             where organization_id = $1 and id < $2 and decided_at is not null
+             order by id desc limit $3",
+        )
+        .bind(organization)
+        .bind(before)
+        .bind(limit)
+        .all()
+        .await?;
+    Ok(found.into_iter().map(|run| run.at(now)).collect())
+}
+
 /// How many wait for a decision, counted up to 1 000.
 pub(super) async fn proposed(
     db: &Db,

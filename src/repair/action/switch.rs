@@ -9,10 +9,11 @@ use serde_json::json;
 use super::{
     Actions,
     audit::audit,
+    check_reason,
     store::{self, On},
 };
 use crate::{
-    auth::{OrganizationId, audit::Actor},
+    auth::{Caller, audit::Actor},
     clock,
     config::Config,
     db::Db,
@@ -65,36 +66,28 @@ impl Actions {
     }
 
     /// Stops all actions of all replicas; running ones are ended within a second.
-    pub async fn stop(
-        &self,
-        organization: OrganizationId,
-        by: impl Into<Actor<'_>>,
-    ) -> Result<Standing> {
-        self.turn(organization, true, by.into()).await
+    /// The reason stands in the audit log.
+    pub async fn stop(&self, caller: &Caller, reason: Option<&str>) -> Result<Standing> {
+        self.turn(caller, true, reason).await
     }
 
     /// Lets actions run again. What was ended stays ended.
-    pub async fn go(
-        &self,
-        organization: OrganizationId,
-        by: impl Into<Actor<'_>>,
-    ) -> Result<Standing> {
+    pub async fn go(&self, caller: &Caller, reason: Option<&str>) -> Result<Standing> {
         if let Some(reason) = stopped_by_file(&self.app.config) {
             return Err(Error::Conflict(reason));
         }
-        self.turn(organization, false, by.into()).await
+        self.turn(caller, false, reason).await
     }
 
-    async fn turn(
-        &self,
-        organization: OrganizationId,
-        stopped: bool,
-        by: Actor<'_>,
-    ) -> Result<Standing> {
+    async fn turn(&self, caller: &Caller, stopped: bool, reason: Option<&str>) -> Result<Standing> {
+        let reason = check_reason(reason)?;
+        let name = caller.author();
+        let by = Actor { name: &name, address: caller.address };
         let mut tx = self.app.db.begin().await?;
         if store::turn(&mut tx, stopped, by.name, clock::now()).await? {
             let what = if stopped { "actions.stop" } else { "actions.go" };
-            audit(&mut tx, organization, by, what, 0, &json!({})).await?;
+            let detail = reason.map_or_else(|| json!({}), |reason| json!({ "reason": reason }));
+            audit(&mut tx, caller.organization, by, what, 0, &detail).await?;
         }
         tx.commit().await?;
         self.standing().await

@@ -89,6 +89,45 @@ pub async fn of_run(db: &Db, run: i64) -> Result<Vec<Attempt>> {
     .await
 }
 
+/// How many groups of each of these runs have which verdict.
+pub async fn outcomes(db: &Db, runs: &[i64]) -> Result<Vec<(i64, Option<Verdict>, i64)>> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = db.dialect(
+        "select run_id, verdict, count(*) from repair_attempt
+         where run_id in (select value::bigint from jsonb_array_elements_text($1::jsonb))
+         group by run_id, verdict",
+        "select run_id, verdict, count(*) from repair_attempt
+         where run_id in (select value from json_each($1))
+         group by run_id, verdict",
+    );
+    db.query(sql).bind(Value::from(runs).to_string()).all().await
+}
+
+/// The groups of causes, at most 200: cause, group, its title.
+pub async fn of_causes(
+    db: &Db,
+    organization: OrganizationId,
+    causes: &[i64],
+) -> Result<Vec<(i64, i64, String)>> {
+    if causes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = db.dialect(
+        "select a.cause_id, g.id, g.title
+         from repair_attempt as a join error_group as g on g.id = a.group_id
+         where a.organization_id = $1
+           and a.cause_id in (select value::bigint from jsonb_array_elements_text($2::jsonb))
+         order by a.id limit 200",
+        "select a.cause_id, g.id, g.title
+         from repair_attempt as a join error_group as g on g.id = a.group_id
+         where a.organization_id = $1 and a.cause_id in (select value from json_each($2))
+         order by a.id limit 200",
+    );
+    db.query(sql).bind(organization).bind(Value::from(causes).to_string()).all().await
+}
+
 /// The attempts of a group and of those that were merged into it, the newest first.
 pub async fn of_group(
     db: &Db,

@@ -48,3 +48,15 @@ pub async fn after(db: &Db, run: i64, seq: i64, limit: i64) -> Result<Vec<RunEve
     .all()
     .await
 }
+
+/// The newest steps of a run, the newest first.
+pub async fn newest(db: &Db, run: i64, limit: i64) -> Result<Vec<RunEvent>> {
+    db.query(
+        "select seq, at, kind, data from repair_event
+         where run_id = $1 order by seq desc limit $2",
+    )
+    .bind(run)
+    .bind(limit)
+    .all()
+    .await
+}

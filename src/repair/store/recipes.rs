@@ -1,5 +1,6 @@
 //! How often what was done about a cause helped.
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -46,6 +47,31 @@ pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Recipe>> 
     db.query(
         "select cause, recipe, worked, failed from recipe
          where organization_id = $1 order by cause, recipe limit 1000",
+    )
+    .bind(organization)
+    .all()
+    .await
+}
+
+/// When something was last done about a cause, among the newest 500 runs.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Used {
+    pub cause: String,
+    pub recipe: String,
+    pub at: DateTime<Utc>,
+}
+
+/// Of each recipe, when it was last used.
+pub async fn last_used(db: &Db, organization: OrganizationId) -> Result<Vec<Used>> {
+    db.query(
+        "select c.cause, coalesce(c.action, 'by hand') as recipe,
+             max(coalesce(c.acted_at, a.finished_at)) as at
+         from (select id from repair_run where organization_id = $1
+               order by id desc limit 500) as r
+         join repair_cause as c on c.run_id = r.id
+         join repair_attempt as a on a.cause_id = c.id
+         where c.acted_at is not null or a.verdict = 'resolved'
+         group by c.cause, coalesce(c.action, 'by hand') limit 1000",
     )
     .bind(organization)
     .all()

@@ -167,6 +167,16 @@ pub async fn list(
         .await
 }
 
+/// The newest run that a schedule asked for.
+pub async fn last_scheduled(db: &Db, organization: OrganizationId) -> Result<Option<Run>> {
+    db.query(select_runs!(
+        "where organization_id = $1 and trigger = 'schedule' order by id desc limit 1"
+    ))
+    .bind(organization)
+    .optional()
+    .await
+}
+
 /// Runs that are not over, and a text that is another one whenever a run got on.
 pub async fn progress(db: &Db, organization: OrganizationId) -> Result<(i64, String)> {
     let (open,) = db

@@ -7,6 +7,8 @@ mod chat;
 mod health;
 mod home;
 mod logs;
+mod repairs;
+mod settings;
 
 use std::{
     fs,
