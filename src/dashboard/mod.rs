@@ -5,11 +5,11 @@
 mod approvals;
 pub mod assets;
 pub mod chart;
-mod errors;
 mod chat;
+mod errors;
 pub mod filters;
-mod health;
 mod form;
+mod health;
 mod home;
 pub mod live;
 mod logs;
@@ -37,16 +37,14 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
-        .merge(errors::router())
+        .merge(approvals::router())
         .merge(chat::router())
+        .merge(errors::router())
         .merge(health::router())
         .merge(home::router())
         .merge(live::router())
         .merge(logs::router())
         .merge(palette::router())
-        .merge(approvals::router())
-        .merge(home::router())
-        .merge(live::router())
         .merge(repairs::router())
         .merge(settings::router())
         .layer(axum::Extension(live::Live::new(app.clone())))

@@ -393,7 +393,12 @@ impl Live {
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown source.
-    pub fn volume(&self, query: &Query, from: DateTime<Utc>, minutes: usize) -> Result<Vec<Minute>> {
+    pub fn volume(
+        &self,
+        query: &Query,
+        from: DateTime<Utc>,
+        minutes: usize,
+    ) -> Result<Vec<Minute>> {
         let segments = |at| self.0.sink.window.segments(at);
         volume::volume(&self.0.names, segments, query, from, minutes)
     }
@@ -461,29 +466,6 @@ impl Live {
     /// [`Error::Invalid`] for an unknown source.
     pub fn check(&self, query: &Query) -> Result<()> {
         search::choose(&self.0.names, &query.sources).map(drop)
-    }
-
-    /// How many records were written in each of the last minutes, the present one last; of what
-    /// the window still holds.
-    pub fn lines_by_minute(&self, now: DateTime<Utc>, minutes: usize) -> Vec<i64> {
-        const MINUTE: i64 = 60_000_000;
-        let mut counts = vec![0; minutes];
-        let last = now.timestamp_micros().div_euclid(MINUTE);
-        let first = last - i64::try_from(minutes).unwrap_or(i64::MAX) + 1;
-        for source in 0..self.0.names.len() {
-            for segment in self.0.sink.window.segments(source) {
-                if segment.latest < first * MINUTE {
-                    continue;
-                }
-                for meta in &segment.metas {
-                    let slot = usize::try_from(meta.at.div_euclid(MINUTE) - first).ok();
-                    if let Some(count) = slot.and_then(|slot| counts.get_mut(slot)) {
-                        *count += 1;
-                    }
-                }
-            }
-        }
-        counts
     }
 
     /// Bytes that the window holds.

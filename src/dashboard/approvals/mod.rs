@@ -17,7 +17,7 @@ use super::{Form, Page, Shell, Told, filters, html, is_fragment, see_other};
 use crate::{
     app::App,
     auth::Caller,
-    error::Error,
+    error::{self, Error},
     http::{Operator, Path, Query, Reader, Result, paging, safe_next},
     repair::{
         Repair,
@@ -151,16 +151,28 @@ async fn decide(
 ) -> Result<Response> {
     let next = said.next().to_owned();
     let word = Word { hash: said.hash, reason: Some(said.reason) };
-    let told = match repair.decide(caller, id, decided, word).await {
-        Ok(run) => done(&run, decided),
+    let told = told(caller, repair, actions, id, decided, word).await?;
+    Ok(see_other(&next, &told))
+}
+
+/// Decides, and says what was done: the same button twice is the first press.
+pub(super) async fn told(
+    caller: &Caller,
+    repair: &Repair,
+    actions: &Actions,
+    id: i64,
+    decided: Decided,
+    word: Word,
+) -> error::Result<Told> {
+    match repair.decide(caller, id, decided, word).await {
+        Ok(run) => Ok(done(&run, decided)),
         Err(Error::Conflict(why)) => {
             let run = actions.find(caller.organization, id).await?;
-            // The same button twice: the first press did it.
-            if is_said(&run, caller, decided) { done(&run, decided) } else { Told::bad(why) }
+            let told = is_said(&run, caller, decided);
+            Ok(if told { done(&run, decided) } else { Told::bad(why) })
         }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(see_other(&next, &told))
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether this caller has decided so already.

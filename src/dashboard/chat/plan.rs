@@ -173,7 +173,9 @@ fn of_action(run: &ActionRun, card: &mut Card) {
         Status::TimedOut => {
             (Badge::new("bad", "circle-x", "Timed out"), format!("Approved by {by}."))
         }
-        Status::Rejected => (Badge::new("", "ban", "Rejected"), format!("Rejected by {by}. Nothing ran.")),
+        Status::Rejected => {
+            (Badge::new("", "ban", "Rejected"), format!("Rejected by {by}. Nothing ran."))
+        }
         Status::Expired => (
             Badge::new("", "clock", "Expired"),
             "Nobody decided in time; start the repair again.".to_owned(),

@@ -50,7 +50,11 @@ fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
         let (text, tag) = rest.split_at(open);
         let end = tag.find('>').map_or(tag.len(), |end| end + 1);
         let (tag, after) = tag.split_at(end);
-        if in_code == 0 { references(text, link, &mut out) } else { out.push_str(text) }
+        if in_code == 0 {
+            references(text, link, &mut out)
+        } else {
+            out.push_str(text)
+        }
         match tag {
             "<code>" | "<pre>" => in_code += 1,
             "</code>" | "</pre>" => in_code = in_code.saturating_sub(1),
@@ -70,7 +74,11 @@ fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
         });
         rest = after;
     }
-    if in_code == 0 { references(rest, link, &mut out) } else { out.push_str(rest) }
+    if in_code == 0 {
+        references(rest, link, &mut out)
+    } else {
+        out.push_str(rest)
+    }
     out
 }
 

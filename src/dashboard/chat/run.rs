@@ -13,18 +13,17 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
-    super::{Page, Told, filters, html, is_fragment, see_other},
+    super::{Page, approvals, filters, html, is_fragment, see_other},
     message::Viewer,
     plan, whole,
 };
 use crate::{
     app::App,
-    auth::audit::Actor,
     error::Error,
     http::{Operator, Path, Query, Reader, Result},
     repair::{
         Repair,
-        action::{Actions, Status as ActionStatus},
+        action::{Actions, Decided, Word},
         plan::Plan,
         report::{CauseReport, Detail, Report},
         store::{events, runs::Status},
@@ -167,7 +166,9 @@ fn badge(report: &Report, status: Status) -> Badge {
         Status::Done if results.resolved == results.total_errors => {
             Badge::new("ok", "circle-check", "Resolved")
         }
-        Status::Done if results.resolved > 0 => Badge::new("warn", "circle-alert", "Partly resolved"),
+        Status::Done if results.resolved > 0 => {
+            Badge::new("warn", "circle-alert", "Partly resolved")
+        }
         Status::Done => Badge::new("bad", "circle-x", "Not resolved"),
     }
 }
@@ -316,9 +317,6 @@ pub(super) struct Decision {
     chat: i64,
 }
 
-/// The longest reason, in bytes, as the API has it.
-const MAX_REASON: usize = 4096;
-
 /// Approves or rejects an action. The same twice (a double click) is the same once.
 pub(super) async fn decide(
     page: Page<Operator>,
@@ -331,31 +329,14 @@ pub(super) async fn decide(
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let run = actions.find(organization, id).await?.run_id;
-    let Decision { decision, hash, mut reason, chat } = whole(form)?;
-    reason.truncate(reason.floor_char_boundary(MAX_REASON));
-    let reason = Some(reason.as_str()).filter(|reason| !reason.trim().is_empty());
-    let name = page.caller.author();
-    let by = Actor { name: &name, address: page.caller.address };
-    let (decided, wanted) = match decision.as_str() {
-        "approve" => {
-            (actions.approve(organization, id, &hash, by, reason).await, ActionStatus::Rejected)
-        }
-        "reject" => {
-            (actions.reject(organization, id, &hash, by, reason).await, ActionStatus::Approved)
-        }
+    let Decision { decision, hash, reason, chat } = whole(form)?;
+    let decided = match decision.as_str() {
+        "approve" => Decided::Approved,
+        "reject" => Decided::Rejected,
         _ => return Err(Error::invalid("say approve or reject; go back and press one").into()),
     };
-    let told = match decided {
-        Ok(_) if decision == "approve" => Told::done("Approved. It runs now, once."),
-        Ok(_) => Told::done("Rejected. Nothing was run."),
-        Err(Error::Conflict(why)) => {
-            let now = actions.find(organization, id).await?;
-            let mine = now.decided_by.as_deref() == Some(name.as_str()) && now.status != wanted;
-            if mine { Told::done("Decided.") } else { Told::bad(why) }
-        }
-        Err(error) => return Err(error.into()),
-    };
-    repair.decided(organization, run).await?;
+    let word = Word { hash, reason: Some(reason) };
+    let told = approvals::told(&page.caller, &repair, &actions, id, decided, word).await?;
     if is_fragment(&headers) {
         let viewer = Viewer::new(&app, &repair, &page.caller);
         return html(&Card::load(&viewer, chat, run, true).await?);

@@ -11,7 +11,7 @@ use crate::{
         groups::{self, Summary},
         series,
     },
-    logs::{SourceState, SourceStatus},
+    logs::{Query, SourceState, SourceStatus},
     probe::{self, Outcome},
     repair::store::{
         runs::{self, Run},
@@ -69,6 +69,8 @@ pub(super) async fn look(
         }
     }
     let last_run = runs::list(db, organization, i64::MAX, 1).await?.into_iter().next();
+    let minute = now.duration_trunc(TimeDelta::minutes(1)).unwrap_or(now);
+    let first_minute = minute - TimeDelta::minutes(17);
     let next = app.jobs.next_runs().into_iter().find(|(name, _)| name == "repair");
     Ok(Status {
         errors: groups::summary(db, organization, now).await?,
@@ -78,7 +80,12 @@ pub(super) async fn look(
         next_sweep: next.map(|(_, at)| at),
         endpoints: endpoints(app, organization).await?,
         sources: app.live.status(),
-        by_minute: app.live.lines_by_minute(now, MINUTES),
+        by_minute: app
+            .live
+            .volume(&Query::default(), first_minute, MINUTES)?
+            .iter()
+            .map(|it| it.records)
+            .collect(),
     })
 }
 

@@ -279,7 +279,8 @@ async fn download(
         Ok(lines.into_iter().rev().collect::<String>())
     })
     .await?;
-    let name = format!("attachment; filename=\"logs-{}.txt\"", clock::now().format("%Y%m%dT%H%M%SZ"));
+    let name =
+        format!("attachment; filename=\"logs-{}.txt\"", clock::now().format("%Y%m%dT%H%M%SZ"));
     let mut response = text.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));

@@ -276,7 +276,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_written_out() {
-        assert_eq!(visible("a\x1b[31mb\u{202e}c\r\0\u{200b}"), "a\\e[31mb\\u{202e}c\\r\\x00\\u{200b}");
+        assert_eq!(
+            visible("a\x1b[31mb\u{202e}c\r\0\u{200b}"),
+            "a\\e[31mb\\u{202e}c\\r\\x00\\u{200b}"
+        );
         assert_eq!(visible("tab\tand\nline, ünïcode, 日本"), "tab\tand\nline, ünïcode, 日本");
     }
 

@@ -1,9 +1,9 @@
 //! What operators do, done in headless Chromium on a real server: one story a file of
 //! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
 
+mod chat;
 mod demo;
 mod errors;
-mod chat;
 mod health;
 mod home;
 mod logs;
