@@ -76,7 +76,7 @@ async fn shop(database: &Database) -> (Server, Site) {
         );
     }
     for n in 0..89_i64 {
-        let (at, user) = (ago(10, 0) - TimeDelta::seconds(n), format!("customer-{}", n % 21));
+        let (at, user) = (ago(10, 0) - TimeDelta::milliseconds(n), format!("customer-{}", n % 21));
         let message = "SMTP relay closed the connection";
         events.push(event("ConnectionResetError", message, "GET /newsletter", at, &user));
     }
