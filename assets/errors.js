@@ -4,7 +4,11 @@
   const { one, all, key } = window.lux;
 
   // Until Monday means the viewer's Monday.
-  for (const field of all("input[name=offset]")) field.value = -new Date().getTimezoneOffset();
+  const offset = () => {
+    for (const field of all("input[name=offset]")) field.value = -new Date().getTimezoneOffset();
+  };
+  offset();
+  document.addEventListener("htmx:after:swap", offset);
 
   // An open menu closes like every other: by Escape, and by going elsewhere.
   const menus = () => all("details.menu[open]");
@@ -19,11 +23,10 @@
     }
   });
 
-  const deeds = one("#deeds");
-  const press = (form, deed) => one(`button[name=do][value=${deed}]`, form)?.click();
-  if (deeds) {
-    key({ keys: "r", name: "Re-test this error", run: () => press(deeds, "repair") });
-    key({ keys: "m", name: "Mute this error", run: () => press(deeds, "mute") });
+  const press = (form, deed) => one(`${form} button[name=do][value=${deed}]`)?.click();
+  if (one("#deeds")) {
+    key({ keys: "r", name: "Re-test this error", run: () => press("#deeds", "repair") });
+    key({ keys: "m", name: "Mute this error", run: () => press("#deeds", "mute") });
   }
 
   const filter = one("#filter");
@@ -92,7 +95,7 @@
     const row = document.activeElement?.closest("[data-row]");
     if (chosen.size === 0 && row) choose(one("input[name=id]", row), true);
     tell();
-    if (chosen.size > 0) press(bulk, deed);
+    if (chosen.size > 0) press("#bulk", deed);
   }
   key({ keys: "r", name: "Repair the selected errors", run: () => act("repair") });
   key({ keys: "m", name: "Mute the selected errors", run: () => act("mute") });

@@ -70,10 +70,14 @@ pub(super) fn severity(severity: Severity) -> (&'static str, &'static str, &'sta
     }
 }
 
-/// The message without the type before it.
+/// The message without the type before it, with its module or without.
 pub(super) fn message(group: &Group) -> &str {
-    let rest = group.title.strip_prefix(group.error_type.as_str());
-    rest.and_then(|rest| rest.strip_prefix(": ")).unwrap_or(&group.title)
+    let class = group.error_type.rsplit(['.', ':', '\\']).next().unwrap_or_default();
+    let rest = [group.error_type.as_str(), class].into_iter().find_map(|name| {
+        let rest = group.title.strip_prefix(name)?;
+        rest.strip_prefix(": ")
+    });
+    rest.unwrap_or(&group.title)
 }
 
 /// "POST /checkout", else where in the code.

@@ -196,7 +196,10 @@ pub(super) async fn page(
     let trend = trend(&app, organization, &shown, asked.span.as_deref(), now).await?;
     let timeline = timeline::of(&app, organization, &shown, now).await?;
     let tags = shown::tags(&app, group.id).await?;
-    let (message, place) = (badge::message(group).to_owned(), badge::place(group));
+    // The group's own text is masked where events differ; an event says it in full.
+    let message = event.as_ref().map(|event| event.message.clone());
+    let message = message.unwrap_or_else(|| badge::message(group).to_owned());
+    let place = badge::place(group);
     let ask = ask(group.id, &group.error_type, &place);
     let markdown = markdown(&shown, &badge, event.as_ref());
     let show = Show {

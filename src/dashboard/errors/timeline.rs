@@ -109,7 +109,13 @@ pub(super) async fn of(
         items.push(item.text(note));
     }
     let attempts = attempts::of_group(&app.db, organization, group.id, MOST).await?;
-    items.extend(attempts.iter().map(of_attempt));
+    for (place, attempt) in attempts.iter().enumerate() {
+        let mut item = of_attempt(attempt);
+        if attempt.verdict == Some(Verdict::Resolved) {
+            complete(&mut item.checks, &attempts[place + 1..]);
+        }
+        items.push(item);
+    }
     let changes = changes::of_group(&app.db, group.id, MOST).await?;
     items.extend(changes.iter().filter_map(of_change));
     if let Some((ends_at, status)) = watches::of_group(&app.db, group.id).await? {
@@ -181,6 +187,26 @@ fn checks(checks: Option<&Value>) -> Vec<Checked> {
     }
     shown.truncate(CHECKS);
     shown
+}
+
+/// What proves a resolution failed before: if not in the same run, then in one of the earlier
+/// ones (the newest first).
+fn complete(rows: &mut [Checked], earlier: &[Attempt]) {
+    let red = |cell: &Option<(String, bool)>| cell.as_ref().is_some_and(|(_, passed)| !passed);
+    for row in rows {
+        if row.cells.iter().any(red) {
+            continue;
+        }
+        let before = earlier.iter().find_map(|attempt| {
+            let mut rows = checks(attempt.checks.as_ref()).into_iter();
+            let same = rows.find(|it| it.name == row.name)?;
+            same.cells.into_iter().rev().find(red)?
+        });
+        if before.is_some() {
+            let [first, last] = std::mem::take(&mut row.cells);
+            row.cells = [before, last.or(first)];
+        }
+    }
 }
 
 /// `None` for what an attempt tells with more.

@@ -546,8 +546,8 @@ pub(in crate::errors) struct GroupsQuery {
     #[serde(default)]
     open: bool,
     app: Option<String>,
-    /// As in a search of events. Words and type are looked for in the group, all else in its
-    /// events.
+    /// As in a search of events. Words are looked for in the group and in its events, the type
+    /// in the group, all else in its events.
     q: Option<String>,
     /// Seen since then: a time or an age (90m, 7d).
     since: Option<String>,

@@ -565,7 +565,7 @@ pub async fn groups(
 }
 
 /// The terms that a group answers by itself, and those that its events do: the wanted
-/// ones together (one event has them all), each of the others alone.
+/// ones together (one event has them all), each of the others alone. Words may stand in either.
 async fn split(
     db: &Db,
     organization: OrganizationId,
@@ -574,6 +574,13 @@ async fn split(
     let (mut own, mut together, mut having) = (Vec::new(), Vec::new(), Vec::new());
     for term in terms {
         match &term.what {
+            // A group's text is masked; its events have the words in full.
+            What::Words { open: false, .. } if term.wanted => {
+                let text = Some(term.clone());
+                having.push(
+                    Having::of(db, organization, std::slice::from_ref(term), true, text).await?,
+                );
+            }
             What::Words { .. } => own.push(term.clone()),
             What::Field { field, .. } if field.is_of_group() => own.push(term.clone()),
             What::Field { value, .. } if value.open => {

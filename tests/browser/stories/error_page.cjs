@@ -21,7 +21,7 @@ module.exports = async ({ page, context, host, open, look, expect }) => {
   await trace.getByText("shop/views.py").click();
   await trace.getByText("db = pool.connect()").waitFor();
   await trace.getByText("pool.checkedout").waitFor();
-  await trace.getByText("All 15").click();
+  await trace.getByText("All 15", { exact: true }).click();
   await trace.getByText("flask/app3.py").waitFor();
   expect((await frames.count()) === 15, `${await frames.count()} frames`);
   const source = await page.content();
@@ -58,7 +58,7 @@ module.exports = async ({ page, context, host, open, look, expect }) => {
   expect(ask.startsWith("/chat?ask=") && decodeURIComponent(ask).includes(`error+${group}`), ask);
 
   const timeline = page.getByRole("region", { name: "Repair timeline" });
-  await timeline.getByText("Deploy v2.14").waitFor();
+  await timeline.getByText("Deploy v2.14", { exact: true }).waitFor();
   await timeline.getByText(/after deploy v2.14/).waitFor();
 
   // Muted and back, resolved with a reason and reopened: all of it is in the timeline.
@@ -73,7 +73,7 @@ module.exports = async ({ page, context, host, open, look, expect }) => {
   await timeline.getByText(/the pool has 40 connections now \(/).waitFor();
   await page.getByRole("button", { name: "Reopen" }).click();
   await timeline.getByText("Reopened").first().waitFor();
-  await timeline.getByText("Muted").waitFor();
+  await timeline.getByText("Muted", { exact: true }).waitFor();
   await look("error-decided");
 
   // One with a plain stack, one without any.

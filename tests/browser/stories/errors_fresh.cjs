@@ -7,7 +7,7 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await host("report");
   // Without a reload it is there, and said once.
   await page.getByRole("link", { name: "<script>alert(1)</script>" }).waitFor();
-  await page.getByText("<img src=x onerror=alert(1)> **bold**").waitFor();
+  await page.getByText("<img src=x onerror=alert(").first().waitFor();
   await page.getByRole("link", { name: /^Errors ?1/ }).first().waitFor();
   expect((await page.locator("main img, main script").count()) === 0, "titles are text");
   await page.getByRole("link", { name: "<script>alert(1)</script>" }).click();

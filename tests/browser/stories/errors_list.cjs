@@ -28,7 +28,7 @@ module.exports = async ({ page, lux, host, open, look, expect }) => {
   await page.keyboard.press("Escape");
   await search.fill("severity:critical endpoint:/checkout");
   await search.press("Enter");
-  await page.getByText("1 of 1 errors").waitFor();
+  await page.getByText("1 of 1 error").waitFor();
   same(await names(), ["OperationalError"]);
   const address = page.url();
   expect(address.includes("severity%3Acritical"), address);

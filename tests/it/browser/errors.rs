@@ -76,12 +76,12 @@ async fn shop(database: &Database) -> (Server, Site) {
         );
     }
     for n in 0..89_i64 {
-        let (at, user) = (ago(10 + n % 14, n), format!("customer-{}", n % 21));
+        let (at, user) = (ago(10, 0) - TimeDelta::milliseconds(n), format!("customer-{}", n % 21));
         let message = "SMTP relay closed the connection";
         events.push(event("ConnectionResetError", message, "GET /newsletter", at, &user));
     }
     for n in 0..3_i64 {
-        let (at, user) = (ago(0, 22 + n), format!("customer-{}", n % 2));
+        let (at, user) = (ago(0, 22) - TimeDelta::seconds(n), format!("customer-{}", n % 2));
         let message = "'shipping_zone' missing from cart metadata";
         events.push(event("KeyError", message, "GET /cart/summary", at, &user));
     }
