@@ -106,15 +106,11 @@ impl Chat {
         }
         let advised = (answer.clone(), packed.diagnosis.clone());
         let why = why(going, &asking.before);
-        let asked = Asked {
-            organization: scope.organization,
-            by: &question.owner.author,
-            why: &why,
-        };
+        let asked =
+            Asked { organization: scope.organization, by: &question.owner.author, why: &why };
         let patience = asking.until - Instant::now();
-        let consulting = async {
-            Ok(self.analyst.consult(&scope, packed, &mut desk, &asked, patience).await)
-        };
+        let consulting =
+            async { Ok(self.analyst.consult(&scope, packed, &mut desk, &asked, patience).await) };
         let said = |consulted: &Consulted| {
             let causes = consulted.diagnosis.model.as_ref().map(|opinion| opinion.causes.len());
             let summary = match causes {

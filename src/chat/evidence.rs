@@ -69,7 +69,8 @@ pub(super) async fn collect(
 /// The cited text alone.
 fn bare(citation: &Citation) -> Evidence {
     let lines = citation.text.lines().take(2 * EACH_SIDE + 1).enumerate();
-    let lines = lines.map(|(index, text)| Line { number: None, text: cut(text), cited: index == 0 });
+    let lines =
+        lines.map(|(index, text)| Line { number: None, text: cut(text), cited: index == 0 });
     Evidence {
         number: citation.number,
         source: citation.source.clone(),

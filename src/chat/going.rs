@@ -107,7 +107,10 @@ impl Going {
         found: impl FnOnce(&T) -> (String, Vec<String>),
     ) -> Result<T> {
         let begun = clock::instant();
-        self.tell("tool", json!({ "state": "started", "number": 0, "name": name, "arguments": {} }));
+        self.tell(
+            "tool",
+            json!({ "state": "started", "number": 0, "name": name, "arguments": {} }),
+        );
         let done = work.await;
         let milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         let (summary, sources) = match &done {

@@ -67,8 +67,9 @@ impl Going {
     /// asks rarely misses nothing but what was in between.
     pub(super) fn watch(self: Arc<Self>) -> impl Stream<Item = Progress> + Send {
         let changes = self.changes();
-        stream::unfold((self, changes, Progress::default()), |(going, mut changes, mut now)| {
-            async move {
+        stream::unfold(
+            (self, changes, Progress::default()),
+            |(going, mut changes, mut now)| async move {
                 loop {
                     let (count, ended) = *changes.borrow_and_update();
                     if now.steps < count {
@@ -82,8 +83,8 @@ impl Going {
                         return None;
                     }
                 }
-            }
-        })
+            },
+        )
     }
 }
 

@@ -245,9 +245,8 @@ pub(super) fn locate(
     for (source, name) in names.iter().enumerate() {
         for segment in segments(source) {
             for (index, meta) in segment.metas.iter().enumerate() {
-                let fits = |stream: &Arc<Stream>| {
-                    name == quoted || stream.path.as_deref() == Some(quoted)
-                };
+                let fits =
+                    |stream: &Arc<Stream>| name == quoted || stream.path.as_deref() == Some(quoted);
                 let better = best
                     .as_ref()
                     .is_none_or(|(found, at, ..)| (meta.line, meta.at) > (*found, *at));

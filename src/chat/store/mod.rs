@@ -18,8 +18,8 @@ use crate::{
     seal::{Field, Sealer},
 };
 
-pub use seek::{answer_to, before, search};
 pub(super) use seek::withdraw;
+pub use seek::{answer_to, before, search};
 
 /// Whose sessions: an organization's caller.
 #[derive(Clone, Debug)]

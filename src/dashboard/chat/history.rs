@@ -93,10 +93,7 @@ pub(super) async fn rename(
     let change = whole(form)?;
     store::rename(&app.db, &Owner::of(&page.caller), id, &change.title).await?;
     let back = if change.back.is_empty() { format!("/chat/{id}") } else { change.back };
-    let fields = BTreeMap::from([
-        ("title".to_owned(), before),
-        ("back".to_owned(), back.clone()),
-    ]);
+    let fields = BTreeMap::from([("title".to_owned(), before), ("back".to_owned(), back.clone())]);
     let told = Told::done("Renamed.").undo(&format!("/chat/{id}/rename"), fields);
     Ok(see_other(safe_next(Some(&back)), &told))
 }
@@ -143,7 +140,10 @@ pub(super) async fn export(
         .into_response())
 }
 
-fn written(session: &Session, messages: &[Message]) -> std::result::Result<String, std::fmt::Error> {
+fn written(
+    session: &Session,
+    messages: &[Message],
+) -> std::result::Result<String, std::fmt::Error> {
     let mut out = String::new();
     writeln!(out, "# {}\n", session.title.replace('\n', " "))?;
     for message in messages {

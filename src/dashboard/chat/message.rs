@@ -122,7 +122,10 @@ impl Step {
 }
 
 fn seconds(milliseconds: u64) -> String {
-    format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
+    match milliseconds {
+        0..100 => format!("{milliseconds} ms"),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+    }
 }
 
 /// What a tool does, in words.
@@ -211,8 +214,7 @@ impl Answer {
     ) -> Result<Self> {
         let kept = message.kept();
         let diagnosis = kept.diagnosis.clone();
-        let diagnosis: Option<Diagnosis> =
-            diagnosis.and_then(|it| serde_json::from_value(it).ok());
+        let diagnosis: Option<Diagnosis> = diagnosis.and_then(|it| serde_json::from_value(it).ok());
         let run = match kept.run_id {
             // What became of it may have been forgotten meanwhile.
             Some(run) if live => run::Card::load(viewer, session, run, true).await.ok(),
@@ -223,11 +225,8 @@ impl Answer {
             _ => None,
         };
         let plan = plan.unwrap_or_default();
-        let text = if plan.is_empty() {
-            message.content.clone()
-        } else {
-            without_plan(&message.content)
-        };
+        let text =
+            if plan.is_empty() { message.content.clone() } else { without_plan(&message.content) };
         let removed = kept.unproven.iter().filter(|doubt| doubt.starts_with('[')).count();
         let failed = kept.notice.as_deref().is_some_and(is_failure);
         let mode = if kept.repair_results.is_some() {
@@ -280,11 +279,13 @@ fn is_failure(notice: &str) -> bool {
 }
 
 fn proposals(kept: &[Value]) -> Vec<Proposal> {
-    let repairs = kept.iter().filter(|one| matches!(one["kind"].as_str(), Some("repair" | "action")));
+    let repairs =
+        kept.iter().filter(|one| matches!(one["kind"].as_str(), Some("repair" | "action")));
     repairs
         .map(|one| {
             let groups = one["body"]["group_ids"].as_array().into_iter().flatten();
-            let groups: Vec<String> = groups.filter_map(Value::as_i64).map(|it| it.to_string()).collect();
+            let groups: Vec<String> =
+                groups.filter_map(Value::as_i64).map(|it| it.to_string()).collect();
             Proposal {
                 title: one["title"].as_str().unwrap_or("Run repair").to_owned(),
                 groups: groups.join(","),
@@ -314,17 +315,20 @@ fn versus(diagnosis: &Diagnosis) -> Option<Versus> {
     let theirs = opinion.causes.first()?;
     Some(Versus {
         text: disagreement.text.clone(),
-        sides: [Side {
-            who: "Built-in advisor".to_owned(),
-            title: ours.title.clone(),
-            confidence: sure(ours.confidence),
-            explanation: prose::plain(&ours.explanation),
-        }, Side {
-            who: opinion.model.clone(),
-            title: theirs.title.clone(),
-            confidence: sure(theirs.confidence),
-            explanation: prose::plain(&without_numbers(&theirs.explanation)),
-        }],
+        sides: [
+            Side {
+                who: "Built-in advisor".to_owned(),
+                title: ours.title.clone(),
+                confidence: sure(ours.confidence),
+                explanation: prose::plain(&ours.explanation),
+            },
+            Side {
+                who: opinion.model.clone(),
+                title: theirs.title.clone(),
+                confidence: sure(theirs.confidence),
+                explanation: prose::plain(&without_numbers(&theirs.explanation)),
+            },
+        ],
         checks: disagreement
             .checks
             .iter()

@@ -156,19 +156,22 @@ async fn show(
     let viewer = Viewer::new(&app, &repair, &page.caller);
     let mut room = Room {
         has_model: app.llm.is_on(),
-        diagnose: stored.iter().rev().find(|it| it.role != "user").is_some_and(|it| it.kept().diagnosed),
+        diagnose: stored
+            .iter()
+            .rev()
+            .find(|it| it.role != "user")
+            .is_some_and(|it| it.kept().diagnosed),
         earlier: stored
             .first()
             .filter(|_| i64::try_from(stored.len()).is_ok_and(|count| count == SHOWN))
             .map(|first| first.id),
-        unanswered: stored
-            .last()
-            .filter(|last| last.role == "user" && part.before.is_none())
-            .map(|last| ask::Going {
+        unanswered: stored.last().filter(|last| last.role == "user" && part.before.is_none()).map(
+            |last| ask::Going {
                 session: id,
                 question: last.id,
                 may_operate: page.shell.may_operate(),
-            }),
+            },
+        ),
         shell: page.shell,
         session: Some(session),
         messages: Vec::new(),
@@ -180,7 +183,8 @@ async fn show(
     };
     let last = stored.iter().rposition(|message| message.role == "user");
     let last = last.filter(|_| part.before.is_none());
-    let with_runs = stored.iter().rev().filter(|it| it.role != "user" && it.kept().run_id.is_some());
+    let with_runs =
+        stored.iter().rev().filter(|it| it.role != "user" && it.kept().run_id.is_some());
     let live: Vec<i64> = with_runs.take(RUNS).map(|message| message.id).collect();
     let mut question: Option<&Message> = None;
     for (index, message) in stored.iter().enumerate() {

@@ -167,7 +167,9 @@ fn badge(report: &Report, status: Status) -> Badge {
         Status::Done if results.resolved == results.total_errors => {
             Badge::new("ok", "circle-check", "Resolved")
         }
-        Status::Done if results.resolved > 0 => Badge::new("warn", "circle-alert", "Partly resolved"),
+        Status::Done if results.resolved > 0 => {
+            Badge::new("warn", "circle-alert", "Partly resolved")
+        }
         Status::Done => Badge::new("bad", "circle-x", "Not resolved"),
     }
 }

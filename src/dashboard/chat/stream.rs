@@ -167,8 +167,7 @@ impl Follower {
         let db = &self.viewer.app.db;
         let question = store::before(db, self.session, answer.id, 1).await?;
         let question = question.last().filter(|message| message.role == "user");
-        let answer =
-            Answer::of(&self.viewer, self.session, answer, question, true).await?;
+        let answer = Answer::of(&self.viewer, self.session, answer, question, true).await?;
         let (evidence, count) = match answer.evidence() {
             Some(evidence) => (Some(super::text(evidence)?), evidence.count()),
             None => (None, 0),

@@ -65,7 +65,7 @@ module.exports = async ({ page, lux, host, open, look, expect, context }) => {
   const trail = answer.getByText(/^Looked at 1 source in 1 step, \d+\.\d s$/);
   await trail.click();
   await answer.getByText("Searched the logs").waitFor();
-  await answer.getByText("text basket").waitFor();
+  await answer.getByText("text pricing").waitFor();
 
   // Nothing invented is a link, nothing is loaded, and it says so.
   await answer.getByText("1 unverified reference removed").waitFor();
