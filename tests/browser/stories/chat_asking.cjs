@@ -143,8 +143,8 @@ module.exports = async ({ page, lux, host, open, look, expect, context }) => {
   await history.getByText("Nothing matches").waitFor();
   await history.getByRole("searchbox", { name: "Search chats" }).fill("paragraph 17");
   await history.getByRole("link", { name: "Tell me about baskets" }).waitFor();
-  await page.keyboard.press("Escape");
-  await page.getByRole("button", { name: "More" }).or(page.locator("summary[aria-label=More]")).first().click();
+  await history.getByRole("button", { name: "Close" }).click();
+  await page.locator("summary[aria-label=More]").click();
   const [download] = await Promise.all([page.waitForEvent("download"), page.getByRole("link", { name: "Export as Markdown" }).click()]);
   const fs = require("node:fs");
   const text = fs.readFileSync(await download.path(), "utf8");
