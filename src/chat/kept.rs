@@ -34,6 +34,6 @@ pub struct Kept {
     pub milliseconds: u64,
     /// The operator had heard enough.
     pub stopped: bool,
-    /// It was asked to diagnose.
+    /// It was asked to diagnose, by more than words.
     pub diagnosed: bool,
 }

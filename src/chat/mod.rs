@@ -311,7 +311,7 @@ impl Chat {
             trail: going.trail(),
             milliseconds: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
             stopped: made.stopped,
-            diagnosed,
+            diagnosed: question.diagnose,
         };
         let session = going.session;
         let message = match before {

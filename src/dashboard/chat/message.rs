@@ -122,7 +122,10 @@ impl Step {
 }
 
 fn seconds(milliseconds: u64) -> String {
-    format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
+    match milliseconds {
+        0..100 => format!("{milliseconds} ms"),
+        _ => format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100),
+    }
 }
 
 /// What a tool does, in words.
@@ -225,7 +228,8 @@ impl Answer {
         let text =
             if plan.is_empty() { message.content.clone() } else { without_plan(&message.content) };
         let removed = kept.unproven.iter().filter(|doubt| doubt.starts_with('[')).count();
-        let failed = kept.notice.as_deref().is_some_and(is_failure);
+        let consulted = kept.diagnosed && kept.engine == "advisor";
+        let failed = kept.notice.as_deref().is_some_and(|it| consulted || is_failure(it));
         let mode = if kept.repair_results.is_some() {
             "repair"
         } else if kept.diagnosed {
@@ -249,7 +253,12 @@ impl Answer {
             other_run: kept.run_id.filter(|_| run.is_none()),
             run,
             proposals: if kept.run_id.is_none() { proposals(&kept.proposals) } else { Vec::new() },
-            notice: kept.notice.clone().filter(|_| !kept.stopped).map(|it| (it, failed)),
+            notice: kept
+                .notice
+                .as_deref()
+                .filter(|_| !kept.stopped)
+                .and_then(said_once)
+                .map(|it| (it, failed)),
             removed,
             unproven: kept.unproven.len() - removed,
             stopped: kept.stopped,
@@ -268,6 +277,16 @@ impl Answer {
     pub(super) fn badge(&self) -> Option<Badge> {
         self.run.as_ref().map(|run| run.badge.clone())
     }
+}
+
+/// A notice without its count of what is not proven, which stands below the words.
+fn said_once(notice: &str) -> Option<String> {
+    let counts = |text: &str| text.ends_with("not found in what was read.");
+    if !counts(notice) {
+        return Some(notice.to_owned());
+    }
+    let (before, last) = notice.rsplit_once(". ")?;
+    counts(last).then(|| format!("{before}."))
 }
 
 /// Whether a notice tells of the model's trouble.
@@ -366,7 +385,7 @@ fn sure(confidence: Confidence) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::{Looked, Trail, without_numbers, without_plan};
+    use super::{Looked, Trail, said_once, without_numbers, without_plan};
 
     #[test]
     fn a_trail_is_summed_up() {
@@ -389,6 +408,10 @@ mod tests {
         let text = "**A**\nIt is.\n\nWhat to do:\n1. Do `a`\n2. Do b\nThen check that GET / answers 200.\n\nNote: c";
         assert_eq!(without_plan(text), "**A**\nIt is.\n\n\nNote: c");
         assert_eq!(without_plan("nothing"), "nothing");
+        assert_eq!(said_once("One quotation was not found in what was read."), None);
+        let both =
+            "The answer was cut after 9 tokens. 2 quotations were not found in what was read.";
+        assert_eq!(said_once(both).as_deref(), Some("The answer was cut after 9 tokens."));
         assert_eq!(without_numbers("It broke [3, 4]. See [x]."), "It broke. See [x].");
     }
 }

@@ -62,10 +62,50 @@ impl Card {
     }
 }
 
-/// What a step names in backquotes, if it looks like something to type.
+/// Programs by which playbooks begin what is to be typed.
+const PROGRAMS: &[&str] = &[
+    "apt",
+    "certbot",
+    "chmod",
+    "chown",
+    "curl",
+    "df",
+    "dig",
+    "docker",
+    "du",
+    "free",
+    "gunicorn",
+    "journalctl",
+    "kill",
+    "lsof",
+    "mkdir",
+    "mysql",
+    "nginx",
+    "npm",
+    "openssl",
+    "pip",
+    "ps",
+    "psql",
+    "redis-cli",
+    "ss",
+    "sudo",
+    "systemctl",
+    "timedatectl",
+    "ufw",
+    "ulimit",
+];
+
+/// What a step gives to type: in backquotes, or behind a colon.
 fn command(text: &str) -> Option<String> {
     let mut quoted = text.split('`').skip(1).step_by(2);
-    quoted.find(|it| it.trim().contains(' ') && it.len() < 400).map(|it| it.trim().to_owned())
+    let fits = |it: &str| it.trim().contains(' ') && it.len() < 400;
+    let plain = || {
+        let (_, after) = text.split_once(": ")?;
+        let command = after.split([';', ',']).next()?.split(" (").next()?.trim();
+        let program = command.split(' ').next()?;
+        (PROGRAMS.contains(&program) && fits(command)).then_some(command)
+    };
+    quoted.find(|it| fits(it)).or_else(plain).map(|it| it.trim().to_owned())
 }
 
 /// What the advisor's first finding asks for; `None` where nothing is wrong.
@@ -205,4 +245,24 @@ fn probed(verdicts: &[Option<Verdict>]) -> Option<Badge> {
     }
     let failing = verdicts.contains(&Some(Verdict::StillFailing));
     failing.then(|| Badge::new("bad", "circle-x", "Failing"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::command;
+
+    #[test]
+    fn what_is_to_be_typed_is_found() {
+        for (text, found) in [
+            ("Restart it: `systemctl restart shop`", Some("systemctl restart shop")),
+            (
+                "Install it: pip install shopkit (or pip install -r a.txt)",
+                Some("pip install shopkit"),
+            ),
+            ("Check the key: answer 400", None),
+            ("Read `the.log`", None),
+        ] {
+            assert_eq!(command(text).as_deref(), found, "{text}");
+        }
+    }
 }

@@ -45,6 +45,9 @@ fn place(cited: &Citation) -> String {
 fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
     let mut out = String::with_capacity(html.len() + 256);
     let mut in_code = 0_u32;
+    // The page has its own first heading, and no level may be left out below it.
+    let mut has_second = false;
+    let mut level = 2;
     let mut rest = html;
     while let Some(open) = rest.find('<') {
         let (text, tag) = rest.split_at(open);
@@ -65,11 +68,18 @@ fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
             "<pre>" => "<pre tabindex=\"0\">",
             "<table>" => "<div class=\"wide\" tabindex=\"0\"><table>",
             "</table>" => "</table></div>",
-            // The page has its own first heading, and no level is left out.
-            "<h1>" => "<h2>",
-            "</h1>" => "</h2>",
-            "<h4>" | "<h5>" | "<h6>" => "<h3>",
-            "</h4>" | "</h5>" | "</h6>" => "</h3>",
+            "<h1>" | "<h2>" | "<h3>" | "<h4>" | "<h5>" | "<h6>" => {
+                level = if has_second && !matches!(tag, "<h1>" | "<h2>") { 3 } else { 2 };
+                has_second = true;
+                if level == 2 { "<h2>" } else { "<h3>" }
+            }
+            "</h1>" | "</h2>" | "</h3>" | "</h4>" | "</h5>" | "</h6>" => {
+                if level == 2 {
+                    "</h2>"
+                } else {
+                    "</h3>"
+                }
+            }
             other => other,
         });
         rest = after;
@@ -168,6 +178,7 @@ mod tests {
     #[test]
     fn headings_go_below_the_pages_own() {
         assert_eq!(of("# A\n\n#### B"), "<h2>A</h2>\n<h3>B</h3>\n");
+        assert_eq!(of("### A"), "<h2>A</h2>\n");
         assert_eq!(sentence("Run `ls -l` now."), "Run <code>ls -l</code> now.");
     }
 }

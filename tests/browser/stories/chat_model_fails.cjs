@@ -13,11 +13,11 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await look("chat-model-fails");
   await host("say");
   await answer.getByRole("button", { name: "Retry" }).click();
-  await page.getByText("All is well now.").waitFor();
+  await page.getByText("All is well now.", { exact: true }).waitFor();
   expect((await page.getByText("The model gave no answer").count()) === 0, "it is well");
   await host("hang");
   await composer.fill("what is wrong now?");
   await composer.press("Enter");
   await answer.getByText("The model gave no answer").waitFor();
-  expect((await page.getByText("what is wrong now?").count()) === 1, "asked once");
+  expect((await page.getByRole("article", { name: "Your question" }).filter({ hasText: "what is wrong now?" }).count()) === 1, "asked once");
 };

@@ -60,5 +60,5 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await third.getByText("Resolved verified").waitFor();
   const runs = await host("runs");
   expect(runs.length === before.length + 1 && runs[0].includes("operator"), runs);
-  await page.getByText(/^I did this: /).waitFor();
+  await page.getByRole("article", { name: "Your question" }).filter({ hasText: "I did this: " }).waitFor();
 };

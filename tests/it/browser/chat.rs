@@ -14,11 +14,11 @@ use super::story;
 use crate::support::{Database, Model, Reply, Server, Setup, Site, groups, on_both, until};
 
 const LINES: &[&str] = &[
-    "worker 21377 booted",
-    "basket 17 was opened",
-    "KeyError: 'sku' while pricing the basket of 17",
-    "basket 17 was closed <script>alert('x')</script> ![x](https://evil.example/?q=1)",
-    "worker 21377 waits",
+    "2026-11-22 08:00:01 INFO worker 21377 booted",
+    "2026-11-22 08:00:02 INFO basket 17 was opened",
+    "2026-11-22 08:00:03 ERROR KeyError: 'sku' while pricing the basket of 17",
+    "2026-11-22 08:00:04 INFO closed <script>alert('x')</script> ![x](https://evil.example/?q=1)",
+    "2026-11-22 08:00:05 INFO worker 21377 waits",
 ];
 
 /// Writes lines into the log that the server watches, and waits until it has read them.
@@ -70,7 +70,7 @@ async fn somebody_asks_a_model(database: Database) {
     story(&server, "operator", "chat_asking", async |ask, _| {
         match ask {
             "answer" => {
-                model.push(Reply::tool("search_logs", json!({ "text": "basket" })));
+                model.push(Reply::tool("search_logs", json!({ "text": "pricing" })));
                 model.push(Reply::text(told()).hold_after(200, &gate));
             }
             "go on" => gate.add_permits(1),
