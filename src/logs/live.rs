@@ -393,7 +393,12 @@ impl Live {
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown source.
-    pub fn volume(&self, query: &Query, from: DateTime<Utc>, minutes: usize) -> Result<Vec<Minute>> {
+    pub fn volume(
+        &self,
+        query: &Query,
+        from: DateTime<Utc>,
+        minutes: usize,
+    ) -> Result<Vec<Minute>> {
         let segments = |at| self.0.sink.window.segments(at);
         volume::volume(&self.0.names, segments, query, from, minutes)
     }

@@ -102,7 +102,11 @@ impl Wanted {
             until: self.until,
             severity: self.severity.map(|text| text.parse::<Severity>()).transpose()?,
             text: self.q.filter(|q| !q.is_empty()).map(|q| Pattern::parse(&q)).transpose()?,
-            exclude: self.exclude.filter(|q| !q.is_empty()).map(|q| Pattern::parse(&q)).transpose()?,
+            exclude: self
+                .exclude
+                .filter(|q| !q.is_empty())
+                .map(|q| Pattern::parse(&q))
+                .transpose()?,
             limit: usize::try_from(limit).unwrap_or(1),
             after: self.cursor.map(|cursor| paging::position(&cursor)).transpose()?,
             oldest_first: false,

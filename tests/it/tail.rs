@@ -512,7 +512,8 @@ async fn a_mark_leads_over_a_restart() {
     })
     .await;
     // Who comes new is not told what was told before the restart.
-    let mut follower = Follower::new(host.live(), Query::default(), host.live().mark(), 10).unwrap();
+    let mut follower =
+        Follower::new(host.live(), Query::default(), host.live().mark(), 10).unwrap();
     append(&host.path("app.log"), "next\n");
     let step = follower.next().await.unwrap();
     assert_eq!(texts(&step), ["next"]);

@@ -115,11 +115,21 @@ impl Whole {
     }
 }
 
-async fn show(page: Page<Reader>, State(app): State<App>, Extension(health): Extension<Health>, Extension(probes): Extension<Probes>) -> Result<Response> {
+async fn show(
+    page: Page<Reader>,
+    State(app): State<App>,
+    Extension(health): Extension<Health>,
+    Extension(probes): Extension<Probes>,
+) -> Result<Response> {
     html(&look(page.shell, page.caller.organization, &app, &health, &probes, Form::default()).await)
 }
 
-async fn show_now(page: Page<Reader>, State(app): State<App>, Extension(health): Extension<Health>, Extension(probes): Extension<Probes>) -> Result<Response> {
+async fn show_now(
+    page: Page<Reader>,
+    State(app): State<App>,
+    Extension(health): Extension<Health>,
+    Extension(probes): Extension<Probes>,
+) -> Result<Response> {
     let form = Form::default();
     let page = look(page.shell, page.caller.organization, &app, &health, &probes, form).await;
     html(&page.as_now())

@@ -31,10 +31,13 @@ impl Gone {
                 let (from, to) = (line.saturating_sub(SIDE).max(1), line.saturating_add(SIDE));
                 format!("sed -sn '{from},{to}p' {}", quoted(path))
             }),
-            Place::Unit(unit) => journal(view, &match unit.as_str() {
-                "*" => String::new(),
-                unit => format!(" --unit {}", quoted(unit)),
-            }),
+            Place::Unit(unit) => journal(
+                view,
+                &match unit.as_str() {
+                    "*" => String::new(),
+                    unit => format!(" --unit {}", quoted(unit)),
+                },
+            ),
             Place::Directory(folder) => {
                 journal(view, &format!(" --directory {}", quoted(&folder.display().to_string())))
             }

@@ -91,7 +91,8 @@ pub(super) fn look(live: &Live, mut view: View) -> Result<Seen> {
         Found { entries, older: page.next, ..Found::default() }
     };
     let here = found.here;
-    let row = |entry: &Entry| Row::new(entry, wanted.find.as_ref(), here.as_ref() == Some(&entry.id));
+    let row =
+        |entry: &Entry| Row::new(entry, wanted.find.as_ref(), here.as_ref() == Some(&entry.id));
     let cursor = |position: Option<Position>| position.map(|it| paging::cursor(&it)).transpose();
     let chunk = Chunk {
         rows: found.entries.iter().map(row).collect(),
@@ -99,16 +100,11 @@ pub(super) fn look(live: &Live, mut view: View) -> Result<Seen> {
         newer: cursor(found.newer)?,
     };
     let oldest = live.oldest(&view.sources);
-    Ok(Seen { mark, chunk, place, oldest, gone, wanted, view })
+    Ok(Seen { view, wanted, mark, chunk, place, oldest, gone })
 }
 
 /// The lines on both sides of a place; at it stands `entry`, or nothing.
-fn around(
-    live: &Live,
-    query: &Query,
-    position: &Position,
-    entry: Option<Entry>,
-) -> Result<Found> {
+fn around(live: &Live, query: &Query, position: &Position, entry: Option<Entry>) -> Result<Found> {
     let side = |oldest_first, limit| {
         live.search(&Query { after: Some(*position), oldest_first, limit, ..query.clone() })
     };
@@ -126,7 +122,8 @@ fn around(
 /// The lines on one side of a place.
 fn beyond(live: &Live, query: &Query, position: Position, forward: bool) -> Result<Found> {
     let after = Some(position);
-    let page = live.search(&Query { after, oldest_first: forward, limit: MORE, ..query.clone() })?;
+    let page =
+        live.search(&Query { after, oldest_first: forward, limit: MORE, ..query.clone() })?;
     let mut entries = page.records;
     Ok(if forward {
         let older = entries.first().map(|entry| live.position(entry));

@@ -103,12 +103,12 @@ impl Row {
     }
 
     pub(super) fn level(&self) -> &'static str {
-        name_of(&self.severity)
+        name_of(self.severity)
     }
 }
 
 /// As it is read out.
-pub(super) const fn name_of(severity: &Severity) -> &'static str {
+pub(super) const fn name_of(severity: Severity) -> &'static str {
     match severity {
         Severity::Debug => "Debug",
         Severity::Info => "Info",
@@ -276,7 +276,10 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_is_written_out() {
-        assert_eq!(visible("a\x1b[31mb\u{202e}c\r\0\u{200b}"), "a\\e[31mb\\u{202e}c\\r\\x00\\u{200b}");
+        assert_eq!(
+            visible("a\x1b[31mb\u{202e}c\r\0\u{200b}"),
+            "a\\e[31mb\\u{202e}c\\r\\x00\\u{200b}"
+        );
         assert_eq!(visible("tab\tand\nline, ünïcode, 日本"), "tab\tand\nline, ünïcode, 日本");
     }
 

@@ -127,10 +127,7 @@ impl View {
 
     /// Whether it shows the newest, and goes on with what comes.
     pub(super) fn is_live(&self) -> bool {
-        self.at.is_none()
-            && self.record.is_none()
-            && self.before.is_none()
-            && self.after.is_none()
+        self.at.is_none() && self.record.is_none() && self.before.is_none() && self.after.is_none()
     }
 
     /// The same without its place: what is looked for, from now on.
@@ -215,7 +212,9 @@ mod tests {
         assert!(view.is_filtered() && !view.is_live() && view.live().is_live());
         let view = View::read("source=b&source=a&level=all&q=&utm=1&at=2026-11-20T14:30").unwrap();
         assert_eq!(view.query(), "source=a%2Cb&at=2026-11-20T14%3A30%3A00.000Z");
-        for wrong in ["at=yesterday", "level=loud", "q=%00", "at=9999-99-99", "at=%2B262142-01-01T00:00:00Z"] {
+        for wrong in
+            ["at=yesterday", "level=loud", "q=%00", "at=9999-99-99", "at=%2B262142-01-01T00:00:00Z"]
+        {
             assert!(View::read(wrong).is_err(), "{wrong}");
         }
     }

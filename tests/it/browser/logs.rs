@@ -42,8 +42,7 @@ impl Logs {
     fn talk(&mut self, rate: u32) {
         let stop = Arc::new(AtomicBool::new(false));
         let told = Arc::clone(&stop);
-        let mut file =
-            File::options().create(true).append(true).open(self.path("app")).unwrap();
+        let mut file = File::options().create(true).append(true).open(self.path("app")).unwrap();
         let thread = std::thread::spawn(move || {
             let mut written = 0;
             let many = (rate / 50).max(1);
@@ -138,7 +137,8 @@ impl Wire {
 async fn shop(database: &Database) -> (Server, Logs, Wire) {
     let setup = Setup::new(database);
     let logs = Logs { folder: setup.folder().to_owned(), talking: None };
-    let sources = [("app", "python"), ("nginx", "nginx-error"), ("worker", "json"), ("later", "auto")];
+    let sources =
+        [("app", "python"), ("nginx", "nginx-error"), ("worker", "json"), ("later", "auto")];
     let toml = sources.map(|(name, kind)| {
         let path = logs.path(name);
         format!(
@@ -169,9 +169,10 @@ fn half_an_hour(logs: &Logs) {
             let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
             worker += &format!(
                 "{{\"time\":\"{at}\",\"level\":\"info\",\"message\":\"order {} paid\",\"order\":{},\"user\":{{\"id\":7}}}}\n",
-                88_000 + second, 88_000 + second
+                88_000 + second,
+                88_000 + second
             );
-            }
+        }
         if second < 900 && second % 30 == 0 {
             app += &python(at, "WARNING", "pool exhausted, waiting 1.0 s (checked out 15 of 15)");
             app += &python(at, "ERROR", "checkout failed");
