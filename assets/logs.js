@@ -190,6 +190,8 @@
     flush();
   }
 
+  // A page that becomes smaller goes on showing the newest.
+  new ResizeObserver(() => { if (following) bottom(); }).observe(list);
   const toggle = () => (following ? pause() : resume());
   one("#pause").addEventListener("click", toggle);
   list.addEventListener("scroll", () => {

@@ -20,6 +20,10 @@ use crate::{
 /// How often it is looked for what is new.
 const STEP: Duration = Duration::from_millis(100);
 
+/// Steps of records that may be told at once where some were missed, because somebody was away
+/// or the machine had no time.
+const MOST_STEPS: usize = 20;
+
 /// Records written this long before the time of a mark of another process are told again: they
 /// may not have been read when it was made. Their ids tell who has them.
 const OVERLAP: i64 = 5_000_000;
@@ -138,7 +142,8 @@ pub struct Follower {
 }
 
 impl Follower {
-    /// Follows from `mark` on, with at most `most` records a step.
+    /// Follows from `mark` on, with at most `most` records a step, and as many more as steps were
+    /// missed.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown source.
@@ -154,7 +159,10 @@ impl Follower {
         loop {
             self.steps.tick().await;
             let (live, query, mark) = (self.live.clone(), self.query.clone(), self.mark);
-            let most = self.most;
+            let waited = clock::now().timestamp_micros().saturating_sub(mark.made);
+            let step = i64::try_from(STEP.as_micros()).unwrap_or(i64::MAX);
+            let steps = usize::try_from(waited / step).unwrap_or(1).clamp(1, MOST_STEPS);
+            let most = self.most * steps;
             // Looking takes the processor.
             let look = move || live.said_since(&mark, &query, most);
             let found = tokio::task::spawn_blocking(look).await;

@@ -66,8 +66,8 @@ impl Form {
         const FIELDS: [&str; 5] = ["name", "app", "path", "status", "contains"];
         for mistake in error.to_string().split("; ") {
             let words = mistake.split(|c: char| !c.is_alphanumeric() && c != '_');
-            let named = words.filter(|word| !word.is_empty()).take(5);
-            let field = named.filter_map(|word| FIELDS.iter().find(|field| **field == word)).next();
+            let mut named = words.filter(|word| !word.is_empty()).take(5);
+            let field = named.find_map(|word| FIELDS.iter().find(|field| **field == word));
             self.mistakes.push((field.copied().unwrap_or("name"), sentence(mistake)));
         }
     }

@@ -74,8 +74,8 @@ fn slug(name: &str) -> String {
     url.map_or_else(String::new, |url| url.path().trim_start_matches('/').to_owned())
 }
 
-pub(super) fn word(outcome: &Outcome) -> &'static str {
-    match outcome {
+pub(super) fn word(sample: &Sample) -> &'static str {
+    match sample.outcome {
         Outcome::Pass => "Passes",
         Outcome::Fail => "Fails",
         Outcome::Unclear => "Proves nothing",
@@ -83,8 +83,8 @@ pub(super) fn word(outcome: &Outcome) -> &'static str {
 }
 
 /// The class of a result, and the icon beside its word.
-pub(super) fn tone(outcome: &Outcome) -> (&'static str, &'static str) {
-    match outcome {
+pub(super) fn tone(sample: &Sample) -> (&'static str, &'static str) {
+    match sample.outcome {
         Outcome::Pass => ("ok", "circle-check"),
         Outcome::Fail => ("bad", "circle-x"),
         Outcome::Unclear => ("warn", "circle-help"),
@@ -147,7 +147,7 @@ pub(super) async fn run(
     Path(name): Path<String>,
 ) -> Result<Response> {
     let sample = probes.run_now(page.caller.organization, &name).await?;
-    let text = format!("{name}: {}. {}", word(&sample.outcome), sample.why);
+    let text = format!("{name}: {}. {}", word(&sample), sample.why);
     let told = match sample.outcome {
         Outcome::Pass => Told::done(text),
         Outcome::Fail | Outcome::Unclear => Told::bad(text),
@@ -170,7 +170,7 @@ struct Results {
     shell: Shell,
     row: Row,
     /// Newest first.
-    results: Vec<Sample>,
+    seen: Vec<Sample>,
     /// The results before these.
     older: Option<String>,
 }
@@ -186,8 +186,8 @@ pub(super) async fn results(
     let query = query.unwrap_or_default();
     let cursor = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "cursor");
     let below = cursor.map(|(_, cursor)| paging::position(&cursor)).transpose()?;
-    let (results, next) = probes.results(organization, &name, PAGE, below).await?;
+    let (seen, next) = probes.results(organization, &name, PAGE, below).await?;
     let older = next.as_ref().map(paging::cursor).transpose()?;
     let row = Row::new(&probe, Vec::new());
-    html(&Results { shell: page.shell, row, results, older })
+    html(&Results { shell: page.shell, row, seen, older })
 }

@@ -100,7 +100,7 @@ pub(super) fn look(live: &Live, mut view: View) -> Result<Seen> {
         newer: cursor(found.newer)?,
     };
     let oldest = live.oldest(&view.sources);
-    Ok(Seen { mark, chunk, place, oldest, gone, wanted, view })
+    Ok(Seen { view, wanted, mark, chunk, place, oldest, gone })
 }
 
 /// The lines on both sides of a place; at it stands `entry`, or nothing.

@@ -108,6 +108,11 @@ impl Logs {
         self.view.level.map_or("all", |level| level.as_str()) == name
     }
 
+    /// The level that is chosen, as it is read out.
+    fn level_name(&self) -> Option<&'static str> {
+        self.view.level.map(row::name_of)
+    }
+
     /// The same view, following.
     fn follow_url(&self) -> String {
         self.view.live().url()
@@ -159,8 +164,8 @@ fn volume_url(view: &View) -> String {
 }
 
 /// How a source is, in one word.
-fn state_name(state: &SourceState) -> &'static str {
-    match state {
+fn state_name(source: &SourceStatus) -> &'static str {
+    match source.state {
         SourceState::Ok => "read",
         SourceState::Missing => "not there",
         SourceState::Denied => "may not be read",

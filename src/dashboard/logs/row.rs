@@ -103,12 +103,12 @@ impl Row {
     }
 
     pub(super) fn level(&self) -> &'static str {
-        name_of(&self.severity)
+        name_of(self.severity)
     }
 }
 
 /// As it is read out.
-pub(super) const fn name_of(severity: &Severity) -> &'static str {
+pub(super) const fn name_of(severity: Severity) -> &'static str {
     match severity {
         Severity::Debug => "Debug",
         Severity::Info => "Info",

@@ -160,7 +160,7 @@ async fn shop(database: &Database) -> (Server, Logs, Wire) {
 fn half_an_hour(logs: &Logs) {
     let now = lux::clock::now();
     let (mut app, mut nginx, mut worker) = (String::new(), String::new(), String::new());
-    for second in (3..1800).step_by(3).rev() {
+    for second in (1..600_i64).rev().map(|step| step * 3) {
         let at = now - TimeDelta::seconds(second);
         let page = ["/products/brush-set", "/cart", "/products?page=2", "/static/app.css"];
         let page = page[usize::try_from(second).unwrap() / 3 % 4];
