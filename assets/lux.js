@@ -166,6 +166,14 @@ window.lux = (() => {
     }
   }, true);
 
+  // ---- parts of the page, asked for again ----------------------------------------------------
+  // The only HTML that is put into a page is what this server rendered; nothing is evaluated.
+  const policy = window.trustedTypes?.createPolicy("lux", { createHTML: (text) => text });
+  const refuse = () => { throw new Error("nothing is evaluated here"); };
+  window.htmx?.registerExtension("lux", {
+    init: (api) => api.initSecurity(policy ? { createHTML: (text) => policy.createHTML(text), createScript: refuse } : null, refuse, refuse),
+  });
+
   // ---- the pulse -----------------------------------------------------------------------------
   let tries = 0;
   const lost = one("#lost");
@@ -187,23 +195,42 @@ window.lux = (() => {
     if (lost.textContent !== text) lost.textContent = text;
   }
 
+  let source = null;
+  let timer = null;
+
   function follow() {
-    const source = new EventSource("/ui/pulse");
-    source.addEventListener("pulse", (event) => {
+    clearTimeout(timer);
+    source?.close();
+    const stream = new EventSource("/ui/pulse");
+    source = stream;
+    stream.addEventListener("pulse", (event) => {
       const back = tries > 0;
       tries = 0;
       beat(JSON.parse(event.data));
       // What happened meanwhile is asked for.
       if (back) for (const name of ["errors", "repairs", "approvals"]) document.body.dispatchEvent(new CustomEvent(`lux:${name}`));
     });
-    source.addEventListener("error", () => {
-      source.close();
-      tries += 1;
-      // The server ends each stream after two minutes: one failure is no loss yet.
-      if (tries > 1) say(`Lux does not answer. Trying again${tries > 3 ? ` (${tries} times so far)` : ""}…`);
-      setTimeout(follow, Math.min(500 * 2 ** tries, 10000));
+    stream.addEventListener("error", () => {
+      if (stream === source) retry();
     });
-    addEventListener("pagehide", () => source.close(), { once: true });
+  }
+
+  /** The server ends each stream after two minutes: one failure is no loss yet. */
+  function retry() {
+    source?.close();
+    source = null;
+    tries += 1;
+    if (tries > 1) say(`Lux does not answer${navigator.onLine ? "" : ": this device is offline"}. Trying again…`);
+    clearTimeout(timer);
+    timer = setTimeout(follow, Math.min(500 * 2 ** tries, 10000));
+  }
+
+  function startFollowing() {
+    follow();
+    addEventListener("offline", () => { tries += 1; retry(); });
+    addEventListener("online", follow);
+    addEventListener("pagehide", () => { source?.close(); source = null; clearTimeout(timer); });
+    addEventListener("pageshow", (event) => { if (event.persisted) follow(); });
   }
 
   // ---- the keyboard --------------------------------------------------------------------------
@@ -277,8 +304,8 @@ window.lux = (() => {
   function offer(found) {
     chosen = 0;
     list.replaceChildren(...found.map(({ name, about, href, icon: sign }, index) => {
-      const link = make("a", { href, tabindex: "-1" }, icon(sign), make("span", {}, name), make("span", { class: "dimmer" }, about ?? ""));
-      return make("li", { role: "option", id: `palette-${index}`, "aria-selected": String(index === 0) }, link);
+      const option = { href, tabindex: "-1", role: "option", id: `palette-${index}`, "aria-selected": String(index === 0) };
+      return make("li", { role: "none" }, make("a", option, icon(sign), make("span", {}, name), make("span", { class: "dimmer" }, about ?? "")));
     }));
     asked.setAttribute("aria-activedescendant", found.length ? "palette-0" : "");
   }
@@ -309,7 +336,7 @@ window.lux = (() => {
       asked.setAttribute("aria-activedescendant", options[chosen].id);
     } else if (event.key === "Enter" && options[chosen]) {
       event.preventDefault();
-      one("a", options[chosen]).click();
+      options[chosen].click();
     }
   });
 
@@ -321,11 +348,16 @@ window.lux = (() => {
   }
   ready();
   all("#toasts .toast").forEach(expire);
+  for (const heading of all("[data-greeting]")) {
+    const hour = new Date().getHours();
+    const part = hour < 5 ? "Still up" : hour < 12 ? "Good morning" : hour < 18 ? "Good afternoon" : "Good evening";
+    heading.textContent = `${part}, ${heading.dataset.greeting}`;
+  }
   for (const pill of all("[data-zone]")) pill.textContent = zone;
   setInterval(() => times(), 5000);
   document.addEventListener("htmx:after:swap", () => ready());
   document.body.addEventListener("lux:told", (event) => told(event.detail));
-  if (document.body.dataset.live !== undefined) follow();
+  if (document.body.dataset.live !== undefined) startFollowing();
 
   return { one, all, make, icon, times, ready, told, ask, open, copy, key, span, clock, day, zone };
 })();
