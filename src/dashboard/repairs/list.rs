@@ -179,7 +179,10 @@ impl Switch {
     pub(super) async fn of(app: &App, actions: &Actions) -> Result<Self> {
         Ok(Self {
             off: actions.catalogue().off().map(str::to_owned),
-            stopped: switch::stopped_by_database(&app.db).await?,
+            // How an API lets them go is no help here.
+            stopped: switch::stopped_by_database(&app.db)
+                .await?
+                .and_then(|why| why.split(';').next().map(str::to_owned)),
             file: switch::stopped_by_file(&app.config),
             listed: actions.catalogue().len(),
         })

@@ -115,6 +115,11 @@ impl RunPage {
         self.outcomes.total() - self.outcomes.open
     }
 
+    /// For a decision; then it goes on by itself.
+    fn waits(&self) -> bool {
+        self.run.status == runs::Status::Waiting
+    }
+
     /// Errors that could be tried again.
     fn unresolved(&self) -> i64 {
         self.outcomes.total() - self.outcomes.resolved

@@ -236,18 +236,6 @@ impl Actions {
         self.decide(organization, id, hash, Status::Approved, by.into(), reason).await
     }
 
-    /// Refuses a proposal, for good. As [`Actions::approve`].
-    pub async fn reject(
-        &self,
-        organization: OrganizationId,
-        id: i64,
-        hash: &str,
-        by: impl Into<Actor<'_>>,
-        reason: Option<&str>,
-    ) -> Result<ActionRun> {
-        self.decide(organization, id, hash, Status::Rejected, by.into(), reason).await
-    }
-
     async fn decide(
         &self,
         organization: OrganizationId,
@@ -284,8 +272,8 @@ impl Actions {
         decided.ok_or(Error::NotFound("action"))
     }
 
-    /// [`Actions::approve`] or [`Actions::reject`] by who makes a request. Whoever calls lets
-    /// the run know: see `Repair::decide`.
+    /// Lets a proposal run, or refuses it for good, by who makes a request. The run hears of it
+    /// from `Repair::decide`.
     pub(super) async fn say(
         &self,
         caller: &Caller,

@@ -45,7 +45,7 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await page.getByLabel("Name").fill("deploys");
   await page.getByLabel("What it may do").selectOption("read");
   await page.getByRole("button", { name: "Create the token" }).click();
-  const token = (await page.getByText(/^lux_.{40}/).innerText()).trim();
+  const token = (await page.getByText(/^lux_[\w-]{40,}$/).innerText()).trim();
   await look("settings-token-made");
   expect((await host("use", token)) === 200, "the token works");
   await lacks(token);

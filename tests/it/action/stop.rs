@@ -2,7 +2,10 @@
 
 use std::fs;
 
-use lux::repair::action::Status;
+use lux::{
+    auth::{Caller, Who},
+    repair::action::Status,
+};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -49,7 +52,14 @@ async fn one_stop_for_all(database: Database) {
     assert!(part["detail"].as_str().unwrap().contains("POST /api/auto-repair/go"));
     assert_eq!(doctor(&rig)["outcome"], "warn");
     // A second stop does not hide who did it first; a restart changes nothing.
-    rig.actions().stop(HERE, "second").await.unwrap();
+    let second = Caller {
+        organization: HERE,
+        role: lux::auth::Role::Admin,
+        who: Who::Token(1),
+        name: "second".to_owned(),
+        address: None,
+    };
+    rig.actions().stop(&second, None).await.unwrap();
     rig.server.stop().await;
     rig.server.start().await;
     assert!(health(&rig).await["detail"].as_str().unwrap().contains("token:rig"));
