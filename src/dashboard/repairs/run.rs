@@ -153,10 +153,14 @@ async fn load(
     let subjects = attempts::subjects(db, id).await?;
     let samples = probes::newest_of_attempt(db, organization, id, SAMPLES).await?;
     let mut cards = cards(actions.of_run(organization, id).await?);
-    cards.iter_mut().for_each(|card| card.is_nested = true);
+    for card in &mut cards {
+        card.is_nested = true;
+    }
     let moments = moments(&events::newest(db, id, STEPS).await?);
     let mut outcomes = Outcomes::default();
-    attempts.iter().for_each(|attempt| outcomes.add(attempt.verdict, 1));
+    for attempt in &attempts {
+        outcomes.add(attempt.verdict, 1);
+    }
     let causes = runs::causes(db, id).await?;
     let more_causes = causes.len().saturating_sub(CAUSES);
     let mut sections = Vec::new();

@@ -121,7 +121,7 @@ pub(super) async fn add(
         Err(error) => {
             let (wrong, organization) = (Some(wrong_or(error)?), page.caller.organization);
             let list = listed(&app, page.shell, organization, false).await?;
-            Ok(refused(html(&List { wrong, form, ..list })?))
+            Ok(refused(html(&List { form, wrong, ..list })?))
         }
     }
 }
@@ -131,7 +131,7 @@ struct Lines {
     name: &'static str,
     install: &'static str,
     place: &'static str,
-    lines: String,
+    code: String,
 }
 
 /// What came with one outcome.
@@ -204,7 +204,7 @@ pub(super) async fn show(
 fn lines(dsn: &str) -> Vec<Lines> {
     let of = |kind: Kind| {
         let (name, install, place, lines) = kind.parts();
-        Lines { name, install, place, lines: lines.replace("{dsn}", dsn) }
+        Lines { name, install, place, code: lines.replace("{dsn}", dsn) }
     };
     Kind::ALL.into_iter().map(of).collect()
 }

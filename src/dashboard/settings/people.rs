@@ -115,7 +115,7 @@ pub(super) async fn invite(
         }
         Err(error) => {
             let wrong = Some(wrong_or(error)?);
-            Ok(refused(html(&People { wrong, form, ..people(&app, page).await? })?))
+            Ok(refused(html(&People { form, wrong, ..people(&app, page).await? })?))
         }
     }
 }

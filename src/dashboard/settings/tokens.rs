@@ -83,7 +83,7 @@ pub(super) async fn make(
         }
         Err(error) => {
             let wrong = Some(wrong_or(error)?);
-            Ok(refused(html(&Tokens { wrong, form, ..tokens(&app, page).await? })?))
+            Ok(refused(html(&Tokens { form, wrong, ..tokens(&app, page).await? })?))
         }
     }
 }
