@@ -61,6 +61,9 @@ mod tests {
     fn no_template_holds_code_or_looks() {
         let mut folders = vec![PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
         let mut seen = 0;
+        let inline = regex::Regex::new(
+            r"(?i)<script(\s+(defer|type=.\w+.))*>|<style|\sstyle\s*=|\son[a-z]+\s*=|javascript:|hx-on|hx-vals=.js:",
+        ).unwrap();
         while let Some(folder) = folders.pop() {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -68,10 +71,7 @@ mod tests {
                     folders.push(path);
                 } else if path.extension().is_some_and(|it| it == "html") {
                     let text = fs::read_to_string(&path).unwrap();
-                    let inline = regex::Regex::new(
-                        r"(?i)<script(\s+(defer|type=.\w+.))*>|<style|\sstyle\s*=|\son[a-z]+\s*=|javascript:|hx-on|hx-vals=.js:",
-                    );
-                    let found = inline.unwrap().find(&text).map(|found| found.as_str().to_owned());
+                    let found = inline.find(&text).map(|found| found.as_str().to_owned());
                     assert_eq!(found, None, "{}", path.display());
                     seen += 1;
                 }

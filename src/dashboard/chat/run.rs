@@ -227,7 +227,9 @@ fn plan_of(cause: &CauseReport, report: &Report) -> Option<PlanOf> {
         steps.retain(|step| step.done.is_none());
     }
     if report.status.is_some_and(|status| !status.is_settled()) {
-        steps.iter_mut().for_each(|step| step.done = None);
+        for step in &mut steps {
+            step.done = None;
+        }
     }
     (!steps.is_empty()).then(|| PlanOf {
         title: cause.title.clone(),
@@ -243,13 +245,11 @@ fn table(detail: &Detail) -> Option<Table> {
     let mut checks: Vec<Check> = Vec::new();
     for sample in samples {
         let name = sample["name"].as_str().unwrap_or_default();
-        let at = match checks.iter().position(|check| check.name == name) {
-            Some(at) => at,
-            None => {
-                checks.push(Check { name: name.to_owned(), before: None, after: None });
-                checks.len() - 1
-            }
-        };
+        let known = checks.iter().position(|check| check.name == name);
+        let at = known.unwrap_or_else(|| {
+            checks.push(Check { name: name.to_owned(), before: None, after: None });
+            checks.len() - 1
+        });
         let measured = Measured::of(sample);
         // The first of before, the last of after.
         if sample["when"] == "before" {
@@ -311,7 +311,8 @@ pub(super) async fn show(
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Decision {
-    decision: String,
+    #[serde(rename = "decision")]
+    wish: String,
     hash: String,
     reason: String,
     chat: i64,
@@ -329,8 +330,8 @@ pub(super) async fn decide(
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let run = actions.find(organization, id).await?.run_id;
-    let Decision { decision, hash, reason, chat } = whole(form)?;
-    let decided = match decision.as_str() {
+    let Decision { wish, hash, reason, chat } = whole(form)?;
+    let decided = match wish.as_str() {
         "approve" => Decided::Approved,
         "reject" => Decided::Rejected,
         _ => return Err(Error::invalid("say approve or reject; go back and press one").into()),
