@@ -9,6 +9,8 @@
   const [list, rows] = [one("#lines"), one("#rows")];
   /** Rows in the page, and rows that wait while it is paused. */
   const MOST = 5000;
+  /** Rows that are put into the page at once. */
+  const A_FRAME = 200;
   const ROW = 24;
   const policy = window.trustedTypes?.createPolicy("lux-logs", { createHTML: (html) => html });
   const live = page.dataset.follow === "yes";
@@ -40,9 +42,18 @@
   function clock(time) {
     const at = new Date(time.dateTime);
     time.textContent = `${lux.clock(at)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
-    time.title = `${lux.day(at)} ${time.textContent} ${lux.zone}, ${at.toISOString()}`;
     return lux.day(at);
   }
+
+  /** A time with its day, in the viewer's zone and in UTC. */
+  function whole(time) {
+    const at = new Date(time.dateTime);
+    return `${lux.day(at)} ${time.textContent} ${lux.zone}, ${at.toISOString()}`;
+  }
+  rows.addEventListener("pointerover", (event) => {
+    const time = event.target.closest(".lt")?.firstElementChild;
+    if (time) time.title = whole(time);
+  });
 
   /** Readies a chunk: its times, a line where a new day begins, and what is known already. */
   function ready(chunk, day = null) {
@@ -83,9 +94,13 @@
   function flush() {
     frame = 0;
     if (!following) return;
-    const steps = waiting;
-    waiting = [];
-    held = 0;
+    // Much at once is spread over frames, so that a click between them is heard.
+    const steps = [];
+    for (let many = 0; waiting.length > 0 && many < A_FRAME; many += steps.at(-1).count) {
+      steps.push(waiting.shift());
+      held -= steps.at(-1).count;
+    }
+    if (waiting.length > 0) frame = requestAnimationFrame(flush);
     for (const step of steps) {
       const chunk = one("ol", read(step.html));
       lastDay = ready(chunk, lastDay);
@@ -357,7 +372,7 @@
     };
     const ask = `What does this line mean, and what is to be done about it?\n${text().slice(0, 1500)}`;
     const made = make("div", { class: "detail" },
-      make("p", { class: "dimmer xs" }, `${one(".lv", row).textContent.trim()}, ${time.title}, ${row.dataset.place}`),
+      make("p", { class: "dimmer xs" }, `${one(".lv", row).textContent.trim()}, ${whole(time)}, ${row.dataset.place}`),
       make("div", { class: "acts" },
         make("a", { class: "btn sm", href: link.pathname + link.search }, icon("scroll-text"), "View in context"),
         button("link-2", "Copy link", () => lux.copy(one(".lt", row).href, "Link copied")),

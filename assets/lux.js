@@ -245,7 +245,7 @@ window.lux = (() => {
     ["g h", "Home", "/"], ["g c", "Chat", "/chat"], ["g e", "Errors", "/errors"], ["g l", "Logs", "/logs"],
     ["g r", "Repairs", "/repairs"], ["g a", "Approvals", "/approvals"], ["c", "New chat", "/chat"],
   ]) key({ keys: letters, name, run: go(path) });
-  key({ keys: "/", name: "Search on this page", run: () => one("[data-search]")?.focus() ?? open("palette") });
+  key({ keys: "/", name: "Search on this page", run: () => { if (one("[data-search]")) one("[data-search]").focus(); else open("palette"); } });
   key({ keys: "?", name: "This list", run: () => open("keys") });
   key({ keys: "j", name: "Next row", run: () => step(1) });
   key({ keys: "k", name: "Row before", run: () => step(-1) });

@@ -66,7 +66,7 @@ impl Form {
         const FIELDS: [&str; 5] = ["name", "app", "path", "status", "contains"];
         for mistake in error.to_string().split("; ") {
             let words = mistake.split(|c: char| !c.is_alphanumeric() && c != '_');
-            let mut named = words.filter(|word| !word.is_empty()).take(5);
+            let mut named = words.filter(|word| !word.is_empty()).take(7);
             let field = named.find_map(|word| FIELDS.iter().find(|field| **field == word));
             self.mistakes.push((field.copied().unwrap_or("name"), sentence(mistake)));
         }
@@ -96,9 +96,9 @@ mod tests {
         let error = form.definition().unwrap_err();
         form.wrong(&error);
         assert!(form.mistake("status").is_some() && form.mistake("name").is_none());
-        let text = "name is 1 to 100 characters; an http probe needs path; something else";
+        let text = "name is 1 to 100 characters; an http probe needs a path that begins with /; something else";
         form.wrong(&Error::invalid(text));
         assert_eq!(form.mistake("name"), Some("Name is 1 to 100 characters."));
-        assert_eq!(form.mistake("path"), Some("An http probe needs path."));
+        assert_eq!(form.mistake("path"), Some("An http probe needs a path that begins with /."));
     }
 }

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// Rows of a tenth of a second: nobody reads more, and a browser draws these with ease.
-const MOST: usize = 250;
+const MOST: usize = 100;
 
 /// After this time a browser asks again, and who may no longer look learns it.
 const LASTS: Duration = Duration::from_mins(2);

@@ -6,7 +6,7 @@ module.exports = async ({ page, host, open, look, expect }) => {
     await page.getByRole("heading", { name, exact: true }).first().waitFor();
   }
   await page.getByText("Has not run yet").waitFor();
-  const run = page.getByRole("button", { name: "Run shop front now" });
+  const run = page.getByRole("button", { name: "Run now: shop front" });
   await run.click();
   await page.getByRole("status").getByText(/shop front: Fails/).waitFor();
   await host("fix");
@@ -22,13 +22,14 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await look("health-add");
   await dialog.getByRole("button", { name: "Add probe" }).click();
   await dialog.getByText(/^Name is 1 to 100 characters/).waitFor();
+  await dialog.getByText("An http probe needs a path that begins with /.").waitFor();
   expect((await dialog.getByLabel("Path").inputValue()) === "checkout", "what was typed is kept");
   await look("health-mistakes");
   await dialog.getByLabel("Name").fill("checkout <page>");
   await dialog.getByLabel("Path").fill("/checkout");
   await dialog.getByRole("button", { name: "Add probe" }).click();
   await page.getByText("Probe checkout <page> added").waitFor();
-  await page.getByRole("button", { name: "Run checkout <page> now" }).click();
+  await page.getByRole("button", { name: "Run now: checkout <page>" }).click();
   await page.getByRole("status").getByText(/checkout <page>: Passes/).waitFor();
   await look("health");
 
@@ -43,7 +44,7 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await page.getByRole("button", { name: "Delete checkout <page>" }).click();
   await page.getByRole("button", { name: "Delete probe" }).click();
   await page.getByText("Probe checkout <page> deleted; its results stay").waitFor();
-  expect((await page.getByRole("button", { name: "Run checkout <page> now" }).count()) === 0, "it is still there");
+  expect((await page.getByRole("button", { name: "Run now: checkout <page>" }).count()) === 0, "it is still there");
   await page.getByRole("link", { name: "app", exact: true }).click();
   await page.getByText("a line").waitFor();
 };
