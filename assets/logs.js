@@ -384,7 +384,7 @@
 
   rows.addEventListener("click", (event) => {
     const row = event.target.closest(".ll");
-    if (!row || event.target.closest("a, button, summary, pre, .detail") || !getSelection().isCollapsed) return;
+    if (!row || event.target.closest("a, button, summary, .detail") || !getSelection().isCollapsed) return;
     current?.classList.remove("at");
     current = row;
     row.classList.add("at");

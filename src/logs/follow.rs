@@ -20,9 +20,9 @@ use crate::{
 /// How often it is looked for what is new.
 const STEP: Duration = Duration::from_millis(100);
 
-/// Steps of records that may be told at once where some were missed, because somebody was away
-/// or the machine had no time.
-const MOST_STEPS: usize = 20;
+/// Steps whose records may be told at once: logs come in bursts, somebody was away, or the
+/// machine had no time.
+const MOST_STEPS: usize = 10;
 
 /// Records written this long before the time of a mark of another process are told again: they
 /// may not have been read when it was made. Their ids tell who has them.
@@ -138,12 +138,14 @@ pub struct Follower {
     query: Query,
     mark: Mark,
     most: usize,
+    /// Records that may be told now; what earlier steps left is kept for some time.
+    credit: usize,
     steps: Interval,
 }
 
 impl Follower {
-    /// Follows from `mark` on, with at most `most` records a step, and as many more as steps were
-    /// missed.
+    /// Follows from `mark` on, with at most `most` records a step on the average, and ten times
+    /// as many at once.
     ///
     /// # Errors
     /// [`Error::Invalid`] for an unknown source.
@@ -151,7 +153,7 @@ impl Follower {
         live.check(&query)?;
         let mut steps = interval(STEP);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Ok(Self { live: live.clone(), query, mark, most, steps })
+        Ok(Self { live: live.clone(), query, mark, most, credit: most * MOST_STEPS, steps })
     }
 
     /// Waits until there is something that is wanted.
@@ -162,12 +164,13 @@ impl Follower {
             let waited = clock::now().timestamp_micros().saturating_sub(mark.made);
             let step = i64::try_from(STEP.as_micros()).unwrap_or(i64::MAX);
             let steps = usize::try_from(waited / step).unwrap_or(1).clamp(1, MOST_STEPS);
-            let most = self.most * steps;
+            let most = (self.credit + self.most * steps).min(self.most * MOST_STEPS);
             // Looking takes the processor.
             let look = move || live.said_since(&mark, &query, most);
             let found = tokio::task::spawn_blocking(look).await;
             let found = found.map_err(|error| Error::Internal(error.into()))??;
             self.mark = found.mark;
+            self.credit = most - found.records.len().min(most);
             if !found.records.is_empty() || found.skipped > 0 {
                 return Ok(found);
             }

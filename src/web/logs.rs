@@ -23,8 +23,8 @@ use crate::{
 /// How often a silent stream shows that it lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
-/// The most records that are told of a tenth of a second.
-const MOST_AT_ONCE: usize = 2000;
+/// The most records that are told of a tenth of a second, on the average.
+const MOST_AT_ONCE: usize = 1000;
 
 /// The most templates of one answer.
 const TEMPLATES: usize = 100;

@@ -46,5 +46,5 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await page.getByText("Probe checkout <page> deleted; its results stay").waitFor();
   expect((await page.getByRole("button", { name: "Run now: checkout <page>" }).count()) === 0, "it is still there");
   await page.getByRole("link", { name: "app", exact: true }).click();
-  await page.getByText("a line").waitFor();
+  await page.getByText("a line", { exact: true }).waitFor();
 };
