@@ -47,15 +47,15 @@ impl Chat {
         let step = step(intent).filter(|_| known.is_none());
         let work = self.work_out(question, intent, known);
         let Some(step) = step else { return work.await };
-        let found = |(answer, diagnosis): &(Answer, Option<Diagnosis>)| match diagnosis {
-            Some(diagnosis) => self.found(diagnosis),
-            None => {
-                let mut sources: Vec<String> =
-                    answer.citations.iter().map(|cited| cited.source.clone()).collect();
-                sources.sort_unstable();
-                sources.dedup();
-                (format!("{} lines found", answer.citations.len()), sources)
+        let found = |(answer, diagnosis): &(Answer, Option<Diagnosis>)| {
+            if let Some(diagnosis) = diagnosis {
+                return self.found(diagnosis);
             }
+            let mut sources: Vec<String> =
+                answer.citations.iter().map(|cited| cited.source.clone()).collect();
+            sources.sort_unstable();
+            sources.dedup();
+            (format!("{} lines found", answer.citations.len()), sources)
         };
         going.looking(step, work, found).await
     }

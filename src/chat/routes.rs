@@ -75,6 +75,7 @@ struct NewMessage {
 
 /// An answer. The first five keys are those of the product's first version.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own in the contract")]
 pub struct Reply {
     pub response: String,
     pub action: Action,

@@ -49,7 +49,7 @@ pub(super) fn follow(trail: &mut Vec<Looked>, step: &Step) {
         return;
     };
     let sources = data["sources"].as_array().into_iter().flatten();
-    begun.summary = data["summary"].as_str().unwrap_or_default().to_owned();
+    data["summary"].as_str().unwrap_or_default().clone_into(&mut begun.summary);
     begun.sources = sources.filter_map(|one| Some(one.as_str()?.to_owned())).collect();
     begun.items = data["items"].as_u64().unwrap_or_default();
     begun.milliseconds = data["milliseconds"].as_u64().unwrap_or_default();

@@ -144,9 +144,9 @@ pub(super) fn of_run(
 
 fn same(plan: &Plan, step: &Step) -> bool {
     plan.steps.iter().any(|known| match (known, step) {
-        (Step::Action { hash: a, .. }, Step::Action { hash: b, .. }) => a == b,
-        (Step::Probe { name: a, .. }, Step::Probe { name: b, .. }) => a == b,
-        (Step::Manual { text: a }, Step::Manual { text: b }) => a == b,
+        (Step::Action { hash: a, .. }, Step::Action { hash: b, .. })
+        | (Step::Probe { name: a, .. }, Step::Probe { name: b, .. })
+        | (Step::Manual { text: a }, Step::Manual { text: b }) => a == b,
         _ => false,
     })
 }
@@ -229,7 +229,7 @@ fn of_action(run: &ActionRun, card: &mut Card) {
     card.badge = Some(badge);
     card.about.push(told);
     card.about.extend(run.decision_reason.as_ref().map(|reason| format!("Reason: {reason}")));
-    card.output = run.detail.clone();
+    card.output.clone_from(&run.detail);
 }
 
 /// What the probes say of a cause's errors; green only with all of them proven.

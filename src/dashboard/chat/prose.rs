@@ -54,9 +54,9 @@ fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
         let end = tag.find('>').map_or(tag.len(), |end| end + 1);
         let (tag, after) = tag.split_at(end);
         if in_code == 0 {
-            references(text, link, &mut out)
+            references(text, link, &mut out);
         } else {
-            out.push_str(text)
+            out.push_str(text);
         }
         match tag {
             "<code>" | "<pre>" => in_code += 1,
@@ -85,9 +85,9 @@ fn decorate(html: &str, link: &dyn Fn(usize) -> Option<String>) -> String {
         rest = after;
     }
     if in_code == 0 {
-        references(rest, link, &mut out)
+        references(rest, link, &mut out);
     } else {
-        out.push_str(rest)
+        out.push_str(rest);
     }
     out
 }
@@ -113,15 +113,12 @@ fn references(text: &str, link: &dyn Fn(usize) -> Option<String>, out: &mut Stri
             let numbers = inner.split(',').map(|part| part.trim().parse::<usize>().ok());
             numbers.map(|number| link(number?)).collect::<Option<Vec<String>>>()
         });
-        match (links, inside) {
-            (Some(links), Some((_, after))) => {
-                out.push_str(&links.join(" "));
-                rest = after;
-            }
-            _ => {
-                out.push_str(&rest[..1]);
-                rest = &rest[1..];
-            }
+        if let (Some(links), Some((_, after))) = (links, inside) {
+            out.push_str(&links.join(" "));
+            rest = after;
+        } else {
+            out.push_str(&rest[..1]);
+            rest = &rest[1..];
         }
     }
     out.push_str(rest);

@@ -228,7 +228,9 @@ fn plan_of(cause: &CauseReport, report: &Report) -> Option<PlanOf> {
         steps.retain(|step| step.done.is_none());
     }
     if report.status.is_some_and(|status| !status.is_settled()) {
-        steps.iter_mut().for_each(|step| step.done = None);
+        for step in &mut steps {
+            step.done = None;
+        }
     }
     (!steps.is_empty()).then(|| PlanOf {
         title: cause.title.clone(),
@@ -244,13 +246,11 @@ fn table(detail: &Detail) -> Option<Table> {
     let mut checks: Vec<Check> = Vec::new();
     for sample in samples {
         let name = sample["name"].as_str().unwrap_or_default();
-        let at = match checks.iter().position(|check| check.name == name) {
-            Some(at) => at,
-            None => {
-                checks.push(Check { name: name.to_owned(), before: None, after: None });
-                checks.len() - 1
-            }
-        };
+        let known = checks.iter().position(|check| check.name == name);
+        let at = known.unwrap_or_else(|| {
+            checks.push(Check { name: name.to_owned(), before: None, after: None });
+            checks.len() - 1
+        });
         let measured = Measured::of(sample);
         // The first of before, the last of after.
         if sample["when"] == "before" {
@@ -311,7 +311,7 @@ pub(super) async fn show(
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Decision {
+pub(super) struct Word {
     decision: String,
     hash: String,
     reason: String,
@@ -329,11 +329,11 @@ pub(super) async fn decide(
     Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    form: std::result::Result<Form<Decision>, FormRejection>,
+    form: std::result::Result<Form<Word>, FormRejection>,
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let run = actions.find(organization, id).await?.run_id;
-    let Decision { decision, hash, mut reason, chat } = whole(form)?;
+    let Word { decision, hash, mut reason, chat } = whole(form)?;
     reason.truncate(reason.floor_char_boundary(MAX_REASON));
     let reason = Some(reason.as_str()).filter(|reason| !reason.trim().is_empty());
     let name = page.caller.author();
