@@ -191,7 +191,8 @@ pub(crate) async fn person(server: &Server, role: &str) -> String {
     );
     let session = format!(
         "insert into session (organization_id, account_id, hash, created_at, seen_at, idle_ends_at, ends_at)
-         select 1, max(id), '{}', {at}, {ends}, {ends}, {ends} from account",
+         select 1, max(id), '{}', {at}, {ends}, {ends}, {ends} from account
+         where organization_id = 1",
         hash(&cookie)
     );
     for statement in [account, session] {
