@@ -441,6 +441,10 @@ async fn an_empty_file_is_known_again() {
     host.stop().await;
 }
 
+fn numbered(count: usize) -> String {
+    (0..count).fold(String::new(), |text, number| text + &format!("line {number}\n"))
+}
+
 fn texts(followed: &lux::logs::Followed) -> Vec<&str> {
     followed.records.iter().map(|record| record.text.as_str()).collect()
 }
@@ -471,7 +475,7 @@ async fn who_follows_is_told_each_record_once() {
 async fn what_is_too_much_at_once_is_counted() {
     let host = Host::new("app.log").await;
     let mark = host.live().mark();
-    let lines: String = (0..500).map(|number| format!("line {number}\n")).collect();
+    let lines = numbered(500);
     append(&host.path("app.log"), lines);
     until("all are complete", async || {
         let all = host.live().said_since(&mark, &Query::default(), 1000).unwrap();
@@ -522,7 +526,7 @@ async fn a_mark_leads_over_a_restart() {
 #[tokio::test]
 async fn records_are_paged_in_both_directions() {
     let host = Host::new("app.log").await;
-    let lines: String = (0..20).map(|number| format!("line {number}\n")).collect();
+    let lines = numbered(20);
     append(&host.path("app.log"), lines);
     host.lines(20).await;
     let find = |query: &Query| host.live().search(query).unwrap();

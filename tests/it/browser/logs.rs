@@ -167,20 +167,22 @@ fn half_an_hour(logs: &Logs) {
         app += &python(at, "INFO", &format!("GET {page} 200 {}ms", 12 + second % 30));
         if second % 60 == 0 {
             let at = at.to_rfc3339_opts(SecondsFormat::Millis, true);
-            worker += &format!(
+            let line = format!(
                 "{{\"time\":\"{at}\",\"level\":\"info\",\"message\":\"order {} paid\",\"order\":{},\"user\":{{\"id\":7}}}}\n",
                 88_000 + second,
                 88_000 + second
             );
+            worker.push_str(&line);
         }
         if second < 900 && second % 30 == 0 {
             app += &python(at, "WARNING", "pool exhausted, waiting 1.0 s (checked out 15 of 15)");
             app += &python(at, "ERROR", "checkout failed");
             app += "Traceback (most recent call last):\n  File \"/srv/shop/app.py\", line 12, in checkout\n    charge(cart)\n  File \"/srv/shop/pay.py\", line 40, in charge\n    raise OperationalError(reason)\npsycopg.OperationalError: FATAL: sorry, too many clients already\n";
-            nginx += &format!(
+            let line = format!(
                 "{} [error] 311#311: *{second} upstream prematurely closed connection while reading response header from upstream, client: 203.0.113.7, server: shop.example, request: \"POST /checkout HTTP/1.1\", upstream: \"http://127.0.0.1:8000/checkout\", host: \"shop.example\"\n",
                 at.format("%Y/%m/%d %H:%M:%S")
             );
+            nginx.push_str(&line);
         }
     }
     for (name, text) in [("app", app), ("nginx", nginx), ("worker", worker)] {
