@@ -13,6 +13,7 @@
   const A_FRAME = 200;
   const ROW = 24;
   const policy = window.trustedTypes?.createPolicy("lux-logs", { createHTML: (html) => html });
+  const lost = one("#stream-lost");
   const live = page.dataset.follow === "yes";
   const query = page.dataset.query;
   const find = one("[name=q]");
@@ -156,9 +157,10 @@
     const state = one("#state");
     const text = one("#state-text");
     if (live) {
-      state.className = following ? "badge live" : "badge warn";
-      state.firstElementChild.className = following ? "dot live" : "dot warn";
-      text.textContent = following ? "Following" : fresh ? `Paused, ${count(fresh)} new` : "Paused";
+      const well = following && lost.hidden;
+      state.className = well ? "badge live" : "badge warn";
+      state.firstElementChild.className = well ? "dot live" : "dot warn";
+      text.textContent = well ? "Following" : following ? "Waiting for Lux" : fresh ? `Paused, ${count(fresh)} new` : "Paused";
       const pause = one("#pause");
       pause.replaceChildren(icon(following ? "pause" : "play"), make("span", {}, following ? "Pause" : "Resume"), make("kbd", { "aria-hidden": "true" }, "Space"));
     } else {
@@ -220,7 +222,6 @@
   let source = null;
   let tries = 0;
   let again = 0;
-  const lost = one("#stream-lost");
 
   function connect() {
     clearInterval(again);
@@ -230,6 +231,7 @@
       if (!lost.hidden) say("The stream is back; what was missed arrives now.");
       lost.hidden = true;
       tries = 0;
+      tell();
     });
     source.addEventListener("lines", (event) => {
       mark = event.lastEventId || mark;
@@ -254,6 +256,7 @@
       one("span[aria-hidden]", lost).textContent = `${seconds} s`;
     }
     lost.hidden = false;
+    tell();
     again = setInterval(() => {
       seconds -= 1;
       one("span[aria-hidden]", lost).textContent = `${Math.max(seconds, 0)} s`;

@@ -441,6 +441,10 @@ async fn an_empty_file_is_known_again() {
     host.stop().await;
 }
 
+fn numbered(count: usize) -> String {
+    (0..count).fold(String::new(), |text, number| text + &format!("line {number}\n"))
+}
+
 fn texts(followed: &lux::logs::Followed) -> Vec<&str> {
     followed.records.iter().map(|record| record.text.as_str()).collect()
 }
