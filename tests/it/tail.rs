@@ -475,8 +475,7 @@ async fn who_follows_is_told_each_record_once() {
 async fn what_is_too_much_at_once_is_counted() {
     let host = Host::new("app.log").await;
     let mark = host.live().mark();
-    let lines: Vec<String> = (0..500).map(|number| format!("line {number}\n")).collect();
-    let lines = lines.concat();
+    let lines = numbered(500);
     append(&host.path("app.log"), lines);
     until("all are complete", async || {
         let all = host.live().said_since(&mark, &Query::default(), 1000).unwrap();
@@ -527,8 +526,7 @@ async fn a_mark_leads_over_a_restart() {
 #[tokio::test]
 async fn records_are_paged_in_both_directions() {
     let host = Host::new("app.log").await;
-    let lines: Vec<String> = (0..20).map(|number| format!("line {number}\n")).collect();
-    let lines = lines.concat();
+    let lines = numbered(20);
     append(&host.path("app.log"), lines);
     host.lines(20).await;
     let find = |query: &Query| host.live().search(query).unwrap();

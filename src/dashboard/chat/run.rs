@@ -326,7 +326,7 @@ pub(super) async fn decide(
     Extension(repair): Extension<Repair>,
     Path(id): Path<i64>,
     headers: HeaderMap,
-    form: std::result::Result<Form<Word>, FormRejection>,
+    form: std::result::Result<Form<Decision>, FormRejection>,
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let run = actions.find(organization, id).await?.run_id;

@@ -88,6 +88,9 @@ module.exports = async ({ page, context, host, open, look, expect }) => {
   await page.getByText("Resolved, verified").waitFor();
   await timeline.getByText("Marked resolved").waitFor();
   await timeline.getByRole("row", { name: /500 failed 200 passed/ }).first().waitFor();
+  // What can be done follows the state.
+  await page.getByRole("button", { name: "Reopen" }).waitFor();
+  expect((await page.getByRole("button", { name: "Re-test now" }).count()) === 0, "a proven error is not tested again");
   await look("error-verified");
   await host("again");
   await page.getByText("Regressed in v2.15").waitFor();
