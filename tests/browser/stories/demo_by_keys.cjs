@@ -8,6 +8,7 @@ module.exports = async ({ page, open, host, expect, lux }) => {
     for (let steps = 0; steps < 120; steps += 1) {
       const found = await page.evaluate(() => {
         const at = document.activeElement;
+        if (at === document.body) return { name: "", ring: true };
         const style = getComputedStyle(at);
         const ring = style.outlineStyle !== "none" || !!at.closest(".field, .box, label");
         const label = at.labels?.[0]?.innerText ?? "";
