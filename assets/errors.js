@@ -24,9 +24,9 @@
   });
 
   const press = (form, deed) => one(`${form} button[name=do][value=${deed}]`)?.click();
-  if (one("#deeds")) {
-    key({ keys: "r", name: "Re-test this error", run: () => press("#deeds", "repair") });
-    key({ keys: "m", name: "Mute this error", run: () => press("#deeds", "mute") });
+  if (one("#deedbox")) {
+    key({ keys: "r", name: "Re-test this error", run: () => press("#deedbox", "repair") });
+    key({ keys: "m", name: "Mute this error", run: () => press("#deedbox", "mute") });
   }
 
   const filter = one("#filter");

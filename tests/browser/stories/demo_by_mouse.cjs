@@ -37,7 +37,7 @@ module.exports = async ({ page, open, host, expect, look, lux }) => {
 
   // The error says the same, with its evidence.
   await page.getByRole("main").getByRole("link", { name: /OperationalError/ }).first().click();
-  await page.getByText("Resolved, verified").first().waitFor();
+  await page.getByText("Resolved, verified", { exact: true }).first().waitFor();
   expect(/\/errors\/\d+/.test(page.url()), page.url());
   await look("demo-error");
 };
