@@ -24,7 +24,7 @@ import time
 import service
 
 HERE = pathlib.Path(__file__).resolve().parent
-PAGES = ["/", "/errors", "/errors?q=order", "/errors?status=all&sort=count", "/errors/{group}", "/chat",
+PAGES = ["/", "/errors", "/errors?q=order", "/errors?state=all&sort=events", "/errors/{group}", "/chat",
          "/logs", "/repairs", "/approvals", "/health", "/settings", "/setup"]
 
 

@@ -274,7 +274,7 @@ fn analytics(status: &Status) -> Tile {
         text,
         foot: "From the counts of each hour".to_owned(),
         progress: None,
-        href: Some("/errors?sort=count"),
+        href: Some("/errors?sort=events"),
     }
 }
 

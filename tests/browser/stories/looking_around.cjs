@@ -1,5 +1,5 @@
 // An operator comes home to a fresh Lux, looks around with the mouse and with keys alone.
-module.exports = async ({ page, open, look, expect, host, context }) => {
+module.exports = async ({ page, open, look, expect, host, context, lux }) => {
   expect((await open("/")) === 200, "home is there");
   await page.getByRole("heading", { level: 1, name: /^(Good|Still)/ }).waitFor();
   for (const [group, count] of [["Run the app", 3], ["Create", 4], ["Convert and keep", 4]]) {
@@ -46,6 +46,18 @@ module.exports = async ({ page, open, look, expect, host, context }) => {
   await tile.getByText("2 groups").waitFor();
   await page.getByRole("navigation", { name: "Main", exact: true }).getByRole("link", { name: /Errors\s*2/ }).waitFor();
   await look("home");
+
+  // No link of these pages leads nowhere.
+  for (const from of ["/", "/setup", "/more"]) {
+    await open(from);
+    const links = await page.locator("a[href^='/']").evaluateAll((all) => [...new Set(all.map((it) => it.getAttribute("href")))]);
+    expect(links.length > 8, `${from} has ${links.length} links`);
+    for (const link of links) {
+      const answer = await page.request.get(new URL(link, lux).href);
+      expect(answer.status() === 200, `${from} leads to ${link}: ${answer.status()}`);
+    }
+  }
+  await open("/");
 
   // Keys alone: "g" and then a letter.
   await page.keyboard.press("g");
