@@ -162,7 +162,13 @@
       state.firstElementChild.className = well ? "dot live" : "dot warn";
       text.textContent = well ? "Following" : following ? "Waiting for Lux" : fresh ? `Paused, ${count(fresh)} new` : "Paused";
       const pause = one("#pause");
-      pause.replaceChildren(icon(following ? "pause" : "play"), make("span", {}, following ? "Pause" : "Resume"), make("kbd", { "aria-hidden": "true" }, "Space"));
+      // Made anew only when it says something else: a click whose target goes between press and
+      // release is none, and in a flood this runs with each frame.
+      const says = String(following);
+      if (pause.dataset.following !== says) {
+        pause.dataset.following = says;
+        pause.replaceChildren(icon(following ? "pause" : "play"), make("span", {}, following ? "Pause" : "Resume"), make("kbd", { "aria-hidden": "true" }, "Space"));
+      }
     } else {
       one("#follow-text").textContent = fresh ? `Follow from now, ${count(fresh)} new` : "Follow from now";
     }

@@ -92,17 +92,30 @@ module.exports = async ({ page, host, open, look, expect }) => {
   const at = new Date(new URL(page.url()).searchParams.get("at"));
   expect(Math.abs(at - then) < 1000, `${at} is not ${then}, ${two(1)}`);
 
-  // The connection is lost: it is said, and what was missed arrives.
+  // The connection is lost: it is said, and what was missed arrives. The countdown stands still, so
+  // that it is the button that brings the stream back and not the page by itself a moment before.
   await open("/logs");
   await page.getByText("Following", { exact: true }).first().waitFor();
+  await page.evaluate(() => { window.ticking = window.setInterval; window.setInterval = () => 0; });
   await host("cut");
   const lost = page.getByText(/The stream is lost/);
   await lost.waitFor();
   await look("logs-lost");
-  const now = new Date().toISOString().slice(0, 23).replace("T", " ").replace(".", ",");
-  await host("append", { log: "app", text: `${now} INFO shop: said while nobody heard\n` });
-  await host("join");
+  const missed = async (text) => {
+    const now = new Date().toISOString().slice(0, 23).replace("T", " ").replace(".", ",");
+    await host("append", { log: "app", text: `${now} INFO shop: ${text}\n` });
+    await host("join");
+  };
+  await missed("said while nobody heard");
   await page.getByRole("button", { name: "Try now" }).click();
   await lines.getByText("said while nobody heard").waitFor();
+  await lost.waitFor({ state: "hidden" });
+
+  // And by itself, when nobody presses anything.
+  await page.evaluate(() => { window.setInterval = window.ticking; });
+  await host("cut");
+  await lost.waitFor();
+  await missed("said while nobody looked");
+  await lines.getByText("said while nobody looked").waitFor();
   await lost.waitFor({ state: "hidden" });
 };
