@@ -1,0 +1,1 @@
+//! Outgoing hooks: other programs subscribe to what happens here (REST hooks, as Zapier wants them).

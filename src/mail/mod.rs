@@ -1,0 +1,1 @@
+//! Mail by SMTP: the one door, as `outbound` is for HTTP.

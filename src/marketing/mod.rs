@@ -1,0 +1,1 @@
+//! Marketing: eleven agents that draft, analyse and propose, and campaigns that go out by mail.
