@@ -33,6 +33,7 @@ use crate::{
     diagnose::{Advisor, Analyst, Diagnoser},
     errors::{self, Capture, FromLogs, Intake},
     health::Health,
+    hooks,
     http::connection::{Addresses, Answering, Counted, Patience, Timed},
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
@@ -147,6 +148,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     );
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app).await?;
+    hooks::start(&app);
     let features = Features {
         actions,
         analyst,

@@ -8,6 +8,7 @@ mod capture;
 mod contacts;
 mod error_sources;
 mod grouping;
+mod hooks;
 mod load;
 mod model;
 mod parameter;
@@ -42,6 +43,7 @@ pub use capture::Capture;
 pub use contacts::Contacts;
 pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
+pub use hooks::Hooks;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
@@ -95,6 +97,7 @@ pub struct Config {
     pub window_bytes: usize,
     pub capture: Capture,
     pub contacts: Contacts,
+    pub hooks: Hooks,
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
@@ -262,6 +265,7 @@ impl Config {
                     contacts::password,
                 ),
             },
+            hooks: Hooks { allowed: from.value(&key("hooks.allowed", &[]), "", hooks::origins) },
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);
                 Some(written)

@@ -21,10 +21,19 @@ enum Kept {
     Transcript,
     Refresh,
     ContactKey,
+    HookTarget,
+    HookSecret,
 }
 
-const ALL: [Kept; 5] =
-    [Kept::Sent, Kept::Answer, Kept::Transcript, Kept::Refresh, Kept::ContactKey];
+const ALL: [Kept; 7] = [
+    Kept::Sent,
+    Kept::Answer,
+    Kept::Transcript,
+    Kept::Refresh,
+    Kept::ContactKey,
+    Kept::HookTarget,
+    Kept::HookSecret,
+];
 
 impl Kept {
     fn field(self, row: &str) -> Field<'_> {
@@ -34,6 +43,8 @@ impl Kept {
             Self::Transcript => ("chat_transcript", "sealed"),
             Self::Refresh => ("session", "refresh_sealed"),
             Self::ContactKey => ("contact_key", "sealed"),
+            Self::HookTarget => ("hook", "target_sealed"),
+            Self::HookSecret => ("hook", "secret_sealed"),
         };
         Field { table, column, row }
     }
@@ -62,6 +73,14 @@ impl Kept {
                 "select id as at, cast(id as text) as name, sealed
                  from contact_key where sealed like $1 and id > $2 order by id limit $3",
             ),
+            Self::HookTarget => db.query(
+                "select id as at, row_name as name, target_sealed as sealed
+                 from hook where target_sealed like $1 and id > $2 order by id limit $3",
+            ),
+            Self::HookSecret => db.query(
+                "select id as at, row_name as name, secret_sealed as sealed
+                 from hook where secret_sealed like $1 and id > $2 order by id limit $3",
+            ),
         }
     }
 
@@ -81,6 +100,12 @@ impl Kept {
             Self::ContactKey => {
                 db.query("update contact_key set sealed = $1 where id = $2 and sealed = $3")
             }
+            Self::HookTarget => {
+                db.query("update hook set target_sealed = $1 where id = $2 and target_sealed = $3")
+            }
+            Self::HookSecret => {
+                db.query("update hook set secret_sealed = $1 where id = $2 and secret_sealed = $3")
+            }
         }
     }
 
@@ -93,6 +118,8 @@ impl Kept {
             }
             Self::Refresh => db.query("select count(*) from session where refresh_sealed like $1"),
             Self::ContactKey => db.query("select count(*) from contact_key where sealed like $1"),
+            Self::HookTarget => db.query("select count(*) from hook where target_sealed like $1"),
+            Self::HookSecret => db.query("select count(*) from hook where secret_sealed like $1"),
         }
     }
 }

@@ -34,6 +34,7 @@ use crate::{
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
+    hooks,
     http::{Json, Reader, edge, limit::Limits},
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
@@ -79,6 +80,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())
+        .merge(hooks::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))
         .routes(routes!(read_openapi))

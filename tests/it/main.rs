@@ -33,6 +33,7 @@ mod find;
 mod from_logs;
 mod front;
 mod grouping;
+mod hooks;
 mod injection;
 mod jobs;
 mod layers;
