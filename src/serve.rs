@@ -36,10 +36,11 @@ use crate::{
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
+    mail::Mail,
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
-    seal,
+    seal::{self, Lasting},
     web::{self, Features, SignIn},
 };
 
@@ -90,6 +91,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         metrics: install_metrics()?,
         outbound,
         llm,
+        lasting: Lasting::new(db.clone(), sealer.clone()),
+        mail: Mail::new(config.mail.clone()),
         sealer,
         sessions: Sessions::default(),
         tokens: token::Tokens::default(),
