@@ -37,6 +37,7 @@ use crate::{
     llm::Llm,
     logs::{self, Live, Programs},
     mail::Mail,
+    marketing::sending::{Plain, Sending},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -147,9 +148,20 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
+    let sending = Sending::start(&app, Arc::new(Plain(app.db.clone())));
     let sign_in = SignIn::new(providers);
-    let features =
-        Features { actions, analyst, capture, chat, health, probes, repair, sign_in, tools };
+    let features = Features {
+        actions,
+        analyst,
+        capture,
+        chat,
+        health,
+        probes,
+        repair,
+        sending,
+        sign_in,
+        tools,
+    };
     Ok((app, features))
 }
 

@@ -84,24 +84,20 @@ impl Letter {
         if let Some(reply_to) = &config.reply_to {
             builder = builder.reply_to(mailbox("", reply_to));
         }
-        match &self.bulk {
-            Some(bulk) => {
-                let url = bulk.unsubscribe.as_str();
-                let own = format!("{}:campaign:lux:{}", bulk.campaign, from.domain());
-                for (name, value) in [
-                    ("List-Unsubscribe", format!("<{url}>")),
-                    ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
-                    ("Precedence", "bulk".to_owned()),
-                    ("Feedback-ID", own),
-                    ("X-Lux-Mail", bulk.mark.clone()),
-                ] {
-                    builder = builder.raw_header(raw(name, value)?);
-                }
+        if let Some(bulk) = &self.bulk {
+            let url = bulk.unsubscribe.as_str();
+            let own = format!("{}:campaign:lux:{}", bulk.campaign, from.domain());
+            for (name, value) in [
+                ("List-Unsubscribe", format!("<{url}>")),
+                ("List-Unsubscribe-Post", "List-Unsubscribe=One-Click".to_owned()),
+                ("Precedence", "bulk".to_owned()),
+                ("Feedback-ID", own),
+                ("X-Lux-Mail", bulk.mark.clone()),
+            ] {
+                builder = builder.raw_header(raw(name, value)?);
             }
-            None => {
-                let name = "Auto-Submitted";
-                builder = builder.raw_header(raw(name, "auto-generated".to_owned())?);
-            }
+        } else {
+            builder = builder.raw_header(raw("Auto-Submitted", "auto-generated".to_owned())?);
         }
         // A mail's lines end with CR LF, wherever the text came from.
         let text = SinglePart::plain(lines(&self.text));

@@ -22,7 +22,7 @@ use crate::{clock, config};
 
 pub use letter::{Bulk, Letter, Ready};
 pub use line::Line;
-pub use trouble::Trouble;
+pub use trouble::{Trouble, enhanced, shown};
 pub use watch::Witness;
 
 /// The longest that one single mail may take, all tries included.

@@ -84,7 +84,7 @@ impl Trouble {
 }
 
 /// The enhanced status code (RFC 3463) that a text begins with.
-pub(crate) fn enhanced(said: &str) -> Option<[u16; 3]> {
+pub fn enhanced(said: &str) -> Option<[u16; 3]> {
     let word = said.split_whitespace().next()?;
     let mut parts = word.split('.').map(|part| part.parse::<u16>().ok());
     let code = [parts.next()??, parts.next()??, parts.next()??];
@@ -92,7 +92,7 @@ pub(crate) fn enhanced(said: &str) -> Option<[u16; 3]> {
 }
 
 /// What another program said, on one line and cut.
-pub(crate) fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
     let clean: String = clean.take(MAX_SAID).collect();
     clean.split_whitespace().collect::<Vec<_>>().join(" ")

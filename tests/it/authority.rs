@@ -500,6 +500,10 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, 'operator', {named}, {named}, {at}, '2046-11-20T10:00:00+00:00')"
         ),
         format!(
+            "insert into campaign (id, organization_id, name, status, made_by, created_at, updated_at)
+             values ({id}, {org}, {named}, 'draft', {named}, {at}, {at})"
+        ),
+        format!(
             "insert into chat_session (id, organization_id, owner, title, created_at, last_message_at)
              values ({id}, {org}, 'token {id}', {named}, {at}, {at})"
         ),

@@ -119,6 +119,10 @@ impl Operation {
             ("POST", "/api/tokens") => {
                 json!({ "name": "ci", "role": "read", "expires_in_days": 30 })
             }
+            ("POST", "/api/webhook/mail-bounce") => {
+                json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
+            }
+            ("POST", "/api/campaigns/{id}/uncertain") => json!({ "decision": "leave" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",

@@ -36,6 +36,7 @@ mod injection;
 mod jobs;
 mod layers;
 mod llm;
+mod mail;
 mod matrix;
 mod mutated;
 mod oidc;
