@@ -13,7 +13,11 @@ use secrecy::{ExposeSecret, zeroize::Zeroize};
 use tokio::sync::OnceCell;
 
 use super::{Field, Sealer};
-use crate::{clock, db::Db, error::Result};
+use crate::{
+    clock,
+    db::{self, Db},
+    error::Result,
+};
 
 /// Bytes of a key.
 const LENGTH: usize = 32;
@@ -47,8 +51,7 @@ impl Lasting {
 
 async fn read(db: &Db, sealer: &Sealer) -> Result<Keyed> {
     let field = Field { table: "lasting_key", column: "sealed", row: NAME };
-    let sql = "select sealed from lasting_key where name = $1";
-    let mut found: Option<(String,)> = db.query(sql).bind(NAME).optional().await?;
+    let mut found = stored(db).await?;
     if found.is_none() {
         let mut bytes = [0; LENGTH];
         rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("the system gave no random bytes"))?;
@@ -66,7 +69,7 @@ async fn read(db: &Db, sealer: &Sealer) -> Result<Keyed> {
         .bind(clock::now())
         .run()
         .await?;
-        found = db.query(sql).bind(NAME).optional().await?;
+        found = stored(db).await?;
     }
     let (sealed,) = found.ok_or_else(|| anyhow::anyhow!("the lasting key was not stored"))?;
     let text = sealer.open(field, &sealed)?;
@@ -76,6 +79,10 @@ async fn read(db: &Db, sealer: &Sealer) -> Result<Keyed> {
     let key = hmac::Key::new(hmac::HMAC_SHA256, &bytes);
     bytes.zeroize();
     Ok(Keyed(key))
+}
+
+async fn stored(db: &Db) -> db::Result<Option<(String,)>> {
+    db.query("select sealed from lasting_key where name = $1").bind(NAME).optional().await
 }
 
 /// Signs and hashes. `purpose` keeps what was made for one from counting for another.

@@ -46,11 +46,9 @@ struct Contact {
 }
 
 async fn contact(tx: &mut Tx, id: i64) -> Result<Option<Contact>> {
-    Ok(tx
-        .query("select id, organization_id, email, email_key, consent from contact where id = $1")
-        .bind(id)
-        .optional()
-        .await?)
+    let query =
+        tx.query("select id, organization_id, email, email_key, consent from contact where id = $1");
+    Ok(query.bind(id).optional().await?)
 }
 
 /// What the page of the link shows. Looking changes nothing: scanners of mail follow links.
@@ -58,11 +56,15 @@ async fn contact(tx: &mut Tx, id: i64) -> Result<Option<Contact>> {
 pub async fn look(app: &App, token: &str) -> Result<Option<Leaver>> {
     let keyed = app.lasting.keyed().await?;
     let Some(recipient) = links::read_leave(keyed, token) else { return Ok(None) };
-    let mut tx = app.db.begin().await?;
-    let Some(contact) = contact(&mut tx, recipient.contact).await? else {
+    let found: Option<Contact> = app
+        .db
+        .query("select id, organization_id, email, email_key, consent from contact where id = $1")
+        .bind(recipient.contact)
+        .optional()
+        .await?;
+    let Some(contact) = found else {
         return Ok(Some(Leaver { address: String::new(), standing: Standing::Never }));
     };
-    drop(tx);
     let listed = match &contact.email_key {
         Some(key) => suppress::reason(&app.db, keyed, contact.organization_id, key).await?,
         None => None,

@@ -45,6 +45,9 @@ const PAUSED: Duration = Duration::from_secs(2);
 const HELD_UP: Duration = Duration::from_secs(2);
 const LONGEST: Duration = Duration::from_mins(5);
 
+/// The pause after a failure of our own, such as a database that is away.
+const FAILED: Duration = Duration::from_secs(3);
+
 /// Why a run ends before everything was sent.
 #[derive(Clone, Debug)]
 pub(super) enum Why {
@@ -204,7 +207,10 @@ impl Sending {
         let db = &self.0.app.db;
         match why {
             Some(Why::Lost) => return Ok(Done::Again(Duration::ZERO)),
-            Some(Why::Failed(error)) => return Err(Error::Internal(anyhow::anyhow!(error))),
+            Some(Why::Failed(error)) => {
+                tracing::warn!(campaign = id, error, "a campaign is held up; it goes on by itself");
+                return Ok(Done::Again(FAILED));
+            }
             Some(Why::Status) => {
                 return Ok(match store::status(db, id).await?.as_deref() {
                     Some("paused") => Done::Again(PAUSED),

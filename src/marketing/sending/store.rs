@@ -440,12 +440,16 @@ pub(super) async fn counts(
 /// Decides about all mails of a campaign of which nobody knows whether they were sent: they are
 /// sent (again), or left. How many those were.
 pub(super) async fn decide(tx: &mut Tx, id: i64, again: bool, told: &str) -> Result<u64> {
-    let sql = if again {
-        "update campaign_mail set status = 'waiting', claim = null, due_at = null, told = $2
-         where campaign_id = $1 and status = 'uncertain' and claim is not null"
+    let query = if again {
+        tx.query(
+            "update campaign_mail set status = 'waiting', claim = null, due_at = null, told = $2
+             where campaign_id = $1 and status = 'uncertain' and claim is not null",
+        )
     } else {
-        "update campaign_mail set claim = null, told = $2
-         where campaign_id = $1 and status = 'uncertain' and claim is not null"
+        tx.query(
+            "update campaign_mail set claim = null, told = $2
+             where campaign_id = $1 and status = 'uncertain' and claim is not null",
+        )
     };
-    tx.query(sql).bind(id).bind(told).run().await
+    query.bind(id).bind(told).run().await
 }

@@ -218,13 +218,13 @@ async fn a_server_that_is_away_is_waited_for(database: Database) {
     .await;
     assert!(note.starts_with("the mail server cannot be reached: 127.0.0.1 port"), "{note}");
     assert_eq!(status(&server, 1).await, "sending");
-    let health = server.get("/api/health").await;
+    let health = server.get("/api/diagnostics/health").await;
     assert_eq!(health["parts"]["mail"]["state"], "degraded", "{health}");
     let sink = Sink::at(port).await;
     until_status(&server, 1, "sent").await;
     assert_eq!(sink.count(), 20);
     assert_eq!(one(&server, "select note from campaign").await, "");
-    let health = server.get("/api/health").await;
+    let health = server.get("/api/diagnostics/health").await;
     assert_eq!(health["parts"]["mail"]["state"], "ok", "{health}");
 }
 
