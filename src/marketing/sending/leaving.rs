@@ -46,8 +46,8 @@ struct Contact {
 }
 
 async fn contact(tx: &mut Tx, id: i64) -> Result<Option<Contact>> {
-    let query =
-        tx.query("select id, organization_id, email, email_key, consent from contact where id = $1");
+    let query = tx
+        .query("select id, organization_id, email, email_key, consent from contact where id = $1");
     Ok(query.bind(id).optional().await?)
 }
 
