@@ -38,10 +38,12 @@ use crate::{
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
+    mail::Mail,
+    marketing::sending::{Plain, Sending},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
-    seal,
+    seal::{self, Lasting},
     web::{self, Features, SignIn},
 };
 
@@ -92,6 +94,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         metrics: install_metrics()?,
         outbound,
         llm,
+        lasting: Lasting::new(db.clone(), sealer.clone()),
+        mail: Mail::new(config.mail.clone()),
         sealer,
         sessions: Sessions::default(),
         tokens: token::Tokens::default(),
@@ -146,8 +150,9 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
+    let sending = Sending::start(&app, Arc::new(Plain(app.db.clone())));
     let sign_in = SignIn::new(providers);
-    let contacts = Contacts::start(&app).await?;
+    let contacts = Contacts::start(&app);
     hooks::start(&app);
     let features = Features {
         actions,
@@ -158,6 +163,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         health,
         probes,
         repair,
+        sending,
         sign_in,
         tools,
     };

@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod chat;
 pub mod client;
+mod contacts;
 mod demo;
 pub mod diagnose;
 mod doctor;
@@ -82,6 +83,9 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
+    /// People who signed up: what came back of the mail to them
+    #[command(subcommand)]
+    Contacts(contacts::Command),
     /// The audit log: check its chain, write it out
     #[command(subcommand)]
     Audit(audit::Command),
@@ -176,6 +180,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apps(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(apps::run(command, &config))?;
+        }
+        Command::Contacts(command) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(contacts::run(command, &config))?;
         }
         Command::Audit(command) => {
             let config = Config::load(overrides)?;

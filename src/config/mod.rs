@@ -10,6 +10,7 @@ mod error_sources;
 mod grouping;
 mod hooks;
 mod load;
+mod mail;
 mod model;
 mod parameter;
 mod parse;
@@ -45,6 +46,7 @@ pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use hooks::Hooks;
 pub use load::{Mistake, Origin, Overrides, Setting};
+pub use mail::{Mail, MailTls};
 pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
@@ -81,6 +83,7 @@ pub struct Config {
     /// A `tracing` filter: "info", "lux=debug,warn".
     pub log_filter: String,
     pub http: Http,
+    pub mail: Mail,
     pub model: Model,
     /// The keys that secrets are sealed with in the database, where they stand in the
     /// environment.
@@ -213,6 +216,7 @@ impl Config {
             ),
             log_filter: from.value(&key("log.filter", &["LUX_LOG"]), "info", filter),
             http: http(&mut from),
+            mail: mail::read(&mut from),
             model: model::read(&mut from),
             master_key: from
                 .optional(&key("master_key", &["LUX_MASTER_KEY"]).secret(), text)
@@ -421,7 +425,7 @@ impl Config {
         let urls = self.error_sources.iter().map(|source| &source.url);
         let clients = self.providers.iter().filter_map(|provider| provider.client_secret.as_ref());
         let all = model.chain(self.probe_variables.values()).chain(urls);
-        let all = all.chain(&self.master_key).chain(clients);
+        let all = all.chain(&self.master_key).chain(clients).chain(&self.mail.password);
         let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
         secrets.push(self.database_url.expose_secret());
         secrets

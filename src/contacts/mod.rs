@@ -27,4 +27,3 @@ pub use email::Email;
 pub use phone::e164;
 pub use record::{Contacts, MAX_ITEMS};
 pub use routes::router;
-pub use suppress::ContactKey;

@@ -116,19 +116,12 @@ async fn tell(app: &App, due: Due) -> Result<()> {
         }
         Came::Failed(why) => {
             let pause = usize::try_from(due.tries).ok().and_then(|tries| PAUSES.get(tries));
-            match pause {
-                Some(pause) => {
-                    let next = now + TimeDelta::seconds(*pause);
-                    store::failed(&app.db, &due, &why, next, true).await?;
-                }
-                None => {
-                    tracing::warn!(
-                        hook = due.hook_id,
-                        why,
-                        "a hook failed for a day and is given up"
-                    );
-                    store::disable(&app.db, due.hook_id, &why, now).await?;
-                }
+            if let Some(pause) = pause {
+                let next = now + TimeDelta::seconds(*pause);
+                store::failed(&app.db, &due, &why, next, true).await?;
+            } else {
+                tracing::warn!(hook = due.hook_id, why, "a hook failed for a day and is given up");
+                store::disable(&app.db, due.hook_id, &why, now).await?;
             }
         }
     }

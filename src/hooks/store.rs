@@ -11,25 +11,25 @@ use crate::{
 
 /// A subscription as it is shown.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
-pub struct Hook {
-    pub id: i64,
+pub(super) struct Hook {
+    pub(super) id: i64,
     #[schema(inline)]
-    pub event: Event,
+    pub(super) event: Event,
     /// Host and end of the address; the rest is a secret of the subscriber.
     #[sqlx(rename = "target_shown")]
-    pub target: String,
-    pub made_by: String,
-    pub created_at: DateTime<Utc>,
-    pub expires_at: Option<DateTime<Utc>>,
-    pub delivered: i64,
-    pub delivered_at: Option<DateTime<Utc>>,
+    pub(super) target: String,
+    pub(super) made_by: String,
+    pub(super) created_at: DateTime<Utc>,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) delivered: i64,
+    pub(super) delivered_at: Option<DateTime<Utc>>,
     /// Deliveries that failed in a row.
-    pub failures: i64,
-    pub last_error: Option<String>,
+    pub(super) failures: i64,
+    pub(super) last_error: Option<String>,
     /// Since when nothing is sent any more.
-    pub disabled_at: Option<DateTime<Utc>>,
+    pub(super) disabled_at: Option<DateTime<Utc>>,
     /// Deliveries that wait.
-    pub waiting: i64,
+    pub(super) waiting: i64,
 }
 
 /// A subscription to be stored.

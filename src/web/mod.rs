@@ -14,6 +14,7 @@ mod pages;
 pub(crate) mod sessions;
 mod sign_in;
 mod tokens;
+mod unsubscribe;
 
 use std::time::Duration;
 
@@ -36,6 +37,7 @@ use crate::{
     health::{self, Health},
     hooks,
     http::{Json, Reader, edge, limit::Limits},
+    marketing::sending::{self, Sending},
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -53,6 +55,7 @@ pub struct Features {
     pub health: Health,
     pub probes: Probes,
     pub repair: Repair,
+    pub sending: Sending,
     pub sign_in: SignIn,
     pub tools: Tools,
 }
@@ -72,6 +75,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
+        .merge(reach(sending::router(), of.map(|of| of.sending.clone())))
         .merge(logs::router())
         .merge(accounts::router())
         .merge(apps::router())
@@ -135,7 +139,8 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
-    let pages = links::router().merge(sign_in).merge(pages(&app, features));
+    let pages =
+        links::router().merge(unsubscribe::router()).merge(sign_in).merge(pages(&app, features));
     router
         .merge(pages)
         .fallback(dashboard::nothing_here)

@@ -140,6 +140,10 @@ impl Operation {
                 "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",
             }),
             ("POST", "/api/webhook/credentials") => json!({ "name": "zapier" }),
+            ("POST", "/api/webhook/mail-bounce") => {
+                json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
+            }
+            ("POST", "/api/campaigns/{id}/uncertain") => json!({ "decision": "leave" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",

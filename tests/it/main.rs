@@ -38,6 +38,7 @@ mod injection;
 mod jobs;
 mod layers;
 mod llm;
+mod mail;
 mod matrix;
 mod mutated;
 mod oidc;
