@@ -140,6 +140,7 @@ impl Operation {
                 "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",
             }),
             ("POST", "/api/webhook/credentials") => json!({ "name": "zapier" }),
+            ("POST", "/api/webhook/zapier-contact") => json!({ "email": "ada@example.com" }),
             ("POST", "/api/webhook/mail-bounce") => {
                 json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
             }
