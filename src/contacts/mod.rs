@@ -7,6 +7,7 @@
 mod contact;
 mod email;
 mod phone;
+pub mod suppress;
 
 pub use contact::{Agreed, Contact, Done, Incoming, Recorded, Status};
 pub use email::Email;

@@ -34,6 +34,7 @@ use crate::{
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Reader, edge, limit::Limits},
+    marketing,
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -73,6 +74,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())
