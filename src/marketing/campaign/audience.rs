@@ -16,7 +16,9 @@ use crate::{
 const BATCH: i64 = 2000;
 
 /// A segment as a campaign's audience.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema,
+)]
 pub struct Audience {
     /// Contacts in the segment.
     pub members: i64,
@@ -39,7 +41,7 @@ pub struct Audience {
 }
 
 /// Counts a segment out.
-pub async fn count(app: &App, organization: OrganizationId, segment: i64) -> Result<Audience> {
+pub(super) async fn count(app: &App, organization: OrganizationId, segment: i64) -> Result<Audience> {
     let mut audience: Audience = app
         .db
         .query(
@@ -65,10 +67,8 @@ pub async fn count(app: &App, organization: OrganizationId, segment: i64) -> Res
         .one()
         .await?;
     audience.suppressed = suppressed(app, organization, segment).await?;
-    let left_out = audience.without_email
-        + audience.without_consent
-        + audience.bounced
-        + audience.suppressed;
+    let left_out =
+        audience.without_email + audience.without_consent + audience.bounced + audience.suppressed;
     audience.recipients = (audience.members - left_out).max(0);
     Ok(audience)
 }
@@ -119,7 +119,7 @@ async fn suppressed(app: &App, organization: OrganizationId, segment: i64) -> Re
 }
 
 /// Makes one mail for each recipient; how many there are. Who is in already stays.
-pub async fn freeze(
+pub(super) async fn freeze(
     app: &App,
     tx: &mut Tx,
     organization: OrganizationId,

@@ -1,5 +1,7 @@
 //! What a campaign is to say, in the operator's words.
 
+use std::fmt::Write;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -78,11 +80,11 @@ impl Brief {
             ("Date", &self.date),
         ] {
             if !value.trim().is_empty() {
-                text += &format!("{name}: {}\n", value.trim());
+                let _ = writeln!(text, "{name}: {}", value.trim());
             }
         }
         for link in &self.links {
-            text += &format!("Link: {} {}\n", link.label.trim(), link.url);
+            let _ = writeln!(text, "Link: {} {}", link.label.trim(), link.url);
         }
         text
     }

@@ -1,6 +1,6 @@
 //! The checklist of a campaign: what can be told by looking, before anybody gets it.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write};
 
 use serde::Serialize;
 use url::Url;
@@ -64,7 +64,11 @@ impl Checklist {
 }
 
 /// Looks through the newest version of a campaign.
-pub async fn check(app: &App, organization: OrganizationId, campaign: &Campaign) -> Result<Checklist> {
+pub async fn check(
+    app: &App,
+    organization: OrganizationId,
+    campaign: &Campaign,
+) -> Result<Checklist> {
     let version = store::version(&app.db, organization, campaign.id, campaign.version).await?;
     let brand = brand::store::find(&app.db, organization).await?.brand;
     let audience = match campaign.segment_id {
@@ -142,7 +146,7 @@ fn recipients(audience: Option<&Audience>) -> Item {
     let of = counted(audience.members, "contact", "contacts");
     let mut text = format!("{} of {of} in the segment", audience.recipients);
     if !left_out.is_empty() {
-        text += &format!("; left out: {}", left_out.join(", "));
+        let _ = write!(text, "; left out: {}", left_out.join(", "));
     }
     if audience.recipients == 0 {
         return fail(id, title, format!("nobody would get it: {text}"));
@@ -155,9 +159,13 @@ fn subjects(content: &Content) -> Item {
     let long = |subject: &&String| subject.chars().count() > 70;
     if let Some(subject) = content.subjects.iter().find(long) {
         let length = subject.chars().count();
-        return warn(id, title, format!(
-            "{subject:?} has {length} characters; telephones show about 40, others about 70"
-        ));
+        return warn(
+            id,
+            title,
+            format!(
+                "{subject:?} has {length} characters; telephones show about 40, others about 70"
+            ),
+        );
     }
     if let Some(subject) = content.subjects.iter().find(|subject| subject.chars().count() < 10) {
         return warn(id, title, format!("{subject:?} says little; 20 to 60 characters are usual"));
@@ -215,7 +223,9 @@ fn links(compiled: &Compiled) -> Item {
     match compiled.links.len() {
         0 => warn(id, title, "there is none; readers have nothing to follow"),
         1 => pass(id, title, "1 link, well formed (whether it answers was not tried)"),
-        many => pass(id, title, format!("{many} links, well formed (not tried whether they answer)")),
+        many => {
+            pass(id, title, format!("{many} links, well formed (not tried whether they answer)"))
+        }
     }
 }
 
@@ -253,12 +263,42 @@ fn merge_fields(compiled: &Compiled, audience: Option<&Audience>) -> Item {
 
 /// Words that filters of spam look for, in lower case.
 const SPAM: &[&str] = &[
-    "100% free", "act now", "buy now", "cash bonus", "click below", "click here", "congratulations",
-    "dear friend", "double your", "earn extra", "exclusive deal", "free money", "guaranteed",
-    "increase sales", "limited time", "lowest price", "make money", "miracle", "money back",
-    "no catch", "no cost", "no obligation", "once in a lifetime", "order now", "risk free",
-    "risk-free", "special promotion", "this is not spam", "urgent", "winner", "you have been selected",
-    "gratis", "jetzt zuschlagen", "nur heute", "garantiert", "gewinner",
+    "100% free",
+    "act now",
+    "buy now",
+    "cash bonus",
+    "click below",
+    "click here",
+    "congratulations",
+    "dear friend",
+    "double your",
+    "earn extra",
+    "exclusive deal",
+    "free money",
+    "guaranteed",
+    "increase sales",
+    "limited time",
+    "lowest price",
+    "make money",
+    "miracle",
+    "money back",
+    "no catch",
+    "no cost",
+    "no obligation",
+    "once in a lifetime",
+    "order now",
+    "risk free",
+    "risk-free",
+    "special promotion",
+    "this is not spam",
+    "urgent",
+    "winner",
+    "you have been selected",
+    "gratis",
+    "jetzt zuschlagen",
+    "nur heute",
+    "garantiert",
+    "gewinner",
 ];
 
 fn wording(content: &Content, brand: &Brand) -> Item {
@@ -300,12 +340,12 @@ pub(super) fn numbers_in(text: &str) -> BTreeSet<String> {
     for line in text.lines() {
         let line = line.trim_start();
         let after = line.trim_start_matches(|c: char| c.is_ascii_digit());
-        let line = if after.len() < line.len() && (after.starts_with(". ") || after.starts_with(") "))
-        {
-            after
-        } else {
-            line
-        };
+        let line =
+            if after.len() < line.len() && (after.starts_with(". ") || after.starts_with(") ")) {
+                after
+            } else {
+                line
+            };
         for word in line.split_whitespace() {
             if word.contains("://") {
                 continue;
@@ -352,7 +392,11 @@ fn numbers(campaign: &Campaign, version: &Version, brand: &Brand) -> Item {
     let listed = unfounded.iter().take(8).map(String::as_str).collect::<Vec<_>>().join(", ");
     let text = format!("in neither brief nor brand: {listed}");
     if version.engine == Engine::Model {
-        return fail(id, title, format!("{text}; a model wrote this: correct or confirm it by editing"));
+        return fail(
+            id,
+            title,
+            format!("{text}; a model wrote this: correct or confirm it by editing"),
+        );
     }
     warn(id, title, format!("{text}; look whether they are right"))
 }
@@ -360,7 +404,9 @@ fn numbers(campaign: &Campaign, version: &Version, brand: &Brand) -> Item {
 fn length(compiled: &Compiled) -> Item {
     let (id, title) = ("length", "Length");
     match compiled.words {
-        words @ 0..20 => warn(id, title, format!("{words} words; readers may miss what it is about")),
+        words @ 0..20 => {
+            warn(id, title, format!("{words} words; readers may miss what it is about"))
+        }
         words @ 20..=400 => pass(id, title, format!("{words} words")),
         words => warn(id, title, format!("{words} words; few read more than 400")),
     }
@@ -370,9 +416,11 @@ fn pictures(compiled: &Compiled) -> Item {
     let (id, title) = ("pictures", "Pictures");
     match compiled.without_alt {
         0 => pass(id, title, "each says what it shows, or there is none"),
-        many => warn(id, title, format!(
-            "{many} without a text for those who do not see them: ![what it shows](…)"
-        )),
+        many => warn(
+            id,
+            title,
+            format!("{many} without a text for those who do not see them: ![what it shows](…)"),
+        ),
     }
 }
 
@@ -390,10 +438,14 @@ fn colours(brand: &Brand) -> Item {
     for (name, one) in [("text", colours.text), ("accent", colours.accent)] {
         let found = contrast(one, colours.background);
         if found < 4.5 {
-            return warn(id, title, format!(
-                "the brand's {name} colour {one} upon {} has {found:.1} to 1; text needs 4.5",
-                colours.background
-            ));
+            return warn(
+                id,
+                title,
+                format!(
+                    "the brand's {name} colour {one} upon {} has {found:.1} to 1; text needs 4.5",
+                    colours.background
+                ),
+            );
         }
     }
     pass(id, title, "the brand's colours can be read, also upon dark screens")

@@ -24,8 +24,24 @@ pub(super) const UNSUBSCRIBE: &str = "https://unsubscribe.invalid/";
 
 /// Tags that the body of a mail may hold.
 const TAGS: &[&str] = &[
-    "p", "br", "hr", "strong", "em", "del", "code", "pre", "blockquote", "ul", "ol", "li", "h1",
-    "h2", "h3", "h4", "a", "img",
+    "p",
+    "br",
+    "hr",
+    "strong",
+    "em",
+    "del",
+    "code",
+    "pre",
+    "blockquote",
+    "ul",
+    "ol",
+    "li",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "a",
+    "img",
 ];
 
 /// A version, ready to be filled in.

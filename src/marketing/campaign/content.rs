@@ -101,8 +101,7 @@ impl Content {
     /// texts are left out.
     #[must_use]
     pub fn tidied(mut self) -> Self {
-        let line =
-            |text: &str| llm::visible(text).split_whitespace().collect::<Vec<_>>().join(" ");
+        let line = |text: &str| llm::visible(text).split_whitespace().collect::<Vec<_>>().join(" ");
         self.subjects =
             self.subjects.iter().map(|it| line(it)).filter(|it| !it.is_empty()).collect();
         self.preview_text = line(&self.preview_text);
@@ -141,8 +140,7 @@ impl Content {
         }
         brand::text("body", &self.body, MAX_BODY)?;
         merged("body", &self.body)?;
-        super::compile::check(&self.body)
-            .map_err(|why| Error::invalid(format!("body: {why}")))?;
+        super::compile::check(&self.body).map_err(|why| Error::invalid(format!("body: {why}")))?;
         brand::text("strategy", &self.strategy, MAX_STRATEGY)?;
         let mut seen: Vec<&str> = Vec::new();
         for post in &self.social {

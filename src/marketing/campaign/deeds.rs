@@ -139,13 +139,7 @@ pub async fn newest(
 
 /// Adds a version. `base` is the newest one as the writer knows it, so that nobody overwrites
 /// what they never saw. What waits for an approval or has one goes back into review.
-pub async fn edit(
-    app: &App,
-    caller: &Caller,
-    id: i64,
-    base: i64,
-    content: Content,
-) -> Result<i64> {
+pub async fn edit(app: &App, caller: &Caller, id: i64, base: i64, content: Content) -> Result<i64> {
     let content = content.tidied();
     content.check()?;
     add_version(app, caller, id, base, &content, "campaign.edit", &json!({ "base": base })).await
@@ -401,8 +395,7 @@ pub async fn resume(app: &App, caller: &Caller, id: i64) -> Result<Campaign> {
 /// Ends a campaign for good; what was sent stays sent.
 pub async fn cancel(app: &App, caller: &Caller, id: i64) -> Result<Campaign> {
     let note = format!("cancelled by {}", caller.name);
-    let from =
-        [Status::Draft, Status::InReview, Status::Approved, Status::Sending, Status::Paused];
+    let from = [Status::Draft, Status::InReview, Status::Approved, Status::Sending, Status::Paused];
     step(app, caller, id, &from, Status::Cancelled, "campaign.cancel", &note).await
 }
 
@@ -456,8 +449,7 @@ pub async fn duplicate(app: &App, caller: &Caller, id: i64) -> Result<Campaign> 
     };
     let mut tx = app.db.begin().await?;
     let engine = version.engine;
-    let copy =
-        store::insert(&mut tx, caller.organization, new, &version.content, engine).await?;
+    let copy = store::insert(&mut tx, caller.organization, new, &version.content, engine).await?;
     let detail = json!({ "of": id });
     let deed = "campaign.duplicate";
     audit::write(&mut tx, caller.organization, caller, deed, &subject(copy), &detail).await?;
@@ -522,9 +514,7 @@ pub async fn test(app: &App, caller: &Caller, id: i64) -> Result<String> {
         ));
     };
     let first = match campaign.segment_id {
-        Some(segment) => {
-            store::samples(&app.db, caller.organization, segment, 1).await?.pop()
-        }
+        Some(segment) => store::samples(&app.db, caller.organization, segment, 1).await?.pop(),
         None => None,
     };
     let contact = first.map(|person| person.id);
@@ -555,7 +545,14 @@ mod tests {
         let at = moment(&format!("{day}T09:00"), berlin).unwrap().unwrap();
         let hours = at.format("%H:%M").to_string();
         assert!(hours == "08:00" || hours == "07:00", "{at}");
-        assert_eq!(moment(&format!("{day}T09:00:00+02:00"), Tz::UTC).unwrap().unwrap().format("%H").to_string(), "07");
+        assert_eq!(
+            moment(&format!("{day}T09:00:00+02:00"), Tz::UTC)
+                .unwrap()
+                .unwrap()
+                .format("%H")
+                .to_string(),
+            "07"
+        );
         assert_eq!(moment(" ", berlin).unwrap(), None);
         for wrong in ["soon", "2020-01-01T10:00", "2099-01-01T10:00", "09:00"] {
             assert!(moment(wrong, berlin).is_err(), "{wrong}");

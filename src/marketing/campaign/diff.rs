@@ -66,7 +66,9 @@ mod tests {
 
     #[test]
     fn both_texts_can_be_read_back() {
-        for (old, new) in [("a\nb\nc", "a\nx\nc\nd"), ("", "a"), ("a", ""), ("a\na", "a"), ("x", "x")] {
+        for (old, new) in
+            [("a\nb\nc", "a\nx\nc\nd"), ("", "a"), ("a", ""), ("a\na", "a"), ("x", "x")]
+        {
             let found = lines(old, new);
             let of = |not: Kind| {
                 let kept = found.iter().filter(|line| line.kind != not);

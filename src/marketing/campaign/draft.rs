@@ -1,6 +1,6 @@
 //! From a brief to a draft: by the model, in a form that is checked, else by the template.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use serde::Deserialize;
 
@@ -24,7 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(25);
 
 /// A first version.
 #[derive(Clone, Debug)]
-pub struct Drafted {
+pub(super) struct Drafted {
     pub content: Content,
     pub engine: Engine,
     /// Why it is a template although there is a model, in one line.
@@ -63,7 +63,7 @@ struct Said {
 }
 
 /// Makes a draft. No trouble of the model is an error: then it is the template's.
-pub async fn draft(
+pub(super) async fn draft(
     app: &App,
     organization: OrganizationId,
     by: &str,
@@ -132,14 +132,14 @@ fn in_words(brand: &Brand) -> String {
         ("Goals", &brand.goals),
     ] {
         if !value.trim().is_empty() {
-            text += &format!("{name}: {}\n", value.trim());
+            let _ = writeln!(text, "{name}: {}", value.trim());
         }
     }
     for link in &brand.links {
-        text += &format!("Link: {} {}\n", link.label.trim(), link.url);
+        let _ = writeln!(text, "Link: {} {}", link.label.trim(), link.url);
     }
     if !brand.avoid.is_empty() {
-        text += &format!("Never say: {}\n", brand.avoid.join(", "));
+        let _ = writeln!(text, "Never say: {}", brand.avoid.join(", "));
     }
     text
 }

@@ -10,7 +10,8 @@ use crate::marketing::brand::{Brand, Colour};
 const DARK: Colour = Colour(0x14, 0x14, 0x1c);
 const LIGHT: Colour = Colour(0xf0, 0xf0, 0xf5);
 
-const FONT: &str = "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
+const FONT: &str =
+    "font-family:system-ui,-apple-system,'Segoe UI',Roboto,Helvetica,Arial,sans-serif";
 
 /// Text as HTML, in attributes as well.
 pub(super) fn escaped(text: &str) -> String {
@@ -45,7 +46,10 @@ pub(super) fn html(brand: &Brand, title: &str, preview: &str, body: &str) -> Str
     );
     // The cleaner leaves these two forms of a link, and no others.
     let body = body
-        .replace("<a class=\"button\" href=", &format!("<a class=\"button\" style=\"{button}\" href="))
+        .replace(
+            "<a class=\"button\" href=",
+            &format!("<a class=\"button\" style=\"{button}\" href="),
+        )
         .replace("<a href=", &format!("<a style=\"color:{accent}\" href="))
         .replace("<img ", "<img style=\"max-width:100%;height:auto;border:0\" ");
     let mut out = String::with_capacity(body.len() + 3000);
@@ -87,20 +91,18 @@ pub(super) fn html(brand: &Brand, title: &str, preview: &str, body: &str) -> Str
             escaped(&brand.logo_url)
         );
     } else if !named.is_empty() {
-        let _ = write!(
-            out,
-            "<p style=\"margin:0 0 24px;font-weight:700;font-size:18px\">{named}</p>"
-        );
+        let _ =
+            write!(out, "<p style=\"margin:0 0 24px;font-weight:700;font-size:18px\">{named}</p>");
     }
     out.push_str(&body);
     let address = escaped(brand.address.trim()).replace('\n', "<br>");
-    let _ = write!(
+    let _ = writeln!(
         out,
         "<div class=\"small\" style=\"margin-top:32px;padding-top:16px;border-top:1px solid #c9c9d4;\
          font-size:13px;line-height:1.5;color:#5d5d6e\">\
          <p style=\"margin:0 0 8px\">You get this mail because you agreed to hear from {}. \
          <a href=\"{UNSUBSCRIBE}\" style=\"color:inherit\">Unsubscribe</a></p>{}</div></div>\
-         </body></html>\n",
+         </body></html>",
         escaped(name(brand)),
         if address.is_empty() {
             String::new()

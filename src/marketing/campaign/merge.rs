@@ -147,8 +147,7 @@ fn words(filter: &str) -> Option<String> {
     let inner = inner.strip_prefix('(')?.strip_suffix(')')?.trim();
     let quote = inner.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let words = inner.strip_prefix(quote)?.strip_suffix(quote)?;
-    (!words.contains([quote, '\\', '{', '}']) && words.len() <= MAX_VALUE)
-        .then(|| words.to_owned())
+    (!words.contains([quote, '\\', '{', '}']) && words.len() <= MAX_VALUE).then(|| words.to_owned())
 }
 
 #[cfg(test)]
@@ -197,9 +196,8 @@ mod tests {
     #[test]
     fn values_are_one_line_and_never_read_again() {
         let field = Merge { field: Field::FirstName, default: Some("you".to_owned()) };
-        let of = |name: &str| {
-            field.value(&Values { first_name: name.to_owned(), ..Values::default() })
-        };
+        let of =
+            |name: &str| field.value(&Values { first_name: name.to_owned(), ..Values::default() });
         assert_eq!(of("{{ 7*7 }}"), "{{ 7*7 }}");
         assert_eq!(of("a\r\nBcc: b\u{202e}"), "a Bcc: b");
         assert_eq!(of(" \t"), "you");

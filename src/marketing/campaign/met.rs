@@ -94,7 +94,13 @@ pub async fn tell(app: &App, caller: &Caller, group: i64) -> Result<Met> {
     let origin = format!("error:{group}");
     if let Some(known) = store::of_origin(&app.db, organization, &origin).await? {
         let campaign = store::find(&app.db, organization, known).await?;
-        return Ok(Met { users: users.named, contacts, segment_id: segment, campaign, known: true });
+        return Ok(Met {
+            users: users.named,
+            contacts,
+            segment_id: segment,
+            campaign,
+            known: true,
+        });
     }
     let wish = Wish {
         name: format!("Solved: error {group}"),
@@ -119,7 +125,9 @@ async fn users(app: &App, organization: OrganizationId, group: i64) -> Result<Us
     let mut users = Users::default();
     let named = series::users(&app.db, group, "", MOST_USERS).await?;
     users.named = named.len();
-    named.iter().for_each(|user| users.add(user));
+    for user in &named {
+        users.add(user);
+    }
     // An SDK may tell both id and address; the group's list has the first of them.
     let events: Vec<(i64,)> = app
         .db

@@ -546,11 +546,7 @@ impl From<PersonRow> for Person {
 }
 
 /// The contacts of these ids that have an address.
-pub async fn people(
-    db: &Db,
-    organization: OrganizationId,
-    ids: &[i64],
-) -> Result<Vec<Person>> {
+pub async fn people(db: &Db, organization: OrganizationId, ids: &[i64]) -> Result<Vec<Person>> {
     let sql = db.dialect(
         "select id, email, first_name, last_name, company, attributes from contact
          where organization_id = $1 and email is not null

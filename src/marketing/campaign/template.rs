@@ -1,6 +1,8 @@
 //! Drafts without a model: the brief's own words, put where they belong. It says of itself that
 //! it is a template.
 
+use std::fmt::Write;
+
 use super::{
     brief::Brief,
     content::{Ad, Content, MAX_DESCRIPTION, MAX_HEADLINE, NETWORKS, Social},
@@ -30,7 +32,7 @@ fn short(text: &str, most: usize) -> String {
 }
 
 /// Texts made of the brief and the brand alone.
-pub fn content(brief: &Brief, brand: &Brand) -> Content {
+pub(super) fn content(brief: &Brief, brand: &Brand) -> Content {
     let offer = if brief.offer.trim().is_empty() { &brief.goal } else { &brief.offer };
     let headline = short(offer, 56);
     let sender = brand.name.trim();
@@ -46,19 +48,24 @@ pub fn content(brief: &Brief, brand: &Brand) -> Content {
         "" => "Read more",
         words => words,
     };
-    let mut body = format!("Hello {{{{ first_name|default(\"there\") }}}},\n\n{}\n\n", offer.trim());
+    let mut body =
+        format!("Hello {{{{ first_name|default(\"there\") }}}},\n\n{}\n\n", offer.trim());
     if !brief.date.trim().is_empty() {
-        body += &format!("**When:** {}\n\n", brief.date.trim());
+        let _ = write!(body, "**When:** {}\n\n", brief.date.trim());
     }
     let link = brief.links.first().or(brand.links.first());
     if let Some(link) = link {
-        body += &format!("[{label}]({})\n\n", link.url);
+        let _ = write!(body, "[{label}]({})\n\n", link.url);
     }
     for link in brief.links.iter().skip(1) {
         let label = if link.label.trim().is_empty() { &link.url } else { &link.label };
-        body += &format!("- [{label}]({})\n", link.url);
+        let _ = writeln!(body, "- [{label}]({})", link.url);
     }
-    body = format!("{}\n\nBest regards,\n{}", body.trim_end(), if sender.is_empty() { "your team" } else { sender });
+    body = format!(
+        "{}\n\nBest regards,\n{}",
+        body.trim_end(),
+        if sender.is_empty() { "your team" } else { sender }
+    );
     let url = link.map_or("", |link| link.url.as_str());
     let social = NETWORKS.iter().map(|(network, limit)| {
         let room = limit.saturating_sub(url.chars().count() + 1).min(600);
@@ -91,8 +98,10 @@ fn strategy(brief: &Brief, brand: &Brand) -> String {
         (named, _) => named,
     };
     let when = match brief.date.trim() {
-        "" => "The brief names no date. Choose a time at which these readers look at their mail; \
-               their own answers will tell more than any rule.",
+        "" => {
+            "The brief names no date. Choose a time at which these readers look at their mail; \
+               their own answers will tell more than any rule."
+        }
         date => date,
     };
     format!(
@@ -113,11 +122,19 @@ mod tests {
     #[test]
     fn a_template_is_a_valid_draft() {
         let long = "An offer of many words that goes on and on. ".repeat(60);
-        for (goal, offer) in [("Sell the course", ""), ("Sell", "The course costs 49 EUR\nIt begins soon"), (long.as_str(), long.as_str()), ("ß".repeat(300).as_str(), "")] {
+        for (goal, offer) in [
+            ("Sell the course", ""),
+            ("Sell", "The course costs 49 EUR\nIt begins soon"),
+            (long.as_str(), long.as_str()),
+            ("ß".repeat(300).as_str(), ""),
+        ] {
             let brief = Brief {
                 goal: goal.to_owned(),
                 offer: offer.to_owned(),
-                links: vec![Link { label: String::new(), url: "https://shop.example/course".to_owned() }],
+                links: vec![Link {
+                    label: String::new(),
+                    url: "https://shop.example/course".to_owned(),
+                }],
                 ..Brief::default()
             };
             let content = content(&brief, &Brand::default()).tidied();

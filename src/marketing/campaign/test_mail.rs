@@ -8,7 +8,7 @@ use crate::{
 
 /// Hands a letter over.
 #[expect(clippy::unused_async, reason = "handing over waits for the mail server")]
-pub async fn send(_: &App, _: &Letter) -> Result<()> {
+pub(super) async fn send(_: &App, _: &Letter) -> Result<()> {
     Err(Error::Conflict(
         "no mail server is set up, so nothing was sent; name one in [mail] of lux.toml".to_owned(),
     ))
