@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     app::App,
     auth::OrganizationId,
-    contacts::suppress::Hasher,
+    contacts::ContactKey,
     db::{self, Tx},
     error::{Error, Result},
 };
@@ -84,7 +84,7 @@ async fn suppressed(app: &App, organization: OrganizationId, segment: i64) -> Re
     if on_list == 0 {
         return Ok(0);
     }
-    let hasher = Hasher::new(&app.sealer)?;
+    let key = ContactKey::open(&app.db, &app.sealer).await?;
     let (mut after, mut found) = (0_i64, 0_i64);
     loop {
         let members: Vec<(i64, String)> = app
@@ -105,7 +105,7 @@ async fn suppressed(app: &App, organization: OrganizationId, segment: i64) -> Re
             .await?;
         let Some((last, _)) = members.last() else { return Ok(found) };
         after = *last;
-        let hashes: Vec<String> = members.iter().map(|(_, key)| hasher.hash(key)).collect();
+        let hashes: Vec<String> = members.iter().map(|(_, email)| key.hash(email)).collect();
         let sql = app.db.dialect(
             "select count(*) from suppression where organization_id = $1
                and email_hash in (select value from json_array_elements_text(cast($2 as json)))",
@@ -120,7 +120,7 @@ async fn suppressed(app: &App, organization: OrganizationId, segment: i64) -> Re
 
 /// Makes one mail for each recipient; how many there are. Who is in already stays.
 pub(super) async fn freeze(
-    app: &App,
+    key: &ContactKey,
     tx: &mut Tx,
     organization: OrganizationId,
     campaign: i64,
@@ -144,7 +144,7 @@ pub(super) async fn freeze(
     .bind(subjects)
     .run()
     .await?;
-    take_suppressed_off(app, tx, organization, campaign).await?;
+    take_suppressed_off(key, tx, organization, campaign).await?;
     Ok(tx
         .query("select count(*) from campaign_mail where campaign_id = $1")
         .bind(campaign)
@@ -154,7 +154,7 @@ pub(super) async fn freeze(
 
 /// The list is of keyed hashes, which no statement can make.
 async fn take_suppressed_off(
-    app: &App,
+    key: &ContactKey,
     tx: &mut Tx,
     organization: OrganizationId,
     campaign: i64,
@@ -167,7 +167,6 @@ async fn take_suppressed_off(
     if on_list == 0 {
         return Ok(());
     }
-    let hasher = Hasher::new(&app.sealer)?;
     let mut after = 0_i64;
     loop {
         let mails: Vec<(i64, String)> = tx
@@ -185,7 +184,7 @@ async fn take_suppressed_off(
         let Some((last, _)) = mails.last() else { return Ok(()) };
         after = *last;
         let by_hash: std::collections::BTreeMap<String, i64> =
-            mails.iter().map(|(id, key)| (hasher.hash(key), *id)).collect();
+            mails.iter().map(|(id, email)| (key.hash(email), *id)).collect();
         let hashes: Vec<&String> = by_hash.keys().collect();
         let sql = tx.dialect(
             "select email_hash from suppression where organization_id = $1

@@ -26,6 +26,7 @@ use crate::{
     app::App,
     auth::{Caller, OrganizationId, Who, audit},
     clock,
+    contacts::ContactKey,
     db::Tx,
     error::{Error, Result},
     marketing::brand,
@@ -341,6 +342,8 @@ pub async fn approve(app: &App, caller: &Caller, id: i64, seen: &str) -> Result<
         ));
     }
     approvable(&check::check(app, organization, &campaign).await?)?;
+    // It may have to be made, which nothing can do while this transaction runs.
+    let key = ContactKey::open(&app.db, &app.sealer).await?;
     let mut tx = app.db.begin().await?;
     let (status, newest) = store::lock(&mut tx, organization, id).await?;
     // Whoever edits takes the same lock, so what was looked at is what stands there.
@@ -354,7 +357,7 @@ pub async fn approve(app: &App, caller: &Caller, id: i64, seen: &str) -> Result<
         return Err(Error::Conflict("no segment is chosen; choose who gets it".to_owned()));
     };
     let subjects = version.content.subjects.len();
-    let audience = audience::freeze(app, &mut tx, organization, id, segment, subjects).await?;
+    let audience = audience::freeze(&key, &mut tx, organization, id, segment, subjects).await?;
     if audience == 0 {
         return Err(Error::Conflict("nobody would get it; look at the audience".to_owned()));
     }
