@@ -41,7 +41,11 @@ pub struct Audience {
 }
 
 /// Counts a segment out.
-pub(super) async fn count(app: &App, organization: OrganizationId, segment: i64) -> Result<Audience> {
+pub(super) async fn count(
+    app: &App,
+    organization: OrganizationId,
+    segment: i64,
+) -> Result<Audience> {
     let mut audience: Audience = app
         .db
         .query(
