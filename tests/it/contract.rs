@@ -130,7 +130,7 @@ impl Operation {
                 "links": [{ "label": "Home", "url": "https://shop.example/" }], "avoid": ["cheap"],
             }),
             ("POST", "/api/campaigns") => json!({
-                "name": "Course", "brief": { "goal": "Sell the course" }, "model": false,
+                "name": "Course", "brief": { "goal": "Sell the course" },
             }),
             ("PATCH", "/api/campaigns/{id}") => json!({
                 "send_at": "", "timezone": "Europe/Berlin", "per_minute": 60,

@@ -155,20 +155,25 @@ async fn segment(app: &App, caller: &Caller, group: i64, users: &Users) -> Resul
     let organization = caller.organization;
     let now = clock::now();
     let mut tx = app.db.begin().await?;
-    let id: i64 = tx
+    let (id, rule): (i64, Option<String>) = tx
         .query(
             "insert into segment (organization_id, slug, name, made_by, created_at, updated_at)
              values ($1, $2, $3, $4, $5, $5)
              on conflict (organization_id, slug) do update set updated_at = excluded.updated_at
-             returning id",
+             returning id, coalesce(rule, next_rule) as rule",
         )
         .bind(organization)
         .bind(format!("met-error-{group}"))
         .bind(format!("Met error {group}"))
         .bind(caller.author())
         .bind(now)
-        .scalar()
+        .one()
         .await?;
+    if rule.is_some() {
+        return Err(Error::Conflict(format!(
+            "the segment met-error-{group} has a rule of its own; give it another name"
+        )));
+    }
     let contacts = members(&mut tx, organization, id, users, now).await?;
     let detail = json!({ "group": group, "contacts": contacts });
     let subject = format!("segment {id}");
