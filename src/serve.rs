@@ -39,7 +39,7 @@ use crate::{
     llm::Llm,
     logs::{self, Live, Programs},
     mail::Mail,
-    marketing::sending::{Plain, Sending},
+    marketing::{campaign::Drafted, sending::Sending},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -150,7 +150,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
-    let sending = Sending::start(&app, Arc::new(Plain(app.db.clone())));
+    let sending = Sending::start(&app, Arc::new(Drafted(app.db.clone())));
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app);
     hooks::start(&app);

@@ -4,6 +4,7 @@
 
 mod approvals;
 pub mod assets;
+mod campaigns;
 pub mod chart;
 mod chat;
 mod errors;
@@ -38,6 +39,7 @@ pub use told::Told;
 pub fn router(app: &App) -> Router<App> {
     Router::new()
         .merge(approvals::router())
+        .merge(campaigns::router())
         .merge(chat::router())
         .merge(errors::router())
         .merge(health::router())

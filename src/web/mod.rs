@@ -37,7 +37,10 @@ use crate::{
     health::{self, Health},
     hooks,
     http::{Json, Reader, edge, limit::Limits},
-    marketing::sending::{self, Sending},
+    marketing::{
+        self,
+        sending::{self, Sending},
+    },
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -81,6 +84,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())

@@ -13,6 +13,7 @@ mod backup;
 mod both;
 mod browser;
 mod browsers;
+mod campaigns;
 mod capture;
 mod chat_model;
 mod clear;

@@ -207,9 +207,9 @@ fn intelligence(shell: &Shell, status: &Status, standing: &Standing) -> Tile {
             };
         }
     }
-    if shell.pulse.approvals > 0 && tile.state != State::Running {
+    let count = shell.pulse.approvals - shell.pulse.campaigns;
+    if count > 0 && tile.state != State::Running {
         tile.state = State::NeedsApproval;
-        let count = shell.pulse.approvals;
         tile.foot = format!(
             "{count} {} your approval",
             if count == 1 { "action waits for" } else { "actions wait for" }
