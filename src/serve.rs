@@ -36,6 +36,7 @@ use crate::{
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
+    marketing::agent::Agents,
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -127,9 +128,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let agents = Agents::start(app.clone(), health.clone(), repair.clone());
     let tools = Tools::new(
         app.clone(),
         actions.clone(),
+        agents.clone(),
         diagnoser.clone(),
         health.clone(),
         probes.clone(),
@@ -145,8 +148,18 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         tools.clone(),
     );
     let sign_in = SignIn::new(providers);
-    let features =
-        Features { actions, analyst, capture, chat, health, probes, repair, sign_in, tools };
+    let features = Features {
+        actions,
+        agents,
+        analyst,
+        capture,
+        chat,
+        health,
+        probes,
+        repair,
+        sign_in,
+        tools,
+    };
     Ok((app, features))
 }
 

@@ -19,6 +19,7 @@ use crate::{
     diagnose::Diagnoser,
     error::{Error, Result},
     health::Health,
+    marketing::agent::Agents,
     probe::Probes,
     repair::{Repair, action::Actions},
 };
@@ -122,6 +123,7 @@ fn cut(text: &mut String, most: usize) {
 pub struct Tools {
     app: App,
     actions: Actions,
+    agents: Agents,
     diagnoser: Diagnoser,
     health: Health,
     probes: Probes,
@@ -241,12 +243,13 @@ impl Tools {
     pub fn new(
         app: App,
         actions: Actions,
+        agents: Agents,
         diagnoser: Diagnoser,
         health: Health,
         probes: Probes,
         repair: Repair,
     ) -> Self {
-        Self { app, actions, diagnoser, health, probes, repair }
+        Self { app, actions, agents, diagnoser, health, probes, repair }
     }
 
     /// The tools that a role may use.
