@@ -56,11 +56,14 @@ create table segment (
     -- The name in lower case with hyphens; in addresses and rules.
     slug            text        not null,
     name            text        not null,
-    -- Without a rule, members are put in and taken out by people.
+    -- JSON. Without a rule, members are put in and taken out by people.
     rule            text,
-    -- The rule that is being counted out over all contacts; until it is done, the one before holds.
+    -- Which members are those of the rule.
+    generation      bigint      not null default 0,
+    -- The rule that is being counted out over all contacts, the generation of its members, and
+    -- the last contact that is done. Until all are, the rule before holds.
     next_rule       text,
-    -- Contacts up to this id are done under next_rule.
+    next_generation bigint      not null default 0,
     next_done       bigint      not null default 0,
     made_by         text        not null,
     created_at      timestamptz not null,
@@ -68,29 +71,66 @@ create table segment (
     constraint segment_slug_once unique (organization_id, slug)
 );
 
--- Who is in a segment, and from when until when: what a rule says about time ("quiet for 90
--- days") is counted out beforehand, so that nothing has to be run for it to come true.
--- is_next: rows of segment.next_rule.
+-- Who is in a segment, and from which second (since 1970) until which: what a rule says about
+-- time ("quiet for 90 days") is counted out beforehand, so that nothing has to be run for it to
+-- come true. Members of another generation than the segment's are those of a rule that is being
+-- counted out, or of one that is over. Read segment_contact instead, which knows all that.
 -- only postgres
 create table segment_member (
-    segment_id bigint      not null references segment (id) on delete cascade,
-    is_next    boolean     not null default false,
-    contact_id bigint      not null references contact (id) on delete cascade,
-    from_at    timestamptz not null,
-    until_at   timestamptz not null,
-    primary key (segment_id, is_next, contact_id, from_at, until_at)
+    segment_id   bigint not null references segment (id) on delete cascade,
+    generation   bigint not null,
+    contact_id   bigint not null references contact (id) on delete cascade,
+    from_second  bigint not null,
+    until_second bigint not null,
+    primary key (segment_id, generation, contact_id, from_second, until_second)
 );
 -- only sqlite
 create table segment_member (
-    segment_id bigint      not null references segment (id) on delete cascade,
-    is_next    boolean     not null default false,
-    contact_id bigint      not null references contact (id) on delete cascade,
-    from_at    timestamptz not null,
-    until_at   timestamptz not null,
-    primary key (segment_id, is_next, contact_id, from_at, until_at)
+    segment_id   bigint not null references segment (id) on delete cascade,
+    generation   bigint not null,
+    contact_id   bigint not null references contact (id) on delete cascade,
+    from_second  bigint not null,
+    until_second bigint not null,
+    primary key (segment_id, generation, contact_id, from_second, until_second)
 ) without rowid;
 -- both
 create index segment_member_contact on segment_member (contact_id);
+
+-- only postgres
+create view segment_contact as
+    select m.segment_id, m.contact_id from segment s
+    join segment_member m on m.segment_id = s.id and m.generation = s.generation
+    where m.from_second <= cast(extract(epoch from now()) as bigint)
+        and m.until_second > cast(extract(epoch from now()) as bigint);
+-- only sqlite
+create view segment_contact as
+    select m.segment_id, m.contact_id from segment s
+    join segment_member m on m.segment_id = s.id and m.generation = s.generation
+    where m.from_second <= unixepoch() and m.until_second > unixepoch();
+-- both
+
+-- The words that contacts are found by, in lower case: of names, company, address, telephone.
+-- They follow behind; contact_unindexed says whose are not there yet, and a search looks at
+-- those one by one.
+-- only postgres
+create table contact_word (
+    organization_id bigint not null references organization (id),
+    word            text   collate "C" not null,
+    contact_id      bigint not null references contact (id) on delete cascade,
+    primary key (organization_id, word, contact_id)
+);
+-- only sqlite
+create table contact_word (
+    organization_id bigint not null references organization (id),
+    word            text   not null,
+    contact_id      bigint not null references contact (id) on delete cascade,
+    primary key (organization_id, word, contact_id)
+);
+-- both
+create index contact_word_contact on contact_word (contact_id);
+create table contact_unindexed (
+    contact_id      bigint not null primary key references contact (id) on delete cascade
+);
 
 -- What happened to a contact, newest last: created, updated, merged, note, mailed, unsubscribed …
 create table contact_activity (
@@ -131,6 +171,13 @@ create table suppression (
     primary key (organization_id, email_hash)
 );
 
+-- The key of those hashes and of the links in mails, sealed: it stays when master keys change.
+create table contact_key (
+    id         bigint      not null primary key check (id = 1),
+    sealed     text        not null,
+    created_at timestamptz not null
+);
+
 -- Who may post to the webhook: several at once, so that one can take over from another.
 create table webhook_credential (
     id              bigint generated by default as identity primary key,
@@ -143,7 +190,8 @@ create table webhook_credential (
     created_at      timestamptz not null,
     last_used_at    timestamptz,
     revoked_at      timestamptz,
-    constraint webhook_credential_name unique (organization_id, name)
+    constraint webhook_credential_name unique (organization_id, name),
+    constraint webhook_credential_username unique (username)
 );
 
 -- What the webhook was told: a repeat is known by its key (or its body), and what was not
@@ -163,3 +211,15 @@ create table webhook_receipt (
 create index webhook_receipt_key on webhook_receipt (organization_id, key, at);
 create index webhook_receipt_contact on webhook_receipt (contact_id) where contact_id is not null;
 create index webhook_receipt_at on webhook_receipt (at);
+
+-- The two segments that the first version had. Nobody is in them yet, so they are whole.
+insert into segment (organization_id, slug, name, rule, generation, next_generation, made_by,
+    created_at, updated_at)
+select id, 'newsletter', 'Newsletter', '{"any":[{"field":"source","op":"contains","value":"newsletter"},{"field":"source","op":"contains","value":"signup"},{"field":"source","op":"contains","value":"sign-up"},{"field":"source","op":"contains","value":"sign up"}]}', 1, 1, 'lux',
+    current_timestamp, current_timestamp
+from organization;
+insert into segment (organization_id, slug, name, rule, generation, next_generation, made_by,
+    created_at, updated_at)
+select id, 'lead', 'Lead', '{"not":{"any":[{"field":"source","op":"contains","value":"newsletter"},{"field":"source","op":"contains","value":"signup"},{"field":"source","op":"contains","value":"sign-up"},{"field":"source","op":"contains","value":"sign up"}]}}', 1, 1, 'lux',
+    current_timestamp, current_timestamp
+from organization;

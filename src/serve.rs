@@ -27,6 +27,7 @@ use crate::{
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
+    contacts::Contacts,
     db::Db,
     deploys,
     diagnose::{Advisor, Analyst, Diagnoser},
@@ -148,12 +149,14 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         tools.clone(),
     );
     let sign_in = SignIn::new(providers);
+    let contacts = Contacts::start(&app).await?;
     let features = Features {
         actions,
         agents,
         analyst,
         capture,
         chat,
+        contacts,
         health,
         probes,
         repair,
@@ -373,6 +376,7 @@ async fn drain(app: App, features: Features, graceful: GracefulShutdown) {
         tracing::warn!("some requests did not end in time and were cut off");
     }
     features.capture.drain().await;
+    features.contacts.drain().await;
     if tokio::time::timeout(BACKGROUND_TIMEOUT, app.live.stopped()).await.is_err() {
         tracing::warn!("the last log positions were not stored; some lines will be read again");
     }

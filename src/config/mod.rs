@@ -5,6 +5,7 @@
 mod actions;
 mod apps;
 mod capture;
+mod contacts;
 mod error_sources;
 mod grouping;
 mod load;
@@ -38,6 +39,7 @@ use parse::{
 pub use actions::{Action, Policy, Risk, placeholder};
 pub use apps::AppEntry;
 pub use capture::Capture;
+pub use contacts::Contacts;
 pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use load::{Mistake, Origin, Overrides, Setting};
@@ -92,6 +94,7 @@ pub struct Config {
     /// Bound of the window of recent records, in bytes, over all sources.
     pub window_bytes: usize,
     pub capture: Capture,
+    pub contacts: Contacts,
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
@@ -245,6 +248,19 @@ impl Config {
                 retain_every: from.value(&key("capture.retain_every", &[]), "10m", capture::pace),
                 storm: from.value(&key("capture.storm", &[]), "100", at_least_one),
                 storm_calm: from.value(&key("capture.storm_calm", &[]), "2m", capture::pace),
+            },
+            contacts: Contacts {
+                phone_region: from.optional(
+                    &key("contacts.phone_region", &["LUX_PHONE_REGION"]),
+                    contacts::region,
+                ),
+                double_opt_in: from.value(&key("contacts.double_opt_in", &[]), "true", flag),
+                webhook_username: from
+                    .optional(&key("contacts.webhook_username", &["ZAPIER_USERNAME"]), text),
+                webhook_password: from.optional(
+                    &key("contacts.webhook_password", &["ZAPIER_PASSWORD"]).secret(),
+                    contacts::password,
+                ),
             },
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);

@@ -57,6 +57,8 @@ impl FromStr for Status {
 pub struct Contact {
     pub id: i64,
     pub email: Option<String>,
+    /// In the ASCII form of IDNA; empty without an address.
+    pub email_domain: String,
     pub first_name: String,
     pub last_name: String,
     pub company: String,

@@ -19,6 +19,7 @@ pub use authority::{Admin, Guess, Ingest, Known, Operator, Reader};
 pub use body::{Json, Path, Query};
 pub use next::safe_next;
 pub use problem::{Problem, RenderedBy};
+pub use shape::check as check_shape;
 
 /// What a handler returns.
 pub type Result<T> = std::result::Result<T, Problem>;

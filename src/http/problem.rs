@@ -99,6 +99,12 @@ fn name(status: StatusCode) -> (&'static str, &'static str) {
     }
 }
 
+impl From<crate::db::Error> for Problem {
+    fn from(error: crate::db::Error) -> Self {
+        Error::from(error).into()
+    }
+}
+
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
         let detail = error.to_string();

@@ -16,7 +16,7 @@ const MAX_VALUES: usize = 100_000;
 
 /// Checks a body; the error says what is wrong with it, and where. Keys that stand twice in one
 /// object are refused: two readers could each believe in another one.
-pub(super) fn check(body: &[u8]) -> Result<(), serde_json::Error> {
+pub fn check(body: &[u8]) -> Result<(), serde_json::Error> {
     let mut left = MAX_VALUES;
     let mut reader = serde_json::Deserializer::from_slice(body);
     Shape { depth: 0, left: &mut left }.deserialize(&mut reader)?;

@@ -20,9 +20,11 @@ enum Kept {
     Answer,
     Transcript,
     Refresh,
+    ContactKey,
 }
 
-const ALL: [Kept; 4] = [Kept::Sent, Kept::Answer, Kept::Transcript, Kept::Refresh];
+const ALL: [Kept; 5] =
+    [Kept::Sent, Kept::Answer, Kept::Transcript, Kept::Refresh, Kept::ContactKey];
 
 impl Kept {
     fn field(self, row: &str) -> Field<'_> {
@@ -31,6 +33,7 @@ impl Kept {
             Self::Answer => ("model_call", "answer"),
             Self::Transcript => ("chat_transcript", "sealed"),
             Self::Refresh => ("session", "refresh_sealed"),
+            Self::ContactKey => ("contact_key", "sealed"),
         };
         Field { table, column, row }
     }
@@ -55,6 +58,10 @@ impl Kept {
                 "select id as at, cast(id as text) as name, refresh_sealed as sealed
                  from session where refresh_sealed like $1 and id > $2 order by id limit $3",
             ),
+            Self::ContactKey => db.query(
+                "select id as at, cast(id as text) as name, sealed
+                 from contact_key where sealed like $1 and id > $2 order by id limit $3",
+            ),
         }
     }
 
@@ -71,6 +78,9 @@ impl Kept {
             Self::Refresh => db.query(
                 "update session set refresh_sealed = $1 where id = $2 and refresh_sealed = $3",
             ),
+            Self::ContactKey => {
+                db.query("update contact_key set sealed = $1 where id = $2 and sealed = $3")
+            }
         }
     }
 
@@ -82,6 +92,7 @@ impl Kept {
                 db.query("select count(*) from chat_transcript where sealed like $1")
             }
             Self::Refresh => db.query("select count(*) from session where refresh_sealed like $1"),
+            Self::ContactKey => db.query("select count(*) from contact_key where sealed like $1"),
         }
     }
 }

@@ -29,6 +29,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     chat::{self, Chat, tools::Tools},
+    contacts::{self, Contacts},
     dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
@@ -49,6 +50,7 @@ pub struct Features {
     pub analyst: Analyst,
     pub capture: Capture,
     pub chat: Chat,
+    pub contacts: Contacts,
     pub health: Health,
     pub probes: Probes,
     pub repair: Repair,
@@ -68,6 +70,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(health::router(), of.map(|of| of.health.clone())))
         .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
         .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
+        .merge(reach(contacts::router(), of.map(|of| of.contacts.clone())))
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))

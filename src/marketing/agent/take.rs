@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::{
     Agents, may_be_taken,
-    report::{Kind, Proposal, Taken},
+    report::{Kind, Proposal, Report, Taken},
     store::{self, Run},
 };
 use crate::{
     auth::{Caller, audit},
     clock,
+    contacts::segment::{self, Wish},
     db::Tx,
     error::{Error, Result},
 };
@@ -17,35 +18,57 @@ use crate::{
 impl Agents {
     /// Makes what a proposal says: a draft of a campaign, a segment. Once; audited.
     ///
-    /// [`Error::Conflict`] if it was taken up before, or is a text that nothing is made of.
+    /// [`Error::Conflict`] if it was taken up before; [`Error::Invalid`] for a text that nothing
+    /// is made of.
     pub async fn take(&self, caller: &Caller, run: i64, number: usize) -> Result<Run> {
+        let found = self.run(caller.organization, run).await?;
+        let result = found.result.ok_or(Error::NotFound("proposal"))?;
+        let proposal = proposal(&result, number)?;
+        // A segment is counted out by its own transactions; its name is there only once.
+        let made = match proposal.kind {
+            Kind::Segment => {
+                let wish = Wish {
+                    name: proposal.detail["name"].as_str().unwrap_or(&proposal.title).to_owned(),
+                    rule: serde_json::from_value(proposal.detail["rule"].clone()).ok(),
+                };
+                segment::add(&self.app, caller, wish).await?;
+                Some("/contacts/segments".to_owned())
+            }
+            _ => None,
+        };
         let organization = caller.organization;
         let mut tx = self.app.db.begin().await?;
         let found = store::result_for_change(&mut tx, organization, run).await?;
         let mut result = found.ok_or(Error::NotFound("run"))?;
-        let proposal = number.checked_sub(1).and_then(|index| result.proposals.get_mut(index));
-        let proposal = proposal.ok_or(Error::NotFound("proposal"))?;
-        if !may_be_taken(proposal.kind) {
-            return Err(Error::invalid("nothing is made of this proposal: copy its text"));
-        }
-        if let Some(taken) = &proposal.taken {
-            return Err(Error::Conflict(format!(
-                "{} took this up already, see {}",
-                taken.by, taken.href
-            )));
-        }
-        let href = match proposal.kind {
-            Kind::Campaign => campaign(&mut tx, caller, run, proposal).await?,
-            _ => segment(&mut tx, caller, proposal).await?,
+        let proposal = proposal(&result, number)?.clone();
+        let href = match made {
+            Some(href) => href,
+            None => campaign(&mut tx, caller, run, &proposal).await?,
         };
-        proposal.taken =
-            Some(Taken { by: caller.name.clone(), at: clock::now(), href: href.clone() });
         let detail = json!({ "kind": proposal.kind, "title": proposal.title, "made": href });
+        if let Some(proposal) = result.proposals.get_mut(number - 1) {
+            proposal.taken = Some(Taken { by: caller.name.clone(), at: clock::now(), href });
+        }
         store::set_result(&mut tx, run, &result).await?;
         let subject = format!("agent run {run}");
         audit::write(&mut tx, organization, caller, "agents.take", &subject, &detail).await?;
         tx.commit().await?;
         self.run(organization, run).await
+    }
+}
+
+/// A proposal that may be taken up, by its number from 1.
+fn proposal(result: &Report, number: usize) -> Result<&Proposal> {
+    let proposal = number.checked_sub(1).and_then(|index| result.proposals.get(index));
+    let proposal = proposal.ok_or(Error::NotFound("proposal"))?;
+    if !may_be_taken(proposal.kind) {
+        return Err(Error::invalid("nothing is made of this proposal: copy its text"));
+    }
+    match &proposal.taken {
+        None => Ok(proposal),
+        Some(taken) => {
+            Err(Error::Conflict(format!("{} took this up already, see {}", taken.by, taken.href)))
+        }
     }
 }
 
@@ -92,9 +115,4 @@ async fn campaign(tx: &mut Tx, caller: &Caller, run: i64, proposal: &Proposal) -
     .run()
     .await?;
     Ok(format!("/campaigns/{id}"))
-}
-
-/// The seam to the contacts' own segments, whose rules are theirs.
-async fn segment(_: &mut Tx, _: &Caller, _: &Proposal) -> Result<String> {
-    Err(Error::Unavailable("segments cannot be made here yet".to_owned()))
 }

@@ -33,15 +33,13 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     let joined = db
         .query(
             "select s.id, s.name, count(*) from contact c
-             join segment_member m on m.contact_id = c.id and not m.is_next
-                  and m.from_at <= $3 and m.until_at > $3
+             join segment_contact m on m.contact_id = c.id
              join segment s on s.id = m.segment_id
              where c.organization_id = $1 and c.created_at >= $2
              group by s.id, s.name order by 3 desc, s.id limit 20",
         )
         .bind(organization)
-        .bind(now - TimeDelta::days(7))
-        .bind(now);
+        .bind(now - TimeDelta::days(7));
     let line = |(_, name, contacts): (i64, String, i64)| Line::of([said(&name), json!(contacts)]);
     let columns = ["segment", "new contacts"];
     gather.query("segments", "This week's new contacts by segment", &columns, joined, line).await?;

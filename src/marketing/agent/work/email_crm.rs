@@ -43,12 +43,10 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     let segments = db
         .query(
             "select s.id, s.name, coalesce(s.rule, ''),
-                    (select count(*) from segment_member m where m.segment_id = s.id
-                        and not m.is_next and m.from_at <= $2 and m.until_at > $2)
+                    (select count(*) from segment_contact m where m.segment_id = s.id)
              from segment s where s.organization_id = $1 order by s.id limit 50",
         )
-        .bind(organization)
-        .bind(now);
+        .bind(organization);
     let line = |(_, name, rule, members): (i64, String, String, i64)| {
         Line::of([said(&name), json!(members), said(&rule)])
     };
@@ -178,7 +176,10 @@ fn segments(inputs: &Inputs, report: &mut Report) {
         }
         let body = format!("All contacts whose source is {name}: {} now.", line.number(1));
         report.propose(Kind::Segment, format!("From {name}"), body);
-        report.with(json!({ "name": format!("From {name}"), "source": name }), [line.id.as_str()]);
+        report.with(json!({
+                "name": format!("From {name}"),
+                "rule": { "field": "source", "op": "is", "value": name },
+            }), [line.id.as_str()]);
         if report.proposals.len() >= 3 {
             return;
         }

@@ -60,17 +60,15 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .query(
             "select c.id, c.source, case when c.company = '' then 0 else 1 end,
                     case when c.phone is null then 0 else 1 end, c.consent, c.active_at,
-                    (select count(*) from segment_member s where s.contact_id = c.id
-                        and not s.is_next and s.from_at <= $2 and s.until_at > $2),
+                    (select count(*) from segment_contact s where s.contact_id = c.id),
                     (select count(*) from campaign_mail m where m.contact_id = c.id
-                        and m.clicked_at >= $3)
+                        and m.clicked_at >= $2)
                     + (select count(*) from contact_activity a where a.contact_id = c.id
-                        and a.kind = 'replied' and a.at >= $3)
-             from contact c where c.organization_id = $1 and c.active_at >= $3
-             order by c.active_at desc, c.id desc limit $4",
+                        and a.kind = 'replied' and a.at >= $2)
+             from contact c where c.organization_id = $1 and c.active_at >= $2
+             order by c.active_at desc, c.id desc limit $3",
         )
         .bind(organization)
-        .bind(now)
         .bind(now - TimeDelta::days(30))
         .bind(CANDIDATES);
     let sql = query.text();
