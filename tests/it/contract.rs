@@ -119,6 +119,9 @@ impl Operation {
             ("POST", "/api/tokens") => {
                 json!({ "name": "ci", "role": "read", "expires_in_days": 30 })
             }
+            ("PATCH", "/api/agents/{key}") => {
+                json!({ "schedule": "0 7 * * *", "timezone": "Europe/Berlin", "pages": [] })
+            }
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",

@@ -119,12 +119,12 @@ pub(super) struct Gather<'a> {
 }
 
 impl<'a> Gather<'a> {
-    pub fn new(app: &'a App, organization: OrganizationId, now: DateTime<Utc>) -> Self {
+    pub(super) fn new(app: &'a App, organization: OrganizationId, now: DateTime<Utc>) -> Self {
         Self { app, organization, now, inputs: Inputs::default() }
     }
 
     /// Runs a statement, which is shown, and keeps its rows as an input.
-    pub async fn query<T: Row>(
+    pub(super) async fn query<T: Row>(
         &mut self,
         id: &str,
         name: &str,
@@ -143,7 +143,7 @@ impl<'a> Gather<'a> {
     }
 
     /// Keeps what was read otherwise.
-    pub fn add(&mut self, id: &str, name: &str, columns: &[&str], mut lines: Vec<Line>) {
+    pub(super) fn add(&mut self, id: &str, name: &str, columns: &[&str], mut lines: Vec<Line>) {
         let rows = i64::try_from(lines.len()).unwrap_or(i64::MAX);
         lines.truncate(usize::try_from(MOST_ROWS).unwrap_or_default());
         for (index, line) in lines.iter_mut().enumerate() {
@@ -160,7 +160,7 @@ impl<'a> Gather<'a> {
     }
 
     /// Says something of the input that was read last.
-    pub fn note(&mut self, text: impl Into<String>) {
+    pub(super) fn note(&mut self, text: impl Into<String>) {
         if let Some(input) = self.inputs.0.last_mut() {
             input.note = text.into();
         }

@@ -148,6 +148,11 @@ impl Agents {
         Ok(store::newest(&self.app.db, organization).await?)
     }
 
+    /// Campaigns that wait for an approval.
+    pub async fn in_review(&self, organization: OrganizationId) -> Result<i64> {
+        Ok(store::in_review(&self.app.db, organization).await?)
+    }
+
     /// Waits until a run is over, at most so long; how it stands then.
     pub async fn settled(
         &self,

@@ -20,7 +20,7 @@ use crate::{
     llm::{self, Message, Outgoing, Told},
 };
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Rows of a table that a model is shown.
 const ROWS: usize = 25;
 /// Bounds of what is kept of an answer.

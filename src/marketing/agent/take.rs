@@ -23,7 +23,7 @@ impl Agents {
     pub async fn take(&self, caller: &Caller, run: i64, number: usize) -> Result<Run> {
         let found = self.run(caller.organization, run).await?;
         let result = found.result.ok_or(Error::NotFound("proposal"))?;
-        let proposal = proposal(&result, number)?;
+        let proposal = may_take(&result, number)?;
         // A segment is counted out by its own transactions; its name is there only once.
         let made = match proposal.kind {
             Kind::Segment => {
@@ -40,7 +40,7 @@ impl Agents {
         let mut tx = self.app.db.begin().await?;
         let found = store::result_for_change(&mut tx, organization, run).await?;
         let mut result = found.ok_or(Error::NotFound("run"))?;
-        let proposal = proposal(&result, number)?.clone();
+        let proposal = may_take(&result, number)?.clone();
         let href = match made {
             Some(href) => href,
             None => campaign(&mut tx, caller, run, &proposal).await?,
@@ -58,7 +58,7 @@ impl Agents {
 }
 
 /// A proposal that may be taken up, by its number from 1.
-fn proposal(result: &Report, number: usize) -> Result<&Proposal> {
+fn may_take(result: &Report, number: usize) -> Result<&Proposal> {
     let proposal = number.checked_sub(1).and_then(|index| result.proposals.get(index));
     let proposal = proposal.ok_or(Error::NotFound("proposal"))?;
     if !may_be_taken(proposal.kind) {

@@ -86,9 +86,9 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
         variants(&mut report, line.text(0), &line.id);
     }
     if report.is_idle() {
-        report.summary =
-            "Nothing to do: no tagged visit, no tagged contact, and no campaign to write ads for."
-                .to_owned();
+        let idle =
+            "Nothing to do: no tagged visit, no tagged contact, and no campaign to write ads for.";
+        idle.clone_into(&mut report.summary);
         return report;
     }
     report.summary = format!(

@@ -238,7 +238,7 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
     }
     let events = inputs.get("errors").sum(4);
     if events > 0 {
-        summary.push_str(&format!(" {} in 7 days.", count(events, "error event", "error events")));
+        summary = format!("{summary} {} in 7 days.", count(events, "error event", "error events"));
     }
     report.summary = summary;
     report.propose(Kind::Csv, "These numbers as CSV", csv(inputs));

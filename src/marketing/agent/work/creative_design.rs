@@ -120,7 +120,7 @@ fn colours(body: &str) -> Vec<([u8; 3], [u8; 3])> {
             match name.trim() {
                 "color" => text = colour(value.trim()),
                 "background" | "background-color" => {
-                    ground = colour(value.trim()).unwrap_or(ground)
+                    ground = colour(value.trim()).unwrap_or(ground);
                 }
                 _ => {}
             }

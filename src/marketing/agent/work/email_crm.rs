@@ -176,10 +176,13 @@ fn segments(inputs: &Inputs, report: &mut Report) {
         }
         let body = format!("All contacts whose source is {name}: {} now.", line.number(1));
         report.propose(Kind::Segment, format!("From {name}"), body);
-        report.with(json!({
+        report.with(
+            json!({
                 "name": format!("From {name}"),
                 "rule": { "field": "source", "op": "is", "value": name },
-            }), [line.id.as_str()]);
+            }),
+            [line.id.as_str()],
+        );
         if report.proposals.len() >= 3 {
             return;
         }

@@ -149,10 +149,13 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
             "Quiet for 60 days",
             format!("Contacts of whom nothing was heard for 60 days: {quiet} now."),
         );
-        report.with(json!({
+        report.with(
+            json!({
                 "name": "Quiet for 60 days",
                 "rule": { "field": "active_at", "op": "before_days", "value": 60 },
-            }), ["quiet"]);
+            }),
+            ["quiet"],
+        );
     }
     report.summary = format!(
         "{} gone quiet; {} hit {}.",

@@ -104,11 +104,9 @@ impl Reading {
                 self.within = Within::Code;
                 return TokenSinkResult::RawData(RawKind::Rawtext);
             }
-            "h1" => {
-                if self.page.headings.len() < 10 {
-                    self.page.headings.push(String::new());
-                    self.within = Within::Heading;
-                }
+            "h1" if self.page.headings.len() < 10 => {
+                self.page.headings.push(String::new());
+                self.within = Within::Heading;
             }
             "a" if value("href").is_some() => self.page.links += 1,
             "img" if value("alt").is_none() => self.page.images_without_alt += 1,

@@ -127,7 +127,7 @@ fn faults(status: u16, page: &Page) -> Vec<String> {
         |what: &str, text: &str, (least, most): (usize, usize)| match text.chars().count() {
             0 => faults.push(format!("no {what}")),
             short if short < least => {
-                faults.push(format!("{what} of {short} characters, under {least}"))
+                faults.push(format!("{what} of {short} characters, under {least}"));
             }
             long if long > most => faults.push(format!("{what} of {long} characters, over {most}")),
             _ => {}
