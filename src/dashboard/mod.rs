@@ -5,6 +5,7 @@
 mod agents;
 mod approvals;
 pub mod assets;
+mod campaigns;
 pub mod chart;
 mod chat;
 mod errors;
@@ -40,6 +41,7 @@ pub fn router(app: &App) -> Router<App> {
     Router::new()
         .merge(agents::router())
         .merge(approvals::router())
+        .merge(campaigns::router())
         .merge(chat::router())
         .merge(errors::router())
         .merge(health::router())

@@ -55,6 +55,9 @@ pub const RUN: &[Entry] = &[
     entry("/health", "Health", "activity"),
 ];
 
+/// What brings people in.
+pub const GROW: &[Entry] = &[entry("/campaigns", "Campaigns", "megaphone")];
+
 /// What is set up once.
 pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];
 
@@ -69,6 +72,10 @@ pub fn database(db: &Db) -> &'static str {
 impl Shell {
     pub fn run(&self) -> &'static [Entry] {
         RUN
+    }
+
+    pub fn grow(&self) -> &'static [Entry] {
+        GROW
     }
 
     pub fn set_up(&self) -> &'static [Entry] {

@@ -35,7 +35,10 @@ use crate::{
     errors::{self, Capture},
     health::{self, Health},
     http::{Json, Reader, edge, limit::Limits},
-    marketing::agent::{self, Agents},
+    marketing::{
+        self,
+        agent::{self, Agents},
+    },
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -79,6 +82,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())

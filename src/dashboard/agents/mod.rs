@@ -76,21 +76,21 @@ impl Show {
     fn is_repair(&self) -> bool {
         self.agent.key == Key::AppIntelligence
     }
+}
 
-    /// "3 tables, 27 rows".
-    fn read(&self, run: &Run) -> String {
-        let rows: i64 = run.inputs.iter().map(|input| input.rows).sum();
-        match run.inputs.len() {
-            0 => String::new(),
-            tables => format!("{tables} tables, {rows} rows"),
-        }
+/// "3 tables, 27 rows".
+fn read(run: &Run) -> String {
+    let rows: i64 = run.inputs.iter().map(|input| input.rows).sum();
+    match run.inputs.len() {
+        0 => String::new(),
+        tables => format!("{tables} tables, {rows} rows"),
     }
+}
 
-    fn took(&self, run: &Run) -> String {
-        match (run.started_at, run.finished_at) {
-            (Some(from), Some(to)) => when::span(to - from),
-            _ => String::new(),
-        }
+fn took(run: &Run) -> String {
+    match (run.started_at, run.finished_at) {
+        (Some(from), Some(to)) => when::span(to - from),
+        _ => String::new(),
     }
 }
 

@@ -66,10 +66,6 @@ impl Shown {
             (None, _) => String::new(),
         }
     }
-
-    pub(super) fn cells<'i>(&self, cells: &'i [Value]) -> Vec<String> {
-        cells.iter().map(|cell: &'i Value| text(cell)).collect()
-    }
 }
 
 impl Draft {
@@ -124,7 +120,11 @@ fn links(inputs: &[Input], ids: &[String]) -> Vec<Link> {
     ids.iter().filter_map(link).collect()
 }
 
-/// A cell as people read it.
+/// The cells of a row as people read them.
+pub(super) fn cells(cells: &[Value]) -> Vec<String> {
+    cells.iter().map(text).collect()
+}
+
 fn text(cell: &Value) -> String {
     match cell {
         Value::String(text) => match chrono::DateTime::parse_from_rfc3339(text) {

@@ -80,8 +80,6 @@ impl Tile {
 pub(super) struct Known {
     pub(super) standings: BTreeMap<Key, Standing>,
     pub(super) newest: BTreeMap<Key, store::Run>,
-    /// Campaigns that wait for an approval.
-    pub(super) in_review: i64,
 }
 
 /// All tiles in their three groups.
@@ -97,7 +95,7 @@ pub(super) fn tiles(
         match agent.key {
             Key::AppIntelligence => intelligence(&mut tile, shell, status, standing, known),
             Key::Operations => operations(&mut tile, parts),
-            Key::EmailCrm => approvals(&mut tile, known.in_review),
+            Key::EmailCrm => approvals(&mut tile, shell.pulse.campaigns),
             _ => {}
         }
         tile
@@ -197,9 +195,9 @@ fn intelligence(
             };
         }
     }
-    if shell.pulse.approvals > 0 && tile.state == State::Idle {
+    let count = shell.pulse.approvals - shell.pulse.campaigns;
+    if count > 0 && tile.state == State::Idle {
         tile.state = State::NeedsApproval;
-        let count = shell.pulse.approvals;
         tile.foot = format!(
             "{count} {} your approval",
             if count == 1 { "action waits for" } else { "actions wait for" }
@@ -229,6 +227,7 @@ fn approvals(tile: &mut Tile, in_review: i64) {
             "{in_review} {} your approval",
             if in_review == 1 { "campaign waits for" } else { "campaigns wait for" }
         );
+        "/approvals".clone_into(&mut tile.href);
     }
 }
 
@@ -262,7 +261,7 @@ mod tests {
         };
         change(&mut standing);
         let standings = AGENTS.iter().map(|agent| (agent.key, standing.clone())).collect();
-        let known = Known { standings, newest: BTreeMap::new(), in_review: 0 };
+        let known = Known { standings, newest: BTreeMap::new() };
         plain(&Shell::default(), Key::Operations.agent(), &known)
     }
 

@@ -106,7 +106,6 @@ async fn gather(
     let known = agents::Known {
         standings: agents.standings(organization).await?,
         newest: agents.newest(organization).await?,
-        in_review: agents.in_review(organization).await?,
     };
     let groups = agents::tiles(&shell, &status, &parts, &standing, &known);
     let paused = agents.paused().await?;

@@ -148,9 +148,16 @@ impl Agents {
         Ok(store::newest(&self.app.db, organization).await?)
     }
 
-    /// Campaigns that wait for an approval.
-    pub async fn in_review(&self, organization: OrganizationId) -> Result<i64> {
-        Ok(store::in_review(&self.app.db, organization).await?)
+    /// Who signed up since a time, against as long before it: by source, by segment; each table
+    /// with its statement.
+    pub async fn signups(
+        &self,
+        organization: OrganizationId,
+        since: DateTime<Utc>,
+    ) -> Result<input::Inputs> {
+        let mut gather = input::Gather::new(&self.app, organization, clock::now());
+        work::signups(&mut gather, since).await?;
+        Ok(gather.inputs)
     }
 
     /// Waits until a run is over, at most so long; how it stands then.

@@ -326,17 +326,6 @@ pub async fn forget(db: &Db, before: DateTime<Utc>, limit: i64) -> Result<u64> {
     .await
 }
 
-/// Campaigns that wait for an approval; more than a hundred are a hundred.
-pub async fn in_review(db: &Db, organization: OrganizationId) -> Result<i64> {
-    db.query(
-        "select count(*) from (select id from campaign
-             where organization_id = $1 and status = 'in_review' limit 100) as c",
-    )
-    .bind(organization)
-    .scalar()
-    .await
-}
-
 /// What an operator set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Setting {

@@ -13,6 +13,7 @@ use crate::{
     contacts::segment::{self, Wish},
     db::Tx,
     error::{Error, Result},
+    marketing::campaign::{self, Brief, Content, Engine},
 };
 
 impl Agents {
@@ -22,8 +23,8 @@ impl Agents {
     /// is made of.
     pub async fn take(&self, caller: &Caller, run: i64, number: usize) -> Result<Run> {
         let found = self.run(caller.organization, run).await?;
-        let result = found.result.ok_or(Error::NotFound("proposal"))?;
-        let proposal = may_take(&result, number)?;
+        let known = found.result.as_ref().ok_or(Error::NotFound("proposal"))?;
+        let proposal = may_take(known, number)?;
         // A segment is counted out by its own transactions; its name is there only once.
         let made = match proposal.kind {
             Kind::Segment => {
@@ -38,12 +39,12 @@ impl Agents {
         };
         let organization = caller.organization;
         let mut tx = self.app.db.begin().await?;
-        let found = store::result_for_change(&mut tx, organization, run).await?;
-        let mut result = found.ok_or(Error::NotFound("run"))?;
+        let held = store::result_for_change(&mut tx, organization, run).await?;
+        let mut result = held.ok_or(Error::NotFound("run"))?;
         let proposal = may_take(&result, number)?.clone();
         let href = match made {
             Some(href) => href,
-            None => campaign(&mut tx, caller, run, &proposal).await?,
+            None => campaign(&mut tx, caller, &found, &proposal).await?,
         };
         let detail = json!({ "kind": proposal.kind, "title": proposal.title, "made": href });
         if let Some(proposal) = result.proposals.get_mut(number - 1) {
@@ -72,47 +73,41 @@ fn may_take(result: &Report, number: usize) -> Result<&Proposal> {
     }
 }
 
-fn texts(value: &Value) -> Vec<&str> {
-    value.as_array().into_iter().flatten().filter_map(Value::as_str).collect()
+fn texts(value: &Value) -> Vec<String> {
+    let texts = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+    texts.filter(|text| !text.is_empty()).map(str::to_owned).collect()
 }
 
-/// A campaign's draft, version 1, as the campaigns' own page goes on with it.
-async fn campaign(tx: &mut Tx, caller: &Caller, run: i64, proposal: &Proposal) -> Result<String> {
-    let now = clock::now();
+/// A campaign's draft, version 1, as the campaigns' own pages go on with it.
+async fn campaign(tx: &mut Tx, caller: &Caller, run: &Run, proposal: &Proposal) -> Result<String> {
     let detail = &proposal.detail;
-    let name = detail["name"].as_str().unwrap_or(&proposal.title);
-    let brief = json!({
-        "goal": detail["goal"].as_str().unwrap_or_default(),
-        "audience": detail["audience"].as_str().unwrap_or_default(),
-    });
-    let subjects: Vec<&str> =
-        texts(&detail["subjects"]).into_iter().filter(|text| !text.is_empty()).collect();
-    let subjects = if subjects.is_empty() { vec![proposal.title.as_str()] } else { subjects };
-    let made_by = caller.author();
-    let id: i64 = tx
-        .query(
-            "insert into campaign (organization_id, name, brief, origin, version, made_by,
-                                   created_at, updated_at)
-             values ($1, $2, $3, $4, 1, $5, $6, $6) returning id",
-        )
-        .bind(caller.organization)
-        .bind(name)
-        .bind(brief.to_string())
-        .bind(format!("agent run {run}"))
-        .bind(&made_by)
-        .bind(now)
-        .scalar()
-        .await?;
-    tx.query(
-        "insert into campaign_version (campaign_id, version, subjects, body, engine, made_by, created_at)
-         values ($1, 1, $2, $3, 'template', $4, $5)",
-    )
-    .bind(id)
-    .bind(json!(subjects).to_string())
-    .bind(&proposal.body)
-    .bind(&made_by)
-    .bind(now)
-    .run()
-    .await?;
+    let text = |name: &str| detail[name].as_str().unwrap_or_default().to_owned();
+    let brief = Brief {
+        goal: if text("goal").is_empty() { proposal.title.clone() } else { text("goal") },
+        audience: text("audience"),
+        ..Brief::default()
+    };
+    brief.check()?;
+    let mut subjects = texts(&detail["subjects"]);
+    if subjects.is_empty() {
+        subjects.push(proposal.title.clone());
+    }
+    let content = Content { subjects, body: proposal.body.clone(), ..Content::default() }.tidied();
+    content.check()?;
+    let by = caller.author();
+    let origin = format!("agent:{}", run.agent.as_str());
+    let new = campaign::store::New {
+        name: detail["name"].as_str().unwrap_or(&proposal.title),
+        brief: &brief,
+        segment_id: None,
+        origin: &origin,
+        note: "",
+        by: &by,
+    };
+    let engine = match run.engine.as_deref() {
+        Some("model") => Engine::Model,
+        _ => Engine::Template,
+    };
+    let id = campaign::store::insert(tx, caller.organization, new, &content, engine).await?;
     Ok(format!("/campaigns/{id}"))
 }

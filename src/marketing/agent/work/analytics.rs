@@ -30,19 +30,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(fortnight);
     let line = |(day, contacts): (String, i64)| Line::of([json!(day), json!(contacts)]);
     gather.query("days", "New contacts by day", &["day", "contacts"], by_day, line).await?;
-    let joined = db
-        .query(
-            "select s.id, s.name, count(*) from contact c
-             join segment_contact m on m.contact_id = c.id
-             join segment s on s.id = m.segment_id
-             where c.organization_id = $1 and c.created_at >= $2
-             group by s.id, s.name order by 3 desc, s.id limit 20",
-        )
-        .bind(organization)
-        .bind(now - TimeDelta::days(7));
-    let line = |(_, name, contacts): (i64, String, i64)| Line::of([said(&name), json!(contacts)]);
-    let columns = ["segment", "new contacts"];
-    gather.query("segments", "This week's new contacts by segment", &columns, joined, line).await?;
+    segments(gather, now - TimeDelta::days(7)).await?;
     campaigns(gather).await?;
     errors(gather).await?;
     traffic::read(gather, Wanted { pages: true, ..Wanted::default() }).await
@@ -74,6 +62,24 @@ pub(super) async fn signups(gather: &mut Gather<'_>, since: DateTime<Utc>) -> Re
         .bind(since);
     let line = |(source, contacts): (String, i64)| Line::of([said(&source), json!(contacts)]);
     gather.query("sources", "New contacts by source", &["source", "contacts"], sources, line).await
+}
+
+/// "segments": in which of them the contacts are who came since a time.
+pub(super) async fn segments(gather: &mut Gather<'_>, since: DateTime<Utc>) -> Result<()> {
+    let (db, organization) = (&gather.app.db, gather.organization);
+    let joined = db
+        .query(
+            "select s.id, s.name, count(*) from contact c
+             join segment_contact m on m.contact_id = c.id
+             join segment s on s.id = m.segment_id
+             where c.organization_id = $1 and c.created_at >= $2
+             group by s.id, s.name order by 3 desc, s.id limit 20",
+        )
+        .bind(organization)
+        .bind(since);
+    let line = |(_, name, contacts): (i64, String, i64)| Line::of([said(&name), json!(contacts)]);
+    let columns = ["segment", "new contacts"];
+    gather.query("segments", "New contacts by segment", &columns, joined, line).await
 }
 
 /// "campaigns": what became of the mails of each.

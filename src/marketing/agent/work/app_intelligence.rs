@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
@@ -20,6 +21,18 @@ use crate::{
 /// How long a run is waited for; it goes on without anybody who waits.
 const PATIENCE: Duration = Duration::from_mins(5);
 
+#[derive(sqlx::FromRow)]
+struct RunRow {
+    id: i64,
+    status: String,
+    total: i64,
+    tested: i64,
+    resolved: i64,
+    unresolved: i64,
+    finished_at: Option<DateTime<Utc>>,
+    note: Option<String>,
+}
+
 pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents, job: &Job<'_>) -> Result<()> {
     let scope = Scope::default();
     let run = agents.repair.start(job.organization, Trigger::Api, job.by, &scope).await?;
@@ -32,27 +45,19 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents, job: &Job<
         )
         .bind(organization)
         .bind(run.id);
-    let line = |(id, status, total, tested, resolved, unresolved, finished, note): (
-        i64,
-        String,
-        i64,
-        i64,
-        i64,
-        i64,
-        Option<chrono::DateTime<chrono::Utc>>,
-        Option<String>,
-    )| {
+    let line = |run: RunRow| {
+        let note = run.note.unwrap_or_default();
         Line::of([
-            json!(id),
-            json!(status),
-            json!(total),
-            json!(tested),
-            json!(resolved),
-            json!(unresolved),
-            at(finished),
-            said(note.as_deref().unwrap_or_default()),
+            json!(run.id),
+            json!(run.status),
+            json!(run.total),
+            json!(run.tested),
+            json!(run.resolved),
+            json!(run.unresolved),
+            at(run.finished_at),
+            said(&note),
         ])
-        .to(format!("/repairs/{id}"))
+        .to(format!("/repairs/{}", run.id))
     };
     let columns = ["run", "status", "errors", "judged", "resolved", "unresolved", "ended", "note"];
     gather.query("run", "The repair run", &columns, runs, line).await?;

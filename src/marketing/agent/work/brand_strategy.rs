@@ -10,7 +10,7 @@ use super::{
     analytics,
     drafts::{self, Draft},
 };
-use crate::error::Result;
+use crate::{error::Result, marketing::brand};
 
 /// Words that promise what nobody can keep, or shout.
 const LOUD: [&str; 12] = [
@@ -32,10 +32,24 @@ const LOUD: [&str; 12] = [
 const LONG: usize = 28;
 
 pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
+    let kept = brand::store::find(&gather.app.db, gather.organization).await?;
+    let brand = kept.brand;
+    let fields = [
+        ("name", &brand.name),
+        ("voice", &brand.voice),
+        ("offer", &brand.offer),
+        ("audience", &brand.audience),
+        ("goals", &brand.goals),
+    ];
+    let lines = fields.map(|(name, text)| {
+        Line::of([json!(name), said(text), json!(i64::from(!text.trim().is_empty()))])
+            .to("/settings/brand")
+    });
+    gather.add("brand", "The brand brief", &["field", "text", "filled in"], lines.into());
     let columns = ["draft", "status", "words", "what departs from a calm voice", "faults"];
     let open = drafts::open(gather);
     let line = |draft: &Draft| {
-        let faults = voice(draft);
+        let faults = voice(draft, &brand.avoid);
         let number = i64::try_from(faults.len()).unwrap_or_default();
         Line::of([
             said(&draft.name),
@@ -51,7 +65,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
 }
 
 /// What in a draft is not a calm voice.
-fn voice(draft: &Draft) -> Vec<String> {
+fn voice(draft: &Draft, avoid: &[String]) -> Vec<String> {
     let text = draft.plain();
     let lower = format!("{} {}", draft.subjects.join(" "), text).to_lowercase();
     let mut faults: Vec<String> = LOUD
@@ -59,6 +73,9 @@ fn voice(draft: &Draft) -> Vec<String> {
         .filter(|word| lower.contains(*word))
         .map(|word| format!("\"{word}\""))
         .collect();
+    let avoided = avoid.iter().map(|word| word.trim().to_lowercase());
+    let avoided = avoided.filter(|word| !word.is_empty() && lower.contains(word.as_str()));
+    faults.extend(avoided.map(|word| format!("\"{word}\", which the brand avoids")));
     let shouts = text
         .split_whitespace()
         .filter(|word| word.len() > 3 && word.chars().all(|c| c.is_ascii_uppercase()))
@@ -88,6 +105,17 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
         let text = format!("{}: {}.", line.text(0), line.text(3));
         report.find(text, [line.id.as_str()]);
     }
+    let missing: Vec<&str> = inputs
+        .get("brand")
+        .lines
+        .iter()
+        .filter(|line| line.number(2) == 0)
+        .map(|line| line.text(0))
+        .collect();
+    if !missing.is_empty() {
+        let text = format!("The brand brief says nothing of: {}.", missing.join(", "));
+        report.find(text, ["brand"]);
+    }
     let campaigns = inputs.get("campaigns");
     for line in campaigns.lines.iter().filter(|line| line.number(2) > 0).take(5) {
         let text = format!(
@@ -99,7 +127,7 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
         report.find(text, [line.id.as_str()]);
     }
     let (these, before) = (inputs.get("signups").first(0), inputs.get("signups").first(1));
-    if drafts.is_empty() && campaigns.is_empty() && these == 0 {
+    if drafts.is_empty() && campaigns.is_empty() && these == 0 && missing.is_empty() {
         return Report::new("Nothing to do: there is no draft and no campaign to check.");
     }
     let departs = drafts.lines.iter().filter(|line| line.number(4) > 0).count();
@@ -130,8 +158,11 @@ mod tests {
             subjects: vec!["Hello".to_owned()],
             body: body.to_owned(),
         };
-        assert!(voice(&draft("We moved the **button**. [See it](https://a.example).")).is_empty());
-        let faults = voice(&draft("ACT NOW!! This is GUARANTEED and WORLD class. HURRY UP NOWW"));
+        assert!(
+            voice(&draft("We moved the **button**. [See it](https://a.example)."), &[]).is_empty()
+        );
+        let faults =
+            voice(&draft("ACT NOW!! This is GUARANTEED and WORLD class. HURRY UP NOWW"), &[]);
         assert_eq!(
             faults,
             ["\"act now\"", "\"guaranteed\"", "4 words in capitals", "2 exclamation marks"]

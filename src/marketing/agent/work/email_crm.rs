@@ -197,7 +197,7 @@ fn newsletter(inputs: &Inputs, agreed: i64, report: &mut Report) {
     }
     let new = inputs.get("signups").first(0);
     let best = inputs.get("sources").lines.first().map_or("", |line| line.text(0));
-    let body = "Hello {{ first_name | default: \"there\" }},\n\n[One sentence: what is new, and what it does for the reader.]\n\n## [The news]\n\n[Two or three sentences. One link.]\n\n[What to do next](https://example.com)\n\nUntil soon,\n[Your name]\n";
+    let body = "Hello {{ first_name|default(\"there\") }},\n\n[One sentence: what is new, and what it does for the reader.]\n\n## [The news]\n\n[Two or three sentences. One link.]\n\n[What to do next](https://example.com)\n\nUntil soon,\n[Your name]\n";
     report.propose(Kind::Campaign, "Newsletter", body);
     report.with(
         json!({

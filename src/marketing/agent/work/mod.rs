@@ -14,6 +14,8 @@ mod sales_enablement;
 mod social_media;
 mod traffic;
 
+use chrono::{DateTime, Utc};
+
 use super::{
     Agents,
     input::{Gather, Inputs},
@@ -49,6 +51,12 @@ pub(super) async fn collect(agents: &Agents, key: Key, job: &Job<'_>) -> Result<
         Key::Retention => retention::collect(it).await?,
     }
     Ok(gather.inputs)
+}
+
+/// "signups", "sources", "segments": who came since a time.
+pub(super) async fn signups(gather: &mut Gather<'_>, since: DateTime<Utc>) -> Result<()> {
+    analytics::signups(gather, since).await?;
+    analytics::segments(gather, since).await
 }
 
 /// What the rules make of it.

@@ -133,7 +133,7 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
         return Report::new("Nothing to do: nobody has gone quiet, and no error hit a contact.");
     }
     if may > 0 {
-        let body = "Hello {{ first_name | default: \"there\" }},\n\nwe have not seen you for a while. [One sentence: what changed since then that helps this reader.]\n\n[See what is new](https://example.com)\n\nIf [product] is no longer for you, the link below ends these mails at once.\n\n[Your name]\n";
+        let body = "Hello {{ first_name|default(\"there\") }},\n\nwe have not seen you for a while. [One sentence: what changed since then that helps this reader.]\n\n[See what is new](https://example.com)\n\nIf [product] is no longer for you, the link below ends these mails at once.\n\n[Your name]\n";
         report.propose(Kind::Campaign, "Win back who went quiet", body);
         report.with(
             json!({

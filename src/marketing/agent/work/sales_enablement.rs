@@ -23,6 +23,18 @@ const RULES: [(&str, i64, &str); 7] = [
 /// Contacts that are looked at: those that were heard of last.
 const CANDIDATES: i64 = 500;
 
+#[derive(sqlx::FromRow)]
+struct Candidate {
+    id: i64,
+    source: String,
+    company: i64,
+    phone: i64,
+    consent: String,
+    active_at: DateTime<Utc>,
+    segments: i64,
+    clicks: i64,
+}
+
 /// What of a contact gives points.
 struct Facts {
     id: i64,
@@ -58,13 +70,13 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     let (db, organization, now) = (&gather.app.db, gather.organization, gather.now);
     let query = db
         .query(
-            "select c.id, c.source, case when c.company = '' then 0 else 1 end,
-                    case when c.phone is null then 0 else 1 end, c.consent, c.active_at,
-                    (select count(*) from segment_contact s where s.contact_id = c.id),
+            "select c.id, c.source, cast(case when c.company = '' then 0 else 1 end as bigint) as company,
+                    cast(case when c.phone is null then 0 else 1 end as bigint) as phone, c.consent, c.active_at,
+                    (select count(*) from segment_contact s where s.contact_id = c.id) as segments,
                     (select count(*) from campaign_mail m where m.contact_id = c.id
                         and m.clicked_at >= $2)
                     + (select count(*) from contact_activity a where a.contact_id = c.id
-                        and a.kind = 'replied' and a.at >= $2)
+                        and a.kind = 'replied' and a.at >= $2) as clicks
              from contact c where c.organization_id = $1 and c.active_at >= $2
              order by c.active_at desc, c.id desc limit $3",
         )
@@ -72,20 +84,20 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(now - TimeDelta::days(30))
         .bind(CANDIDATES);
     let sql = query.text();
-    let found: Vec<(i64, String, i64, i64, String, DateTime<Utc>, i64, i64)> = query.all().await?;
+    let found: Vec<Candidate> = query.all().await?;
     let read = found.len();
     let mut scored: Vec<(i64, Facts)> = found
         .into_iter()
-        .map(|(id, source, company, phone, consent, active, segments, clicks)| {
+        .map(|found| {
             let facts = Facts {
-                id,
-                source,
-                company: company > 0,
-                phone: phone > 0,
-                consent,
-                days: (now - active).num_days(),
-                segments,
-                clicked: clicks > 0,
+                id: found.id,
+                source: found.source,
+                company: found.company > 0,
+                phone: found.phone > 0,
+                consent: found.consent,
+                days: (now - found.active_at).num_days(),
+                segments: found.segments,
+                clicked: found.clicks > 0,
             };
             (facts.rules().iter().map(|(_, points, _)| points).sum(), facts)
         })

@@ -5,7 +5,8 @@ use std::cell::RefCell;
 use html5ever::{
     tendril::StrTendril,
     tokenizer::{
-        BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, states::RawKind,
+        BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer, TokenizerOpts,
+        states::RawKind,
     },
 };
 use url::Url;
@@ -50,7 +51,7 @@ impl Page {
         let reader = Reader(RefCell::default());
         let input = BufferQueue::default();
         input.push_back(StrTendril::from(html));
-        let tokenizer = Tokenizer::new(reader, Default::default());
+        let tokenizer = Tokenizer::new(reader, TokenizerOpts::default());
         // A script may ask for the parser; nothing is run here, so it goes on at once.
         while !input.is_empty() {
             let _ = tokenizer.feed(&input);
