@@ -117,7 +117,7 @@ impl Chat {
                 (answer::endpoints(&endpoints, requests), None)
             }
             Intent::Signups => (self.signups(question).await?, None),
-            Intent::Campaign => (self.draft_campaign(question).await?, None),
+            Intent::Campaign => (Box::pin(self.draft_campaign(question)).await?, None),
             Intent::Errors => {
                 let open = self.open_errors(question).await?;
                 (answer::open_errors(&open), None)

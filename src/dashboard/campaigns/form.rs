@@ -68,16 +68,11 @@ impl Written {
 struct New {
     shell: Shell,
     form: Written,
-    segments: Vec<(i64, String)>,
+    /// Ids, names, and which is chosen.
+    segments: Vec<(i64, String, bool)>,
     has_model: bool,
     has_brand: bool,
     wrong: Option<String>,
-}
-
-impl New {
-    fn is_chosen(&self, id: i64) -> bool {
-        self.form.segment == id.to_string()
-    }
 }
 
 async fn blank(
@@ -88,8 +83,9 @@ async fn blank(
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let segments = store::segments(&app.db, organization).await.map_err(Error::from)?;
+    let chosen: Option<i64> = form.segment.parse().ok();
     html(&New {
-        segments,
+        segments: segments.into_iter().map(|(id, name)| (id, name, chosen == Some(id))).collect(),
         has_model: app.llm.is_on(),
         has_brand: brand::store::find(&app.db, organization).await?.version > 0,
         form,

@@ -93,7 +93,8 @@ struct Show {
     version: Version,
     hash: String,
     checklist: Checklist,
-    segments: Vec<(i64, String)>,
+    /// Ids, names, and which is chosen.
+    segments: Vec<(i64, String, bool)>,
     zones: Vec<String>,
     samples: Vec<Person>,
     chosen: Option<i64>,
@@ -139,10 +140,6 @@ impl Show {
         let zone: Tz = self.campaign.timezone.parse().unwrap_or(Tz::UTC);
         let local = self.campaign.send_at.map(|at| at.with_timezone(&zone));
         local.map_or_else(String::new, |at| at.format("%Y-%m-%dT%H:%M").to_string())
-    }
-
-    fn is_segment(&self, id: i64) -> bool {
-        self.campaign.segment_id == Some(id)
     }
 
     fn is_chosen(&self, id: i64) -> bool {
@@ -224,6 +221,8 @@ async fn whole(
     let checklist = check(app, organization, &campaign).await?;
     let tab = TABS.iter().find(|(key, _)| *key == asked.tab).map_or("mail", |(key, _)| key);
     let segments = store::segments(&app.db, organization).await.map_err(Error::from)?;
+    let chosen = campaign.segment_id;
+    let segments = segments.into_iter().map(|(id, name)| (id, name, chosen == Some(id))).collect();
     let samples = match campaign.segment_id {
         Some(segment) if tab == "mail" => {
             store::samples(&app.db, organization, segment, SAMPLES).await.map_err(Error::from)?
