@@ -124,7 +124,7 @@ impl<'a> Gather<'a> {
     }
 
     /// Runs a statement, which is shown, and keeps its rows as an input.
-    pub(super) async fn query<T: Row>(
+    pub(super) async fn table<T: Row>(
         &mut self,
         id: &str,
         name: &str,

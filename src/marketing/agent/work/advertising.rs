@@ -38,7 +38,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([said(&source), said(&campaign), json!(contacts), json!(agreed)])
     };
     let columns = ["utm_source", "utm_campaign", "contacts", "agreed to mail"];
-    gather.query("tags", "New contacts by campaign tag, 90 days", &columns, tagged, line).await?;
+    gather.table("tags", "New contacts by campaign tag, 90 days", &columns, tagged, line).await?;
     let sources = db
         .query(
             "select source, count(*) from contact
@@ -49,7 +49,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(now - TimeDelta::days(90));
     let line = |(source, contacts): (String, i64)| Line::of([said(&source), json!(contacts)]);
     let columns = ["source", "contacts"];
-    gather.query("sources", "New contacts by source, 90 days", &columns, sources, line).await?;
+    gather.table("sources", "New contacts by source, 90 days", &columns, sources, line).await?;
     analytics::campaigns(gather).await?;
     traffic::read(gather, Wanted { tags: true, ..Wanted::default() }).await
 }

@@ -29,7 +29,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(organization)
         .bind(fortnight);
     let line = |(day, contacts): (String, i64)| Line::of([json!(day), json!(contacts)]);
-    gather.query("days", "New contacts by day", &["day", "contacts"], by_day, line).await?;
+    gather.table("days", "New contacts by day", &["day", "contacts"], by_day, line).await?;
     segments(gather, now - TimeDelta::days(7)).await?;
     campaigns(gather).await?;
     errors(gather).await?;
@@ -51,7 +51,7 @@ pub(super) async fn signups(gather: &mut Gather<'_>, since: DateTime<Utc>) -> Re
         .bind(now);
     let line = |(these, before): (i64, i64)| Line::of([json!(these), json!(before)]);
     let columns = ["this period", "the period before"];
-    gather.query("signups", "New contacts", &columns, totals, line).await?;
+    gather.table("signups", "New contacts", &columns, totals, line).await?;
     let sources = db
         .query(
             "select source, count(*) from contact
@@ -61,7 +61,7 @@ pub(super) async fn signups(gather: &mut Gather<'_>, since: DateTime<Utc>) -> Re
         .bind(organization)
         .bind(since);
     let line = |(source, contacts): (String, i64)| Line::of([said(&source), json!(contacts)]);
-    gather.query("sources", "New contacts by source", &["source", "contacts"], sources, line).await
+    gather.table("sources", "New contacts by source", &["source", "contacts"], sources, line).await
 }
 
 /// "segments": in which of them the contacts are who came since a time.
@@ -79,7 +79,7 @@ pub(super) async fn segments(gather: &mut Gather<'_>, since: DateTime<Utc>) -> R
         .bind(since);
     let line = |(_, name, contacts): (i64, String, i64)| Line::of([said(&name), json!(contacts)]);
     let columns = ["segment", "new contacts"];
-    gather.query("segments", "New contacts by segment", &columns, joined, line).await
+    gather.table("segments", "New contacts by segment", &columns, joined, line).await
 }
 
 /// "campaigns": what became of the mails of each.
@@ -118,7 +118,7 @@ pub(super) async fn campaigns(gather: &mut Gather<'_>) -> Result<()> {
         .to(format!("/campaigns/{id}"))
     };
     let columns = ["campaign", "status", "sent", "bounced", "opened", "clicked", "unsubscribed"];
-    gather.query("campaigns", "Campaigns of the last quarter", &columns, found, line).await
+    gather.table("campaigns", "Campaigns of the last quarter", &columns, found, line).await
 }
 
 /// "error_days" and "errors".
@@ -137,7 +137,7 @@ async fn errors(gather: &mut Gather<'_>) -> Result<()> {
         .bind(organization)
         .bind(now - TimeDelta::days(14));
     let line = |(day, events): (String, i64)| Line::of([json!(day), json!(events)]);
-    gather.query("error_days", "Error events by day", &["day", "events"], by_day, line).await?;
+    gather.table("error_days", "Error events by day", &["day", "events"], by_day, line).await?;
     let week = now - TimeDelta::days(7);
     let groups = db
         .query(
@@ -173,7 +173,7 @@ async fn errors(gather: &mut Gather<'_>) -> Result<()> {
     };
     let columns =
         ["error", "application", "endpoint", "status", "events in 7 days", "users", "last seen"];
-    gather.query("errors", "Errors of the last 7 days", &columns, groups, line).await
+    gather.table("errors", "Errors of the last 7 days", &columns, groups, line).await
 }
 
 pub(super) fn advise(inputs: &Inputs) -> Report {

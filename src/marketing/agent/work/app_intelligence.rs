@@ -60,7 +60,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents, job: &Job<
         .to(format!("/repairs/{}", run.id))
     };
     let columns = ["run", "status", "errors", "judged", "resolved", "unresolved", "ended", "note"];
-    gather.query("run", "The repair run", &columns, runs, line).await?;
+    gather.table("run", "The repair run", &columns, runs, line).await?;
     let attempts = db
         .query(
             "select a.group_id, g.title, coalesce(a.verdict, ''), coalesce(a.why, ''),
@@ -75,7 +75,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents, job: &Job<
             .to(format!("/errors/{group}"))
     };
     let columns = ["error", "cause", "verdict", "why"];
-    gather.query("attempts", "Errors of the run", &columns, attempts, line).await
+    gather.table("attempts", "Errors of the run", &columns, attempts, line).await
 }
 
 pub(super) fn advise(inputs: &Inputs) -> Report {

@@ -61,7 +61,7 @@ pub(super) async fn read(
         let draft = Draft { id, name, status, subjects, body };
         line(&draft).to(format!("/campaigns/{}", draft.id))
     };
-    gather.query(id, name, columns, query, line).await
+    gather.table(id, name, columns, query, line).await
 }
 
 impl Draft {

@@ -27,7 +27,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([json!(consent), json!(contacts), json!(bounced), json!(without)])
     };
     let columns = ["consent", "contacts", "bounced", "without an address"];
-    gather.query("consent", "Contacts by consent", &columns, consent, line).await?;
+    gather.table("consent", "Contacts by consent", &columns, consent, line).await?;
     duplicates(gather).await?;
     let left = db
         .query(
@@ -39,7 +39,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(organization)
         .bind(now - TimeDelta::days(30));
     let line = |(kind, contacts): (String, i64)| Line::of([json!(kind), json!(contacts)]);
-    gather.query("left", "Who left in 30 days", &["what", "contacts"], left, line).await?;
+    gather.table("left", "Who left in 30 days", &["what", "contacts"], left, line).await?;
     let segments = db
         .query(
             "select s.id, s.name, coalesce(s.rule, ''),
@@ -50,7 +50,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     let line = |(_, name, rule, members): (i64, String, String, i64)| {
         Line::of([said(&name), json!(members), said(&rule)])
     };
-    gather.query("segments", "Segments", &["segment", "members", "rule"], segments, line).await?;
+    gather.table("segments", "Segments", &["segment", "members", "rule"], segments, line).await?;
     let sources = db
         .query(
             "select source, count(*), count(case when consent = 'confirmed' then 1 end)
@@ -62,7 +62,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([said(&source), json!(contacts), json!(confirmed)])
     };
     let columns = ["source", "contacts", "agreed to mail"];
-    gather.query("sources", "Contacts by source", &columns, sources, line).await?;
+    gather.table("sources", "Contacts by source", &columns, sources, line).await?;
     analytics::signups(gather, now - TimeDelta::days(7)).await?;
     // Its own "sources" are of all time.
     gather.inputs.0.pop();
@@ -74,7 +74,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(organization)
         .bind(now - TimeDelta::days(1));
     let line = |(status, calls): (i64, i64)| Line::of([json!(status), json!(calls)]);
-    gather.query("webhook", "Webhook answers in 24 h", &["status", "calls"], answers, line).await
+    gather.table("webhook", "Webhook answers in 24 h", &["status", "calls"], answers, line).await
 }
 
 /// "same_address" and "same_phone": likely the same person twice.
@@ -91,7 +91,7 @@ async fn duplicates(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([json!(first), json!(last), json!(contacts)]).to(format!("/contacts/{first}"))
     };
     let columns = ["first contact", "last contact", "contacts"];
-    gather.query("same_address", "Addresses that are likely one", &columns, alike, line).await?;
+    gather.table("same_address", "Addresses that are likely one", &columns, alike, line).await?;
     let phones = db
         .query(
             "select min(id), max(id), count(*) from contact
@@ -99,7 +99,7 @@ async fn duplicates(gather: &mut Gather<'_>) -> Result<()> {
              group by phone having count(*) > 1 order by 3 desc, 1 limit 50",
         )
         .bind(organization);
-    gather.query("same_phone", "Contacts with one telephone number", &columns, phones, line).await
+    gather.table("same_phone", "Contacts with one telephone number", &columns, phones, line).await
 }
 
 pub(super) fn advise(inputs: &Inputs) -> Report {

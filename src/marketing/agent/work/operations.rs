@@ -44,7 +44,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents) -> Result<
             .to("/settings/tokens")
     };
     let columns = ["token", "role", "ends", "ended"];
-    gather.query("tokens", "Access tokens that end within 14 days", &columns, tokens, line).await?;
+    gather.table("tokens", "Access tokens that end within 14 days", &columns, tokens, line).await?;
     let answers = db
         .query(
             "select status, count(*), max(at) from webhook_receipt
@@ -56,7 +56,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents) -> Result<
         Line::of([json!(status), json!(calls), at(Some(last))])
     };
     let columns = ["status", "calls", "last"];
-    gather.query("webhook", "Webhook answers in 24 h", &columns, answers, line).await?;
+    gather.table("webhook", "Webhook answers in 24 h", &columns, answers, line).await?;
     let mails = db
         .query(
             "select c.id, c.name, c.status, count(m.id),
@@ -73,7 +73,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents) -> Result<
             .to(format!("/campaigns/{id}"))
     };
     let columns = ["campaign", "status", "mails", "refused", "uncertain"];
-    gather.query("mails", "Mails of the last 7 days", &columns, mails, line).await
+    gather.table("mails", "Mails of the last 7 days", &columns, mails, line).await
 }
 
 fn word(state: Wellness) -> &'static str {
@@ -96,7 +96,7 @@ async fn work(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([json!(name), json!(expression), at(Some(tick)), json!(held.unwrap_or_default())])
     };
     let columns = ["schedule", "expression", "last tick", "paused by"];
-    gather.query("schedules", "Schedules", &columns, schedules, line).await?;
+    gather.table("schedules", "Schedules", &columns, schedules, line).await?;
     let jobs = db.query(
         "select kind, count(*), max(finished_at), max(error) from job
          where status = 'failed' group by kind order by 2 desc, kind limit 20",
@@ -111,7 +111,7 @@ async fn work(gather: &mut Gather<'_>) -> Result<()> {
             ])
         };
     let columns = ["job", "failed", "last", "one of the reasons"];
-    gather.query("jobs", "Jobs that failed for good in 7 days", &columns, jobs, line).await?;
+    gather.table("jobs", "Jobs that failed for good in 7 days", &columns, jobs, line).await?;
     let approvals = db
         .query(
             "select id, action, title, proposed_at, expires_at from action_run
@@ -132,7 +132,7 @@ async fn work(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([said(&name), json!(hours), at(Some(expires))]).to("/approvals")
     };
     let columns = ["action", "waits, hours", "expires"];
-    gather.query("approvals", "Actions that wait for an approval", &columns, approvals, line).await
+    gather.table("approvals", "Actions that wait for an approval", &columns, approvals, line).await
 }
 
 /// "repairs" and "open".
@@ -170,7 +170,7 @@ async fn repairs(gather: &mut Gather<'_>) -> Result<()> {
     };
     let columns =
         ["run", "asked by", "status", "errors", "resolved", "unresolved", "began", "note"];
-    gather.query("repairs", "Repair runs in 24 h", &columns, runs, line).await?;
+    gather.table("repairs", "Repair runs in 24 h", &columns, runs, line).await?;
     let open = db
         .query(
             "select id, title, app, severity, count, first_seen from error_group
@@ -192,7 +192,7 @@ async fn repairs(gather: &mut Gather<'_>) -> Result<()> {
             .to(format!("/errors/{id}"))
     };
     let columns = ["error", "application", "severity", "events", "open, days"];
-    gather.query("open", "Open errors", &columns, open, line).await
+    gather.table("open", "Open errors", &columns, open, line).await
 }
 
 pub(super) fn advise(inputs: &Inputs) -> Report {

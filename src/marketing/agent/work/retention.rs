@@ -27,7 +27,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(now - GONE);
     let line = |(quiet, may): (i64, i64)| Line::of([json!(quiet), json!(may)]);
     let columns = ["quiet for 60 days", "of these, may be written to"];
-    gather.query("quiet", "Contacts who have gone quiet", &columns, totals, line).await?;
+    gather.table("quiet", "Contacts who have gone quiet", &columns, totals, line).await?;
     let longest = db
         .query(
             "select id, source, consent, active_at from contact
@@ -48,7 +48,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .to(format!("/contacts/{id}"))
     };
     let columns = ["contact", "source", "consent", "heard of last", "days"];
-    gather.query("quiet_list", "Who went quiet lately", &columns, longest, line).await?;
+    gather.table("quiet_list", "Who went quiet lately", &columns, longest, line).await?;
     let hit = db
         .query(
             "select g.id, g.title, g.status, count(*), min(c.id) from error_group g
@@ -63,7 +63,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([said(&title), json!(status), json!(contacts)]).to(format!("/errors/{id}"))
     };
     let columns = ["error", "status", "contacts hit"];
-    gather.query("hit", "Errors that contacts met in 30 days", &columns, hit, line).await?;
+    gather.table("hit", "Errors that contacts met in 30 days", &columns, hit, line).await?;
     let who = db
         .query(
             "select c.id, count(*), max(g.last_seen) from error_group g
@@ -78,7 +78,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         Line::of([json!(id), json!(errors), at(Some(last))]).to(format!("/contacts/{id}"))
     };
     let columns = ["contact", "errors met", "last"];
-    gather.query("hit_list", "Contacts whom errors hit", &columns, who, line).await?;
+    gather.table("hit_list", "Contacts whom errors hit", &columns, who, line).await?;
     let left = db
         .query(
             "select count(case when at >= $3 then 1 end), count(case when at < $3 then 1 end)
@@ -89,7 +89,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
         .bind(now - TimeDelta::days(30));
     let line = |(these, before): (i64, i64)| Line::of([json!(these), json!(before)]);
     let columns = ["in 30 days", "in the 30 days before"];
-    gather.query("left", "Unsubscribed", &columns, left, line).await
+    gather.table("left", "Unsubscribed", &columns, left, line).await
 }
 
 pub(super) fn advise(inputs: &Inputs) -> Report {
