@@ -2,6 +2,7 @@
 //! What they show and do is the features'; here it becomes HTML. All of it works without
 //! scripts but for the chat and the live log, and is loaded from nowhere else.
 
+mod agents;
 mod approvals;
 pub mod assets;
 mod campaigns;
@@ -38,6 +39,7 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(agents::router())
         .merge(approvals::router())
         .merge(campaigns::router())
         .merge(chat::router())

@@ -1,5 +1,6 @@
 //! Marketing: eleven agents that draft, analyse and propose, and campaigns that go out by mail.
 
+pub mod agent;
 pub mod brand;
 pub mod campaign;
 pub mod sending;

@@ -39,6 +39,7 @@ use crate::{
     http::{Json, Reader, edge, limit::Limits},
     marketing::{
         self,
+        agent::{self, Agents},
         sending::{self, Sending},
     },
     probe::{self, Probes},
@@ -51,6 +52,7 @@ pub use sign_in::SignIn;
 #[derive(Clone)]
 pub struct Features {
     pub actions: Actions,
+    pub agents: Agents,
     pub analyst: Analyst,
     pub capture: Capture,
     pub chat: Chat,
@@ -71,6 +73,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
     let repair = repair::router().merge(repair::action::router());
     let repair = reach(repair, of.map(|of| of.repair.clone()));
     OpenApiRouter::with_openapi(description::Document::openapi())
+        .merge(reach(agent::router(), of.map(|of| of.agents.clone())))
         .merge(reach(health::router(), of.map(|of| of.health.clone())))
         .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
         .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
@@ -157,6 +160,7 @@ pub fn router(app: App, features: &Features) -> Router {
 fn pages(app: &App, features: &Features) -> Router<App> {
     let features = tower::ServiceBuilder::new()
         .layer(Extension(features.actions.clone()))
+        .layer(Extension(features.agents.clone()))
         .layer(Extension(features.analyst.clone()))
         .layer(Extension(features.capture.clone()))
         .layer(Extension(features.chat.clone()))

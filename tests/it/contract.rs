@@ -119,6 +119,9 @@ impl Operation {
             ("POST", "/api/tokens") => {
                 json!({ "name": "ci", "role": "read", "expires_in_days": 30 })
             }
+            ("PATCH", "/api/agents/{key}") => {
+                json!({ "schedule": "0 7 * * *", "timezone": "Europe/Berlin", "pages": [] })
+            }
             ("POST", "/api/contacts") => json!({
                 "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
                 "company": "Engines", "phone": "+442079460018", "source": "fair",

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod action;
+mod agents;
 mod apps;
 mod apps_store;
 mod arrivals;
