@@ -27,7 +27,7 @@ use crate::{
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
-    contacts::Contacts,
+    contacts::{Contacts, import::Imports},
     db::Db,
     deploys,
     diagnose::{Advisor, Analyst, Diagnoser},
@@ -147,6 +147,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     );
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app).await?;
+    let imports = Imports::start(app.clone(), contacts.clone());
     let features = Features {
         actions,
         analyst,
@@ -154,6 +155,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         chat,
         contacts,
         health,
+        imports,
         probes,
         repair,
         sign_in,
