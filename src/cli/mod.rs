@@ -6,6 +6,7 @@ mod audit;
 mod backup;
 mod chat;
 pub mod client;
+mod contacts;
 mod demo;
 pub mod diagnose;
 mod doctor;
@@ -81,6 +82,9 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
+    /// People: bring in a table, write them out
+    #[command(subcommand)]
+    Contacts(contacts::Command),
     /// The audit log: check its chain, write it out
     #[command(subcommand)]
     Audit(audit::Command),
@@ -172,6 +176,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Apps(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(apps::run(command, &config))?;
+        }
+        Command::Contacts(command) => {
+            return runtime()?.block_on(contacts::run(command, overrides));
         }
         Command::Audit(command) => {
             let config = Config::load(overrides)?;

@@ -5,6 +5,7 @@
 //! commit in one transaction, many requests together.
 
 pub mod activity;
+pub mod bulk;
 mod change;
 pub mod consent;
 mod contact;

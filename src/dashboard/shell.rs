@@ -55,6 +55,9 @@ pub const RUN: &[Entry] = &[
     entry("/health", "Health", "activity"),
 ];
 
+/// What brings people in.
+pub const GROW: &[Entry] = &[entry("/contacts", "Contacts", "users")];
+
 /// What is set up once.
 pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];
 
@@ -71,6 +74,10 @@ impl Shell {
         RUN
     }
 
+    pub fn grow(&self) -> &'static [Entry] {
+        GROW
+    }
+
     pub fn set_up(&self) -> &'static [Entry] {
         SET_UP
     }
@@ -79,6 +86,7 @@ impl Shell {
     pub fn is_here(&self, href: &str) -> bool {
         match href {
             "/" => self.here == "/",
+            "/contacts" if self.here.starts_with("/segments") => true,
             _ => self
                 .here
                 .strip_prefix(href)

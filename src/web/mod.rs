@@ -139,7 +139,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(Extension(features.imports.clone()));
     let (files, _) = import::upload_router().split_for_parts();
-    let files = files.layer(layers);
+    let files = files.merge(dashboard::upload_router(&app)).layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))

@@ -23,6 +23,7 @@ use super::{
 use crate::{app::App, auth::OrganizationId, db::Result};
 
 pub use routes::{export, router};
+pub use store::attribute_names;
 
 /// Contacts that are read at once.
 const PAGE: i64 = 500;

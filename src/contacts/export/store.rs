@@ -12,7 +12,7 @@ use crate::{
 const MOST_NAMES: i64 = 300;
 
 /// The names of all attributes that contacts have.
-pub(super) async fn attribute_names(db: &Db, organization: OrganizationId) -> Result<Vec<String>> {
+pub async fn attribute_names(db: &Db, organization: OrganizationId) -> Result<Vec<String>> {
     let sql = db.dialect(
         "select distinct k.name from contact c,
              lateral json_object_keys(cast(c.attributes as json)) as k(name)

@@ -170,7 +170,7 @@ fn look(path: &Path, begin: &[u8], is_utf8: bool) -> Result<Settings> {
             "the file is in an encoding that is not read; save it as UTF-8",
         ));
     }
-    let delimiter = read::guess_delimiter(path, encoding)?;
+    let delimiter = read::guess_delimiter(path, encoding);
     let first = read::first(path, encoding, delimiter, 1)?;
     let Some(first) = first.first() else {
         return Err(Error::invalid("the file has no rows"));

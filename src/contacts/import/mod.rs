@@ -374,7 +374,7 @@ fn changed(path: &std::path::Path, before: Settings, change: Change) -> Result<S
     }
     once(&settings.columns)?;
     if let Some(tags) = change.tags {
-        settings.tags = checked_tags(tags)?;
+        settings.tags = checked_tags(&tags)?;
     }
     if let Some(source) = change.source {
         settings.source = short("source", &source)?;
@@ -403,7 +403,7 @@ fn once(columns: &[Column]) -> Result<()> {
     Ok(())
 }
 
-fn checked_tags(tags: Vec<String>) -> Result<Vec<String>> {
+fn checked_tags(tags: &[String]) -> Result<Vec<String>> {
     if tags.len() > MAX_TAGS {
         return Err(Error::invalid(format!("tags has at most {MAX_TAGS} entries")));
     }

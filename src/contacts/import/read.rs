@@ -164,7 +164,7 @@ pub(super) fn first(
 
 /// The character between cells: the one by which most rows have as many cells as the first one,
 /// and the more of them the better.
-pub(super) fn guess_delimiter(path: &Path, encoding: &'static Encoding) -> Result<char> {
+pub(super) fn guess_delimiter(path: &Path, encoding: &'static Encoding) -> char {
     let mut best = (0, 0, ',');
     for delimiter in DELIMITERS {
         // What is unreadable with this one may be fine with the next.
@@ -175,7 +175,7 @@ pub(super) fn guess_delimiter(path: &Path, encoding: &'static Encoding) -> Resul
             best = (same, width, delimiter);
         }
     }
-    Ok(best.2)
+    best.2
 }
 
 /// Says piece by piece whether all of a file is UTF-8.
@@ -239,7 +239,7 @@ mod tests {
         bytes.chunks(3).for_each(|piece| utf8.add(piece));
         let file = file(bytes);
         let encoding = guess_encoding(bytes, utf8.is_utf8());
-        let delimiter = guess_delimiter(file.path(), encoding).unwrap();
+        let delimiter = guess_delimiter(file.path(), encoding);
         first(file.path(), encoding, delimiter, 10).unwrap()
     }
 

@@ -77,15 +77,15 @@ pub async fn erase(
     id: i64,
     erase: Erase,
 ) -> Result<()> {
-    if erase.confirm != id {
-        return Err(Error::invalid("confirm is not the id of the contact; nothing was erased"));
-    }
     let organization: OrganizationId = caller.organization;
     let now = clock::now();
     let mut tx = app.db.begin().await?;
     let _rules = Rules::hold(&mut tx, organization).await?;
     let whom = store::whom(&mut tx, organization, id).await?;
     let (email, email_key) = whom.ok_or(Error::NotFound("contact"))?;
+    if erase.confirm != id {
+        return Err(Error::invalid("confirm is not the id of the contact; nothing was erased"));
+    }
     if let Some(email_key) = &email_key {
         store::forget_address(&mut tx, organization, email_key).await?;
     }
