@@ -22,6 +22,7 @@ mod repair;
 mod replay;
 mod sign_in;
 mod token;
+mod webhook;
 
 use std::{
     io::{self, Write},
@@ -100,6 +101,9 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(token::Command),
+    /// User names and passwords of the contacts' webhook
+    #[command(subcommand)]
+    WebhookCredential(webhook::Command),
     /// Show the configuration and check what Lux needs: logs, journal, database, key, disk, clock
     Doctor(doctor::Args),
     Diagnose(diagnose::Args),
@@ -211,6 +215,10 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Token(command) => {
             let config = Config::load(overrides)?;
             runtime()?.block_on(token::run(command, &config))?;
+        }
+        Command::WebhookCredential(command) => {
+            let config = Config::load(overrides)?;
+            runtime()?.block_on(webhook::run(command, &config))?;
         }
         Command::Doctor(args) => return runtime()?.block_on(doctor::run(args, overrides)),
         Command::Diagnose(args) => return Ok(diagnose::run(args)?),

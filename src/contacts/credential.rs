@@ -20,7 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::merge::tidy;
 use crate::{
-    auth::{Caller, OrganizationId, audit},
+    auth::{OrganizationId, audit},
     clock, config,
     db::{self, Db},
     error::{Error, Result},
@@ -112,14 +112,19 @@ pub async fn list(db: &Db, organization: OrganizationId) -> db::Result<Vec<Crede
 }
 
 /// Ends a credential; within two seconds no replica takes it any more.
-pub async fn revoke(db: &Db, caller: &Caller, id: i64) -> Result<()> {
+pub async fn revoke(
+    db: &Db,
+    organization: OrganizationId,
+    actor: audit::Actor<'_>,
+    id: i64,
+) -> Result<()> {
     let mut tx = db.begin().await?;
     let name: Option<(String,)> = tx
         .query(
             "update webhook_credential set revoked_at = $3, name = name || ' (' || $4 || ')'
              where organization_id = $1 and id = $2 and revoked_at is null returning name",
         )
-        .bind(caller.organization)
+        .bind(organization)
         .bind(id)
         .bind(clock::now())
         .bind(id.to_string())
@@ -128,15 +133,8 @@ pub async fn revoke(db: &Db, caller: &Caller, id: i64) -> Result<()> {
     let (name,) = name.ok_or(Error::NotFound("credential"))?;
     let subject = format!("webhook_credential {id}");
     let detail = json!({"name": name});
-    audit::write(
-        &mut tx,
-        caller.organization,
-        caller,
-        "webhook_credential.revoked",
-        &subject,
-        &detail,
-    )
-    .await?;
+    audit::write(&mut tx, organization, actor, "webhook_credential.revoked", &subject, &detail)
+        .await?;
     Ok(tx.commit().await?)
 }
 

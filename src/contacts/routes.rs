@@ -552,9 +552,8 @@ async fn make_credential(
     Json(wish): Json<CredentialWish>,
 ) -> Result<(StatusCode, Json<NewCredential>)> {
     use secrecy::ExposeSecret;
-    let author = who.caller.author();
-    let actor = crate::auth::audit::Actor { name: &author, address: who.caller.address };
-    let made = credential::create(&app.db, who.caller.organization, actor, &wish.name).await?;
+    let (organization, actor) = (who.caller.organization, (&who.caller).into());
+    let made = credential::create(&app.db, organization, actor, &wish.name).await?;
     let password = made.password.expose_secret().to_owned();
     Ok((
         StatusCode::CREATED,
@@ -573,7 +572,8 @@ async fn revoke_credential(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    credential::revoke(&app.db, &who.caller, id).await?;
+    let (organization, actor) = (who.caller.organization, (&who.caller).into());
+    credential::revoke(&app.db, organization, actor, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

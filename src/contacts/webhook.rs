@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use http::{HeaderMap, HeaderValue, StatusCode, header, request::Parts};
+use http::{HeaderMap, StatusCode, header, request::Parts};
 use serde_json::{Map, Value, json};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -45,21 +45,10 @@ pub(super) fn router() -> OpenApiRouter<App> {
 pub(crate) struct WebhookCaller(Sender);
 
 impl FromRequestParts<App> for WebhookCaller {
-    type Rejection = Response;
+    type Rejection = Problem;
 
-    async fn from_request_parts(
-        parts: &mut Parts,
-        app: &App,
-    ) -> std::result::Result<Self, Response> {
-        recognise(parts, app).await.map(Self).map_err(|problem| {
-            let is_stranger = problem.status() == StatusCode::UNAUTHORIZED;
-            let mut response = problem.into_response();
-            if is_stranger {
-                let realm = HeaderValue::from_static("Basic realm=\"lux\", charset=\"UTF-8\"");
-                response.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
-            }
-            response
-        })
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        recognise(parts, app).await.map(Self).map_err(Problem::wants_basic)
     }
 }
 

@@ -32,6 +32,10 @@ pub struct Problem {
     #[serde(skip)]
     #[schema(ignore)]
     pub retry_after: Option<u64>,
+    /// Whether a 401 asks for a user name and password instead of a token.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub wants_basic: bool,
     /// For Lux's own log only.
     #[serde(skip)]
     #[schema(ignore)]
@@ -48,6 +52,7 @@ impl Problem {
             detail: detail.into(),
             request_id: None,
             retry_after: None,
+            wants_basic: false,
             internal: None,
         }
     }
@@ -56,6 +61,13 @@ impl Problem {
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after = Some(seconds);
+        self
+    }
+
+    /// A 401 that asks for a user name and password instead of a token.
+    #[must_use]
+    pub fn wants_basic(mut self) -> Self {
+        self.wants_basic = true;
         self
     }
 
@@ -75,7 +87,9 @@ impl Problem {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if self.status == 401 {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let way =
+                if self.wants_basic { "Basic realm=\"lux\", charset=\"UTF-8\"" } else { "Bearer" };
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(way));
         }
         response
     }

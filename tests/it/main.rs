@@ -18,6 +18,7 @@ mod chat_model;
 mod clear;
 mod cli;
 mod config;
+mod contacts;
 mod contract;
 mod crash;
 mod database_away;

@@ -71,7 +71,6 @@ impl Imports {
         let _turn = self.uploads.try_acquire().map_err(|_| {
             Error::Unavailable("several files are being taken in; try again in a minute".to_owned())
         })?;
-        self.sweep().await?;
         let folder = of(&self.app.config.data_dir);
         std::fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
         let file = format!("{}.csv", uuid::Uuid::now_v7().simple());

@@ -13,7 +13,7 @@ mod row;
 mod run;
 mod store;
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ pub use routes::{download, router, take, upload_router};
 const UPLOADS: usize = 4;
 /// Rows shown before anything is done.
 pub const PREVIEW: usize = 5;
+/// How often is looked for files and rejected rows that are old.
+const SWEEP: Duration = Duration::from_hours(1);
 /// Most tags that are given to everybody of a file.
 const MAX_TAGS: usize = 20;
 
@@ -214,6 +216,15 @@ impl Imports {
     pub fn start(app: App, contacts: Contacts) -> Self {
         let imports = Self { app, contacts, uploads: Arc::new(Semaphore::new(UPLOADS)) };
         run::register(&imports);
+        let (own, shutdown) = (imports.clone(), imports.app.shutdown.clone());
+        imports.app.tasks.spawn(async move {
+            let mut timer = tokio::time::interval(SWEEP);
+            while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
+                if let Err(error) = own.sweep().await {
+                    tracing::warn!(%error, "old imports were not looked after");
+                }
+            }
+        });
         imports
     }
 

@@ -25,7 +25,10 @@ const MAX_DAYS: i64 = 36_500;
 /// Conditions over a contact: `{"all": [..]}`, `{"any": [..]}`, `{"not": ..}` or one condition
 /// `{"field": "source", "op": "contains", "value": "newsletter"}`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "a rule is {\"all\": [..]}, {\"any\": [..]}, {\"not\": {..}} or {\"field\": .., \"op\": .., \"value\": ..}"
+)]
 #[schema(no_recursion)]
 pub enum Rule {
     All { all: Vec<Rule> },

@@ -82,8 +82,8 @@ pub async fn page(
                      c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
                      c.bounced, c.version, c.created_at, c.updated_at, c.active_at
                  from contact c where c.organization_id = $1
-                     and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-                     and ($4 is null or exists (select 1 from contact_tag t
+                     and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+                     and (cast($4 as text) is null or exists (select 1 from contact_tag t
                          where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
                      and (cast($5 as bigint) is null)
                      and (cast($6 as timestamptz) is null or c.created_at >= $6)
@@ -100,8 +100,8 @@ pub async fn page(
                      c.bounced, c.version, c.created_at, c.updated_at, c.active_at
                  from segment_contact m join contact c on c.id = m.contact_id
                  where m.segment_id = $5 and c.organization_id = $1
-                     and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-                     and ($4 is null or exists (select 1 from contact_tag t
+                     and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+                     and (cast($4 as text) is null or exists (select 1 from contact_tag t
                          where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
                      and (cast($6 as timestamptz) is null or c.created_at >= $6)
                      and (cast($7 as timestamptz) is null or c.created_at < $7)
@@ -116,8 +116,8 @@ pub async fn page(
                      c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
                      c.bounced, c.version, c.created_at, c.updated_at, c.active_at
                  from contact c where c.organization_id = $1
-                     and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-                     and ($4 is null or exists (select 1 from contact_tag t
+                     and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+                     and (cast($4 as text) is null or exists (select 1 from contact_tag t
                          where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
                      and (cast($5 as bigint) is null or exists (select 1 from segment_contact m
                          where m.segment_id = $5 and m.contact_id = c.id))
@@ -136,8 +136,8 @@ pub async fn page(
                      c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
                      c.bounced, c.version, c.created_at, c.updated_at, c.active_at
                  from contact c where c.organization_id = $1
-                     and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-                     and ($4 is null or exists (select 1 from contact_tag t
+                     and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+                     and (cast($4 as text) is null or exists (select 1 from contact_tag t
                          where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
                      and (cast($5 as bigint) is null or exists (select 1 from segment_contact m
                          where m.segment_id = $5 and m.contact_id = c.id))
@@ -171,8 +171,8 @@ pub(in crate::contacts) async fn of_ids(
              c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
              c.bounced, c.version, c.created_at, c.updated_at, c.active_at
          from contact c where c.organization_id = $1
-             and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-             and ($4 is null or exists (select 1 from contact_tag t
+             and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+             and (cast($4 as text) is null or exists (select 1 from contact_tag t
                  where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
              and (cast($5 as bigint) is null or exists (select 1 from segment_contact m
                  where m.segment_id = $5 and m.contact_id = c.id))
@@ -185,8 +185,8 @@ pub(in crate::contacts) async fn of_ids(
              c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
              c.bounced, c.version, c.created_at, c.updated_at, c.active_at
          from contact c where c.organization_id = $1
-             and ($2 is null or c.source = $2) and ($3 is null or c.consent = $3)
-             and ($4 is null or exists (select 1 from contact_tag t
+             and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
+             and (cast($4 as text) is null or exists (select 1 from contact_tag t
                  where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))
              and ($5 is null or exists (select 1 from segment_contact m
                  where m.segment_id = $5 and m.contact_id = c.id))
