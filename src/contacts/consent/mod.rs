@@ -105,7 +105,8 @@ pub async fn set(
         }
     }
     say(&mut tx, &rules, organization, id, &word, &caller.author()).await?;
-    let detail = json!({ "status": said.status, "source": word.source });
+    // What was said stands in the history, which is erased with the person.
+    let detail = json!({ "status": said.status });
     let subject = format!("contact {id}");
     audit::write(&mut tx, organization, caller, "contact.consent", &subject, &detail).await?;
     tx.commit().await?;

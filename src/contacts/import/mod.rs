@@ -300,6 +300,8 @@ impl Imports {
             return Err(over(&import));
         }
         let job = NewJob::new(run::KIND, json!({ "import": id, "dry_run": dry_run }));
+        // Each start of Lux that was killed in it is one, and each goes on where it was.
+        let job = NewJob { max_attempts: 1000, ..job };
         Jobs::enqueue_in(&mut tx, job).await?;
         if !dry_run {
             let detail = json!({ "bytes": import.size, "tags": import.settings.tags,

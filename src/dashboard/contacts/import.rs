@@ -85,59 +85,34 @@ pub(super) async fn upload(
 }
 
 #[derive(Template)]
-#[template(path = "contacts/import.html")]
+#[template(path = "contacts/import.html", blocks = ["part"])]
 struct Show {
     shell: Shell,
     import: Import,
 }
 
-#[derive(Template)]
-#[template(path = "contacts/progress.html")]
-struct Progress {
-    shell: Shell,
-    import: Import,
-}
-
-/// What both templates ask.
-trait Standing {
-    fn import(&self) -> &Import;
-
+impl Show {
     fn standing(&self) -> (&'static str, &'static str) {
-        standing(self.import())
+        standing(&self.import)
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.import().status, Status::Uploaded | Status::Checked)
+        matches!(self.import.status, Status::Uploaded | Status::Checked)
     }
 
     /// Rows by what became of them, or would; with the words for the first.
     fn counts(&self) -> Option<(Counts, &'static str)> {
-        let import = self.import();
-        match import.status {
+        match self.import.status {
             Status::Uploaded | Status::Checking => None,
-            Status::Checked => import.checked.map(|counts| (counts, "would be ")),
-            _ => Some((import.counts, "")),
+            Status::Checked => self.import.checked.map(|counts| (counts, "would be ")),
+            _ => Some((self.import.counts, "")),
         }
     }
 
     fn rejected_href(&self) -> String {
-        format!("/api/contacts/imports/{}/rejected", self.import().id)
+        format!("/api/contacts/imports/{}/rejected", self.import.id)
     }
-}
 
-impl Standing for Show {
-    fn import(&self) -> &Import {
-        &self.import
-    }
-}
-
-impl Standing for Progress {
-    fn import(&self) -> &Import {
-        &self.import
-    }
-}
-
-impl Show {
     fn targets() -> [(&'static str, &'static str); 10] {
         TARGETS
     }
@@ -196,7 +171,7 @@ pub(super) async fn progress(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let import = imports.find(page.caller.organization, id).await?;
-    html(&Progress { import, shell: page.shell })
+    html(&Show { import, shell: page.shell }.as_part())
 }
 
 /// What the form of an import says.

@@ -110,7 +110,7 @@ pub(super) async fn revoke(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    credential::revoke(&app.db, &page.caller, id).await?;
+    credential::revoke(&app.db, page.caller.organization, (&page.caller).into(), id).await?;
     let told = Told::done("The credential is revoked; who still uses it is refused");
     Ok(see_other("/settings/webhook", &told))
 }

@@ -6,11 +6,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{add, begun, contacts, upload};
-use crate::support::{Answer, Database, Server, on_both};
+use crate::contract::patient;
+use crate::support::{Answer, Database, on_both};
 
 on_both!(the_person_says_yes_once);
 async fn the_person_says_yes_once(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let id = add(&server, json!({ "email": "ada@example.com", "source": "Newsletter" })).await;
     // A question as it is kept: its link is only in the mail.
     let ask = async |token: &str, key: &str, ends: &str| {
@@ -56,7 +57,7 @@ async fn the_person_says_yes_once(database: Database) {
 
 on_both!(who_said_no_stays_out);
 async fn who_said_no_stays_out(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let id = add(&server, json!({ "email": "Ada@example.com", "source": "Newsletter" })).await;
     let path = format!("/api/contacts/{id}/consent");
     for wrong in [

@@ -6,6 +6,7 @@ use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{add, begun, contacts, ended, path, upload};
+use crate::contract::patient;
 use crate::support::{Answer, Database, Role, Server, on_both, until};
 
 async fn refused(server: &Server, kind: &str, body: impl Into<reqwest::Body>) -> Answer {
@@ -15,7 +16,7 @@ async fn refused(server: &Server, kind: &str, body: impl Into<reqwest::Body>) ->
 
 on_both!(a_file_is_looked_at_before_it_is_brought_in);
 async fn a_file_is_looked_at_before_it_is_brought_in(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     add(&server, json!({ "email": "known@example.com", "first_name": "Old" })).await;
     let mut file = "Adresse;Full Name;City;Labels\r\n".to_owned();
     file.push_str("Known@Example.com;Nina New;Oslo;\r\n");
@@ -83,7 +84,10 @@ async fn a_file_is_looked_at_before_it_is_brought_in(database: Database) {
     server.post(&format!("{path}/start"), &json!({})).await.problem(409);
     server.patch(&path, &json!({ "source": "x" })).await.problem(409);
     let folder = server.data().join("imports");
-    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0, "the file is still there");
+    until("the file is removed", async || {
+        (fs::read_dir(&folder).unwrap().count() == 0).then_some(())
+    })
+    .await;
     // Brought once more, nothing changes.
     let again = upload(&server, "again.csv", "email,name\np1@example.com,Person 1\n").await;
     let again = begun(&server, &again, false).await;
@@ -94,7 +98,7 @@ async fn a_file_is_looked_at_before_it_is_brought_in(database: Database) {
 
 #[tokio::test]
 async fn files_come_as_forms_and_nobody_else_reads_them() {
-    let server = Server::plain(&Database::sqlite()).await;
+    let server = patient(&Database::sqlite()).await;
     let form = "--b\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\n1\r\n--b\r\n\
                 Content-Disposition: form-data; name=\"file\"; filename=\"../ev\"\r\n\
                 Content-Type: text/csv\r\n\r\nemail\na@example.com\n\r\n--b--\r\n";
@@ -121,7 +125,7 @@ async fn files_come_as_forms_and_nobody_else_reads_them() {
 
 #[tokio::test]
 async fn encodings_are_read_as_they_are() {
-    let server = Server::plain(&Database::sqlite()).await;
+    let server = patient(&Database::sqlite()).await;
     let text = "email,first name\nzoe@example.com,Zoë\n";
     let utf16 = |big: bool| {
         let units = std::iter::once(0xfeff).chain(text.encode_utf16());
@@ -154,7 +158,7 @@ async fn encodings_are_read_as_they_are() {
 
 on_both!(a_quote_that_is_missing_ends_it_with_the_line);
 async fn a_quote_that_is_missing_ends_it_with_the_line(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let mut file = "email,name\na@example.com,A\nb@example.com,\"B\n".to_owned();
     file.push_str(&"c@example.com,C\n".repeat(200_000));
     let import = upload(&server, "x.csv", file).await;
@@ -180,14 +184,14 @@ fn many() -> String {
 on_both!(a_killed_import_goes_on_where_it_was);
 async fn a_killed_import_goes_on_where_it_was(database: Database) {
     let expected = {
-        let server = Server::plain(&database).await;
+        let server = patient(&database).await;
         let import = upload(&server, "many.csv", many()).await;
         let counts = begun(&server, &import, false).await["counts"].clone();
         assert_eq!(counts["rejected"], 200);
         counts
     };
     let Some(database) = fresh(&database).await else { return };
-    let mut server = Server::plain(&database).await;
+    let mut server = patient(&database).await;
     let import = upload(&server, "many.csv", many()).await;
     let path = path(&import);
     assert_eq!(server.post(&format!("{path}/start"), &json!({})).await.status, 202);
@@ -230,7 +234,7 @@ async fn fresh(database: &Database) -> Option<Database> {
 
 #[tokio::test]
 async fn a_cancelled_import_stops() {
-    let server = Server::plain(&Database::sqlite()).await;
+    let server = patient(&Database::sqlite()).await;
     let mut file = "email\n".to_owned();
     (0..200_000).for_each(|n| writeln!(file, "p{n}@example.com").unwrap());
     let import = upload(&server, "x.csv", file).await;

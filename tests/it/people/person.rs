@@ -4,11 +4,12 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{add, begun, contacts, everything, upload};
-use crate::support::{Answer, Database, Role, Server, on_both};
+use crate::contract::patient;
+use crate::support::{Answer, Database, Role, on_both};
 
 on_both!(two_become_one);
 async fn two_become_one(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let into = add(
         &server,
         json!({ "email": "ada.l@gmail.com", "first_name": "Ada", "source": "fair", "tags": ["a"] }),
@@ -73,7 +74,7 @@ async fn two_become_one(database: Database) {
 
 on_both!(somebody_is_told_all_and_forgotten);
 async fn somebody_is_told_all_and_forgotten(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let file = "email,name,consent\nada@example.com,Ada Canary,perhaps\nx,Eve,\n";
     let import = upload(&server, "x.csv", file).await;
     begun(&server, &import, false).await;

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{add, begun, contacts, upload};
+use crate::contract::patient;
 use crate::support::{Answer, Database, Role, Server, on_both, run};
 
 async fn export(server: &Server, query: &str) -> Answer {
@@ -26,7 +27,7 @@ fn rows(text: &str) -> Vec<std::collections::HashMap<String, String>> {
 
 on_both!(an_export_has_all_and_runs_nothing);
 async fn an_export_has_all_and_runs_nothing(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = patient(&database).await;
     let formulas = ["=cmd|' /C calc'!A1", "+1", "-1", "@SUM(A1)", "\"=1\"", "  =1", "＝1"];
     for (n, formula) in formulas.iter().enumerate() {
         add(
@@ -77,7 +78,7 @@ async fn an_export_has_all_and_runs_nothing(database: Database) {
 
 #[tokio::test]
 async fn the_command_line_brings_in_and_takes_out() {
-    let server = Server::plain(&Database::sqlite()).await;
+    let server = patient(&Database::sqlite()).await;
     let file = server.folder().join("list.csv");
     std::fs::write(&file, "Where,Name\na@example.com,Ada\nbroken,Bob\n").unwrap();
     let lux = |arguments: &[&str]| {
