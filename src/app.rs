@@ -14,8 +14,9 @@ use crate::{
     jobs::Jobs,
     llm::Llm,
     logs::Live,
+    mail::Mail,
     outbound::Outbound,
-    seal::Sealer,
+    seal::{Lasting, Sealer},
 };
 
 /// The running program. Cheap to clone.
@@ -29,6 +30,8 @@ pub struct Parts {
     pub db: Db,
     /// The logs, as they are written.
     pub live: Live,
+    /// The way out for mail, if one is set up.
+    pub mail: Mail,
     pub outbound: Outbound,
     /// The model, if there is one.
     pub llm: Llm,
@@ -36,6 +39,8 @@ pub struct Parts {
     pub metrics: PrometheusHandle,
     /// Seals what is secret before the database has it.
     pub sealer: Sealer,
+    /// Keys that stay when the master key changes: for signatures and hashes that are kept.
+    pub lasting: Lasting,
     /// The sessions of browsers that were recognised lately.
     pub sessions: Sessions,
     pub tokens: Tokens,

@@ -33,14 +33,17 @@ use crate::{
     diagnose::{Advisor, Analyst, Diagnoser},
     errors::{self, Capture, FromLogs, Intake},
     health::Health,
+    hooks,
     http::connection::{Addresses, Answering, Counted, Patience, Timed},
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
+    mail::Mail,
+    marketing::sending::{Plain, Sending},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
-    seal,
+    seal::{self, Lasting},
     web::{self, Features, SignIn},
 };
 
@@ -91,6 +94,8 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         metrics: install_metrics()?,
         outbound,
         llm,
+        lasting: Lasting::new(db.clone(), sealer.clone()),
+        mail: Mail::new(config.mail.clone()),
         sealer,
         sessions: Sessions::default(),
         tokens: token::Tokens::default(),
@@ -145,9 +150,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
+    let sending = Sending::start(&app, Arc::new(Plain(app.db.clone())));
     let sign_in = SignIn::new(providers);
-    let contacts = Contacts::start(&app).await?;
+    let contacts = Contacts::start(&app);
     let imports = Imports::start(app.clone(), contacts.clone());
+    hooks::start(&app);
     let features = Features {
         actions,
         analyst,
@@ -158,6 +165,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         imports,
         probes,
         repair,
+        sending,
         sign_in,
         tools,
     };

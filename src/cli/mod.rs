@@ -83,7 +83,7 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
-    /// People: bring in a table, write them out
+    /// People: bring in a table, write them out, see what came back of the mail to them
     #[command(subcommand)]
     Contacts(contacts::Command),
     /// The audit log: check its chain, write it out

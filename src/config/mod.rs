@@ -8,7 +8,9 @@ mod capture;
 mod contacts;
 mod error_sources;
 mod grouping;
+mod hooks;
 mod load;
+mod mail;
 mod model;
 mod parameter;
 mod parse;
@@ -42,7 +44,9 @@ pub use capture::Capture;
 pub use contacts::Contacts;
 pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
+pub use hooks::Hooks;
 pub use load::{Mistake, Origin, Overrides, Setting};
+pub use mail::{Mail, MailTls};
 pub use model::{Model, ModelUse};
 pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
@@ -79,6 +83,7 @@ pub struct Config {
     /// A `tracing` filter: "info", "lux=debug,warn".
     pub log_filter: String,
     pub http: Http,
+    pub mail: Mail,
     pub model: Model,
     /// The keys that secrets are sealed with in the database, where they stand in the
     /// environment.
@@ -95,6 +100,7 @@ pub struct Config {
     pub window_bytes: usize,
     pub capture: Capture,
     pub contacts: Contacts,
+    pub hooks: Hooks,
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
@@ -210,6 +216,7 @@ impl Config {
             ),
             log_filter: from.value(&key("log.filter", &["LUX_LOG"]), "info", filter),
             http: http(&mut from),
+            mail: mail::read(&mut from),
             model: model::read(&mut from),
             master_key: from
                 .optional(&key("master_key", &["LUX_MASTER_KEY"]).secret(), text)
@@ -262,6 +269,7 @@ impl Config {
                     contacts::password,
                 ),
             },
+            hooks: Hooks { allowed: from.value(&key("hooks.allowed", &[]), "", hooks::origins) },
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);
                 Some(written)
@@ -417,7 +425,7 @@ impl Config {
         let urls = self.error_sources.iter().map(|source| &source.url);
         let clients = self.providers.iter().filter_map(|provider| provider.client_secret.as_ref());
         let all = model.chain(self.probe_variables.values()).chain(urls);
-        let all = all.chain(&self.master_key).chain(clients);
+        let all = all.chain(&self.master_key).chain(clients).chain(&self.mail.password);
         let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
         secrets.push(self.database_url.expose_secret());
         secrets

@@ -44,6 +44,19 @@ pub struct Change {
     pub consent: Option<Consent>,
 }
 
+impl Change {
+    fn is_empty(&self) -> bool {
+        self.email.is_none()
+            && self.first_name.is_none()
+            && self.last_name.is_none()
+            && self.company.is_none()
+            && self.phone.is_none()
+            && self.tags.is_none()
+            && self.attributes.is_none()
+            && self.consent.is_none()
+    }
+}
+
 /// What somebody agreed to, told by another person.
 #[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
 #[schema(as = ConsentChange)]
@@ -72,6 +85,9 @@ pub async fn change(
     id: i64,
     change: Change,
 ) -> Result<Contact> {
+    if change.is_empty() {
+        return Err(Error::invalid("name a field to be changed, such as first_name or tags"));
+    }
     let now = clock::now();
     let mut tx = db.begin().await?;
     let rules = Rules::hold(&mut tx, caller.organization).await?;

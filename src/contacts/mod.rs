@@ -35,7 +35,6 @@ pub use email::Email;
 pub use phone::e164;
 pub use record::{Contacts, MAX_ITEMS};
 pub use routes::router;
-pub use suppress::ContactKey;
 
 use crate::{
     auth::OrganizationId,

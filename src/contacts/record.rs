@@ -7,7 +7,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    ContactKey, Incoming, Recorded,
+    Incoming, Recorded,
     receipt::{self, Receipt},
     store::write::{Terms, write},
 };
@@ -17,6 +17,7 @@ use crate::{
     clock,
     db::{self, Db, Failure, failure},
     error::{Error, Result},
+    seal::Lasting,
 };
 
 /// Requests that may wait.
@@ -41,7 +42,6 @@ pub struct Contacts(Arc<Parts>);
 #[derive(Debug)]
 struct Parts {
     jobs: mpsc::Sender<Job>,
-    key: ContactKey,
     region: Option<country::Id>,
     stop: CancellationToken,
     stopped: CancellationToken,
@@ -77,16 +77,16 @@ impl From<Refusal> for Error {
 
 impl Contacts {
     /// Starts the writer.
-    pub async fn start(app: &App) -> Result<Self> {
+    pub fn start(app: &App) -> Self {
         let (jobs, waiting) = mpsc::channel(QUEUE);
         let parts = Parts {
             jobs,
-            key: ContactKey::open(&app.db, &app.sealer).await?,
             region: app.config.contacts.phone_region,
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer = Writer { db: app.db.clone(), key: parts.key.clone(), region: parts.region };
+        let writer =
+            Writer { db: app.db.clone(), lasting: app.lasting.clone(), region: parts.region };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
@@ -95,7 +95,7 @@ impl Contacts {
         super::segment::register(app);
         super::words::start(app);
         receipt::start(app);
-        Ok(Self(Arc::new(parts)))
+        Self(Arc::new(parts))
     }
 
     /// Merges what came into what is known; returns once all of it is committed, in order. Either
@@ -132,11 +132,6 @@ impl Contacts {
         Ok(stored?)
     }
 
-    /// Hashes addresses and signs links.
-    pub fn key(&self) -> &ContactKey {
-        &self.0.key
-    }
-
     /// How telephone numbers without a country's prefix are read.
     pub fn region(&self) -> Option<country::Id> {
         self.0.region
@@ -151,7 +146,7 @@ impl Contacts {
 
 struct Writer {
     db: Db,
-    key: ContactKey,
+    lasting: Lasting,
     region: Option<country::Id>,
 }
 
@@ -252,7 +247,15 @@ impl Writer {
 
     async fn attempt(&self, jobs: &[Job]) -> db::Result<Vec<Vec<Recorded>>> {
         let now = clock::now();
-        let terms = Terms { region: self.region, key: &self.key, now };
+        // Only who is said to want mail is looked for among those who do not.
+        let asks = jobs.iter().flat_map(|job| &job.items).any(|item| item.consent.is_some());
+        let keyed = if asks {
+            let keyed = self.lasting.keyed().await;
+            Some(keyed.map_err(|error| db::Error::Decode(error.into()))?)
+        } else {
+            None
+        };
+        let terms = Terms { region: self.region, keyed, now };
         let mut tx = self.db.begin().await?;
         let mut recorded: Vec<Vec<Recorded>> = jobs.iter().map(|_| Vec::new()).collect();
         let mut organizations: Vec<OrganizationId> =

@@ -1,37 +1,22 @@
-//! Addresses that are never written to again. Only a keyed hash is kept, so that the list outlives
-//! the erasure of the person and tells nobody who is on it.
+//! Addresses that are never written to again. They are kept as keyed hashes, so that the list
+//! outlives the contact (an erased one must not come back by the next import) and tells nobody an
+//! address.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
-use aws_lc_rs::hmac;
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret;
 
-use super::Email;
 use crate::{
     auth::OrganizationId,
     clock,
-    db::{self, Db, Tx},
-    error::Result,
-    seal::{Field, Sealer},
+    db::{Db, Result, Tx},
+    seal::Keyed,
 };
 
-/// Why an address is not written to.
-#[derive(
-    Clone,
-    Copy,
-    Debug,
-    PartialEq,
-    Eq,
-    serde::Serialize,
-    serde::Deserialize,
-    sqlx::Type,
-    utoipa::ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-#[sqlx(type_name = "text", rename_all = "lowercase")]
-#[schema(as = SuppressionReason)]
+const PURPOSE: &str = "suppression";
+
+/// Why an address is never written to again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     Unsubscribed,
     Bounced,
@@ -40,103 +25,121 @@ pub enum Reason {
     Manual,
 }
 
-/// Hashes addresses, and signs the links in mails, under a key of this Lux. It is made once, kept
-/// sealed in the database, and stays when master keys change: links in mails do not end.
-#[derive(Clone)]
-pub struct ContactKey(Arc<[u8; 32]>);
-
-impl std::fmt::Debug for ContactKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ContactKey")
+impl Reason {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsubscribed => "unsubscribed",
+            Self::Bounced => "bounced",
+            Self::Complained => "complained",
+            Self::Erased => "erased",
+            Self::Manual => "manual",
+        }
     }
 }
 
-impl ContactKey {
-    /// Reads the key, or makes it; all replicas have the same.
-    pub async fn open(db: &Db, sealer: &Sealer) -> Result<Self> {
-        let mut bytes = [0; 32];
-        aws_lc_rs::rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("no random numbers"))?;
-        let field = Field { table: "contact_key", column: "sealed", row: "1" };
-        let sealed = sealer.seal(field, &URL_SAFE_NO_PAD.encode(bytes))?;
-        db.query(
-            "insert into contact_key (id, sealed, created_at) values (1, $1, $2)
-             on conflict (id) do nothing",
-        )
-        .bind(sealed)
-        .bind(clock::now())
-        .run()
-        .await?;
-        let kept: String = db.query("select sealed from contact_key where id = 1").scalar().await?;
-        let text = sealer.open(field, &kept)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text.expose_secret()).map_err(anyhow::Error::from)?;
-        let bytes = bytes.try_into().map_err(|_| anyhow::anyhow!("the key of contacts is cut"))?;
-        Ok(Self(Arc::new(bytes)))
-    }
-
-    /// The keyed hash of a text for one purpose; 43 characters that may stand in an address.
-    pub fn sign(&self, purpose: &str, text: &str) -> String {
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &*self.0);
-        let mut context = hmac::Context::with_key(&key);
-        context.update(purpose.as_bytes());
-        context.update(&[0]);
-        context.update(text.as_bytes());
-        URL_SAFE_NO_PAD.encode(context.sign())
-    }
-
-    /// The hash of an address by [`Email::key`], as the list keeps it.
-    pub fn hash(&self, email_key: &str) -> String {
-        self.sign("suppression", email_key)
-    }
+/// What stands for an address (its key, see [`super::Email`]) in the list.
+pub fn hash(keyed: &Keyed, email_key: &str) -> String {
+    keyed.hash(PURPOSE, email_key)
 }
 
-/// Puts an address on the list; the first reason stands.
+/// Puts an address on the list. A graver reason takes the place of one that the person could
+/// take back ("unsubscribed").
 pub async fn add(
     tx: &mut Tx,
-    key: &ContactKey,
+    keyed: &Keyed,
     organization: OrganizationId,
-    email: &Email,
+    email_key: &str,
     reason: Reason,
-    at: DateTime<Utc>,
-) -> db::Result<()> {
+) -> Result<()> {
     tx.query(
         "insert into suppression (organization_id, email_hash, reason, at) values ($1, $2, $3, $4)
-         on conflict (organization_id, email_hash) do nothing",
+         on conflict (organization_id, email_hash)
+         do update set reason = excluded.reason, at = excluded.at
+         where suppression.reason = 'unsubscribed' and excluded.reason <> 'unsubscribed'",
     )
     .bind(organization)
-    .bind(key.hash(&email.key))
-    .bind(reason)
-    .bind(at)
+    .bind(hash(keyed, email_key))
+    .bind(reason.as_str())
+    .bind(clock::now())
     .run()
     .await
     .map(drop)
 }
 
-/// Takes an address from the list, since its owner said so; whether it was on it.
+/// Why an address is on the list, and since when; `None` if it is not.
+pub async fn reason(
+    db: &Db,
+    keyed: &Keyed,
+    organization: OrganizationId,
+    email_key: &str,
+) -> Result<Option<(String, DateTime<Utc>)>> {
+    db.query("select reason, at from suppression where organization_id = $1 and email_hash = $2")
+        .bind(organization)
+        .bind(hash(keyed, email_key))
+        .optional()
+        .await
+}
+
+/// Whether an address may not be written to.
+pub async fn is_suppressed(
+    db: &Db,
+    keyed: &Keyed,
+    organization: OrganizationId,
+    email_key: &str,
+) -> Result<bool> {
+    Ok(reason(db, keyed, organization, email_key).await?.is_some())
+}
+
+/// [`is_suppressed`] inside a transaction.
+pub async fn is_suppressed_in(
+    tx: &mut Tx,
+    keyed: &Keyed,
+    organization: OrganizationId,
+    email_key: &str,
+) -> Result<bool> {
+    let found: Option<(String,)> = tx
+        .query("select reason from suppression where organization_id = $1 and email_hash = $2")
+        .bind(organization)
+        .bind(hash(keyed, email_key))
+        .optional()
+        .await?;
+    Ok(found.is_some())
+}
+
+/// Which of these hashes are on the list.
+pub async fn among(
+    db: &Db,
+    organization: OrganizationId,
+    hashes: &[String],
+) -> Result<BTreeSet<String>> {
+    let sql = db.dialect(
+        "select email_hash from suppression where organization_id = $1 and email_hash in
+             (select value from json_array_elements_text(cast($2 as json)))",
+        "select email_hash from suppression where organization_id = $1 and email_hash in
+             (select value from json_each($2))",
+    );
+    let list = serde_json::Value::from(hashes).to_string();
+    let found: Vec<(String,)> = db.query(sql).bind(organization).bind(list).all().await?;
+    Ok(found.into_iter().map(|(hash,)| hash).collect())
+}
+
+/// Takes an address off the list, if it is there for this reason; whether it was.
 pub async fn remove(
     tx: &mut Tx,
-    key: &ContactKey,
+    keyed: &Keyed,
     organization: OrganizationId,
-    email: &Email,
-) -> db::Result<bool> {
+    email_key: &str,
+    reason: Reason,
+) -> Result<bool> {
     let removed = tx
-        .query("delete from suppression where organization_id = $1 and email_hash = $2")
+        .query(
+            "delete from suppression where organization_id = $1 and email_hash = $2
+               and reason = $3",
+        )
         .bind(organization)
-        .bind(key.hash(&email.key))
+        .bind(hash(keyed, email_key))
+        .bind(reason.as_str())
         .run()
         .await?;
     Ok(removed > 0)
-}
-
-/// Why and since when an address is on the list.
-pub async fn find(
-    db: &Db,
-    key: &ContactKey,
-    organization: OrganizationId,
-    email: &Email,
-) -> db::Result<Option<(Reason, DateTime<Utc>)>> {
-    db.query("select reason, at from suppression where organization_id = $1 and email_hash = $2")
-        .bind(organization)
-        .bind(key.hash(&email.key))
-        .optional()
-        .await
 }

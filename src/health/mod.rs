@@ -19,6 +19,7 @@ use crate::{
     errors::{self, Capture, FromLogs, Intake},
     llm::Standing,
     logs::SourceState,
+    mail,
     repair::action::Actions,
 };
 
@@ -137,6 +138,8 @@ impl Health {
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
         let (state, detail) = model(&self.app);
         parts.insert("model".to_owned(), self.note("model", state, detail));
+        let (state, detail) = mail(&self.app);
+        parts.insert("mail".to_owned(), self.note("mail", state, detail));
         // A log that is missing is a fact about the host, not an illness of Lux.
         let vital = ["database", "disk", "capture"];
         let status = vital.iter().filter_map(|name| parts.get(*name)).map(|part| part.state).max();
@@ -217,6 +220,24 @@ fn model(app: &App) -> (Wellness, String) {
 
 fn seconds(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+}
+
+/// How the mail server has been doing; it is not asked for this.
+fn mail(app: &App) -> (Wellness, String) {
+    let host = app.config.mail.host.as_deref().unwrap_or_default();
+    match app.mail.standing() {
+        mail::Standing::Off => (
+            Wellness::Ok,
+            "not set up: no mail goes out (LUX_SMTP_URL and LUX_MAIL_FROM set it up)".to_owned(),
+        ),
+        mail::Standing::Unknown => (Wellness::Unknown, format!("{host} has not been asked yet")),
+        mail::Standing::Well { at } => {
+            (Wellness::Ok, format!("{host} answered at {}", seconds(at)))
+        }
+        mail::Standing::Ill { at, trouble } => {
+            (Wellness::Degraded, format!("at {}: {trouble}", seconds(at)))
+        }
+    }
 }
 
 /// Whether actions may run.

@@ -1,1 +1,38 @@
-//! Outgoing hooks: other programs subscribe to what happens here (REST hooks, as Zapier wants them).
+//! Outgoing hooks: other programs subscribe to what happens here, as Zapier's REST hooks want it.
+//!
+//! Triggers note what there is to tell in the transaction in which it happens ([`store`]);
+//! [`deliver`] tells it, signed, again and again until it was heard or given up.
+
+mod deliver;
+mod payload;
+mod routes;
+mod store;
+
+pub use deliver::start;
+pub use routes::router;
+
+use serde::{Deserialize, Serialize};
+
+/// What can be subscribed to.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,
+)]
+#[sqlx(type_name = "text")]
+#[schema(as = HookEvent)]
+pub enum Event {
+    #[serde(rename = "contact.created")]
+    #[sqlx(rename = "contact.created")]
+    ContactCreated,
+    #[serde(rename = "error.opened")]
+    #[sqlx(rename = "error.opened")]
+    ErrorOpened,
+    #[serde(rename = "error.resolved")]
+    #[sqlx(rename = "error.resolved")]
+    ErrorResolved,
+    #[serde(rename = "error.regressed")]
+    #[sqlx(rename = "error.regressed")]
+    ErrorRegressed,
+    #[serde(rename = "repair.finished")]
+    #[sqlx(rename = "repair.finished")]
+    RepairFinished,
+}

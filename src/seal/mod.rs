@@ -5,6 +5,7 @@
 //! It does not help against whoever controls the running program.
 
 mod keys;
+mod lasting;
 mod rotate;
 mod store;
 
@@ -23,6 +24,7 @@ use crate::{
 };
 
 pub use keys::KeyId;
+pub use lasting::{Keyed, Lasting};
 pub use rotate::{Count, Rotated, count, forget, remove, rotate};
 pub use store::{check, look};
 

@@ -20,11 +20,20 @@ enum Kept {
     Answer,
     Transcript,
     Refresh,
-    ContactKey,
+    Lasting,
+    HookTarget,
+    HookSecret,
 }
 
-const ALL: [Kept; 5] =
-    [Kept::Sent, Kept::Answer, Kept::Transcript, Kept::Refresh, Kept::ContactKey];
+const ALL: [Kept; 7] = [
+    Kept::Sent,
+    Kept::Answer,
+    Kept::Transcript,
+    Kept::Refresh,
+    Kept::Lasting,
+    Kept::HookTarget,
+    Kept::HookSecret,
+];
 
 impl Kept {
     fn field(self, row: &str) -> Field<'_> {
@@ -33,7 +42,9 @@ impl Kept {
             Self::Answer => ("model_call", "answer"),
             Self::Transcript => ("chat_transcript", "sealed"),
             Self::Refresh => ("session", "refresh_sealed"),
-            Self::ContactKey => ("contact_key", "sealed"),
+            Self::Lasting => ("lasting_key", "sealed"),
+            Self::HookTarget => ("hook", "target_sealed"),
+            Self::HookSecret => ("hook", "secret_sealed"),
         };
         Field { table, column, row }
     }
@@ -58,9 +69,17 @@ impl Kept {
                 "select id as at, cast(id as text) as name, refresh_sealed as sealed
                  from session where refresh_sealed like $1 and id > $2 order by id limit $3",
             ),
-            Self::ContactKey => db.query(
-                "select id as at, cast(id as text) as name, sealed
-                 from contact_key where sealed like $1 and id > $2 order by id limit $3",
+            Self::Lasting => db.query(
+                "select id as at, name, sealed
+                 from lasting_key where sealed like $1 and id > $2 order by id limit $3",
+            ),
+            Self::HookTarget => db.query(
+                "select id as at, row_name as name, target_sealed as sealed
+                 from hook where target_sealed like $1 and id > $2 order by id limit $3",
+            ),
+            Self::HookSecret => db.query(
+                "select id as at, row_name as name, secret_sealed as sealed
+                 from hook where secret_sealed like $1 and id > $2 order by id limit $3",
             ),
         }
     }
@@ -78,8 +97,14 @@ impl Kept {
             Self::Refresh => db.query(
                 "update session set refresh_sealed = $1 where id = $2 and refresh_sealed = $3",
             ),
-            Self::ContactKey => {
-                db.query("update contact_key set sealed = $1 where id = $2 and sealed = $3")
+            Self::Lasting => {
+                db.query("update lasting_key set sealed = $1 where id = $2 and sealed = $3")
+            }
+            Self::HookTarget => {
+                db.query("update hook set target_sealed = $1 where id = $2 and target_sealed = $3")
+            }
+            Self::HookSecret => {
+                db.query("update hook set secret_sealed = $1 where id = $2 and secret_sealed = $3")
             }
         }
     }
@@ -92,7 +117,9 @@ impl Kept {
                 db.query("select count(*) from chat_transcript where sealed like $1")
             }
             Self::Refresh => db.query("select count(*) from session where refresh_sealed like $1"),
-            Self::ContactKey => db.query("select count(*) from contact_key where sealed like $1"),
+            Self::Lasting => db.query("select count(*) from lasting_key where sealed like $1"),
+            Self::HookTarget => db.query("select count(*) from hook where target_sealed like $1"),
+            Self::HookSecret => db.query("select count(*) from hook where secret_sealed like $1"),
         }
     }
 }

@@ -115,7 +115,14 @@ pub(super) async fn note(db: &Db, sealer: &Sealer) -> Result<()> {
 }
 
 pub(super) async fn forget(db: &Db, id: &KeyId) -> Result<bool> {
+    let mut tx = db.begin().await?;
+    // Nobody can sign with it any more; another is made when it is needed.
+    tx.query("delete from lasting_key where sealed like $1")
+        .bind(format!("lx1.{id}.%"))
+        .run()
+        .await?;
     let gone =
-        db.query("delete from seal_key where key_id = $1").bind(id.to_string()).run().await?;
+        tx.query("delete from seal_key where key_id = $1").bind(id.to_string()).run().await?;
+    tx.commit().await?;
     Ok(gone > 0)
 }

@@ -8,7 +8,7 @@ use http::StatusCode;
 use super::pages;
 use crate::{
     app::App,
-    contacts::{Contacts, consent},
+    contacts::consent,
     dashboard::filters,
     http::{
         Path, Problem,
@@ -56,7 +56,6 @@ async fn show(
 /// The person says yes.
 async fn confirm(
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Extension(limits): Extension<Limits>,
     Extension(peer): Extension<Peer>,
     Path(token): Path<String>,
@@ -64,7 +63,7 @@ async fn confirm(
     let said = async {
         limits.check_try(peer)?;
         let address = Some(peer.address.to_string());
-        Ok::<_, Problem>(consent::confirm(&app, contacts.key(), &token, address).await?)
+        Ok::<_, Problem>(consent::confirm(&app, &token, address).await?)
     };
     match said.await {
         Ok(()) => pages::page(StatusCode::OK, &Confirmed),

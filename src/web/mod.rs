@@ -15,6 +15,7 @@ mod pages;
 pub(crate) mod sessions;
 mod sign_in;
 mod tokens;
+mod unsubscribe;
 
 use std::time::Duration;
 
@@ -38,7 +39,9 @@ use crate::{
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
+    hooks,
     http::{Json, Reader, edge, limit::Limits},
+    marketing::sending::{self, Sending},
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -57,6 +60,7 @@ pub struct Features {
     pub imports: Imports,
     pub probes: Probes,
     pub repair: Repair,
+    pub sending: Sending,
     pub sign_in: SignIn,
     pub tools: Tools,
 }
@@ -82,6 +86,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
+        .merge(reach(sending::router(), of.map(|of| of.sending.clone())))
         .merge(logs::router())
         .merge(accounts::router())
         .merge(apps::router())
@@ -90,6 +95,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())
+        .merge(hooks::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))
         .routes(routes!(read_openapi))
@@ -152,7 +158,8 @@ pub fn router(app: App, features: &Features) -> Router {
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
     let pages = links::router()
-        .merge(confirm::router().layer(Extension(features.contacts.clone())))
+        .merge(confirm::router())
+        .merge(unsubscribe::router())
         .merge(sign_in)
         .merge(pages(&app, features));
     router

@@ -514,8 +514,32 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, 'operator', {named}, {named}, {at}, '2046-11-20T10:00:00+00:00')"
         ),
         format!(
+            "insert into campaign (id, organization_id, name, status, made_by, created_at, updated_at)
+             values ({id}, {org}, {named}, 'draft', {named}, {at}, {at})"
+        ),
+        format!(
             "insert into chat_session (id, organization_id, owner, title, created_at, last_message_at)
              values ({id}, {org}, 'token {id}', {named}, {at}, {at})"
+        ),
+        format!(
+            "insert into contact (id, organization_id, email, email_key, first_name, created_at,
+                 updated_at, active_at)
+             values ({id}, {org}, '{CANARY}@example.com', '{CANARY}@example.com', {named}, {at},
+                 {at}, {at})"
+        ),
+        format!(
+            "insert into segment (id, organization_id, slug, name, made_by, created_at, updated_at)
+             values ({id}, {org}, {named}, {named}, {named}, {at}, {at})"
+        ),
+        format!(
+            "insert into webhook_credential (id, organization_id, name, username, secret_hash,
+                 made_by, created_at)
+             values ({id}, {org}, {named}, {named}, 'x', {named}, {at})"
+        ),
+        format!(
+            "insert into hook (id, organization_id, row_name, event, target_sealed, target_shown,
+                 target_hash, secret_sealed, made_by, created_at)
+             values ({id}, {org}, {named}, 'contact.created', 'x', {named}, 'x', 'x', {named}, {at})"
         ),
     ];
     for statement in statements {

@@ -154,7 +154,15 @@ impl Operation {
                 json!({ "field": "tag", "op": "in", "value": ["early"] })
             }
             ("POST" | "DELETE", "/api/segments/{id}/members") => json!({ "contact_ids": [1] }),
+            ("POST", "/api/hooks") => json!({
+                "target_url": "https://hooks.zapier.com/hooks/catch/1/abc",
+                "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",
+            }),
             ("POST", "/api/webhook/credentials") => json!({ "name": "zapier" }),
+            ("POST", "/api/webhook/mail-bounce") => {
+                json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
+            }
+            ("POST", "/api/campaigns/{id}/uncertain") => json!({ "decision": "leave" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
@@ -222,6 +230,7 @@ pub(crate) async fn state(server: &Server) -> Vec<Value> {
         "/api/invitations",
         "/api/contacts",
         "/api/webhook/credentials",
+        "/api/hooks",
     ] {
         state.push(server.get(path).await);
     }

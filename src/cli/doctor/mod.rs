@@ -65,6 +65,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.extend(host::journal(&config).await);
     checks.push(service::actions(&config).await);
     checks.push(service::model(&config).await);
+    checks.push(service::mail(&config).await);
     checks.push(service::sign_in(&config));
     checks.extend(service::providers(&config).await);
     checks.push(host::clock(&config).await);

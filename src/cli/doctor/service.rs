@@ -14,6 +14,7 @@ use crate::{
     http::cookie,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
+    mail::{self, Mail},
     outbound::Outbound,
     repair::action::{Catalogue, switch},
     seal,
@@ -172,6 +173,35 @@ pub(super) async fn model(config: &Config) -> Check {
         Err(trouble) => {
             Check::fail(name, trouble.to_string(), "until then the built-in advisor answers alone")
         }
+    }
+}
+
+/// Connects to the mail server and signs in; nothing is sent.
+pub(super) async fn mail(config: &Config) -> Check {
+    let name = "mail";
+    let place = config.mail.host.as_deref().unwrap_or_default();
+    match Mail::new(config.mail.clone()).check().await {
+        Ok(()) => {
+            let detail = format!("{place} port {} takes mail", config.mail.port);
+            if config.public_url.is_none() {
+                let remedy = "set public_url: without it no campaign goes out, since nobody could \
+                              unsubscribe";
+                return Check::warn(name, detail, remedy);
+            }
+            Check::ok(name, detail)
+        }
+        Err(mail::Trouble::NotSetUp) => Check::ok(
+            name,
+            "not set up: no campaign goes out (LUX_SMTP_URL and LUX_MAIL_FROM, or [mail] in lux.toml)",
+        ),
+        Err(trouble @ mail::Trouble::SignIn(_)) => {
+            Check::fail(name, trouble.to_string(), "check LUX_SMTP_USER and LUX_SMTP_PASSWORD")
+        }
+        Err(trouble) => Check::fail(
+            name,
+            trouble.to_string(),
+            "check host, port and tls in [mail], and the firewall between",
+        ),
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::{
-    Contact, ContactKey, Email, Status, activity, find,
+    Contact, Email, Status, activity, find,
     segment::Rules,
     settle::settle,
     suppress::{self, Reason},
@@ -69,13 +69,7 @@ pub async fn history(db: &Db, organization: OrganizationId, id: i64) -> Result<V
 
 /// Notes what an operator says about somebody's consent. Who said no goes onto the suppression
 /// list; who is on it cannot be made a yes here.
-pub async fn set(
-    app: &App,
-    key: &ContactKey,
-    caller: &Caller,
-    id: i64,
-    said: Said,
-) -> Result<Contact> {
+pub async fn set(app: &App, caller: &Caller, id: i64, said: Said) -> Result<Contact> {
     let organization = caller.organization;
     if said.status == Status::Pending {
         return Err(Error::invalid(
@@ -89,19 +83,20 @@ pub async fn set(
         address: None,
         at: clock::now(),
     };
+    let keyed = app.lasting.keyed().await?;
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
     let person = store::person(&mut tx, organization, id).await?;
     let person = person.ok_or(Error::NotFound("contact"))?;
     if let Some(email) = person.email.as_deref().and_then(|email| Email::parse(email).ok()) {
         if said.status == Status::Confirmed
-            && store::is_suppressed(&mut tx, organization, &key.hash(&email.key)).await?
+            && suppress::is_suppressed_in(&mut tx, keyed, organization, &email.key).await?
         {
             return Err(refused());
         }
         if said.status == Status::Withdrawn {
             let why = Reason::Unsubscribed;
-            suppress::add(&mut tx, key, organization, &email, why, word.at).await?;
+            suppress::add(&mut tx, keyed, organization, &email.key, why).await?;
         }
     }
     say(&mut tx, &rules, organization, id, &word, &caller.author()).await?;
@@ -154,13 +149,13 @@ pub async fn suppressed(
 }
 
 /// Puts an address on the list, and notes it with the contact that has it.
-pub async fn suppress(app: &App, key: &ContactKey, caller: &Caller, address: &str) -> Result<()> {
+pub async fn suppress(app: &App, caller: &Caller, address: &str) -> Result<()> {
     let organization = caller.organization;
     let email = Email::parse(address).map_err(|why| Error::invalid(format!("email {why}")))?;
-    let now = clock::now();
+    let (now, keyed) = (clock::now(), app.lasting.keyed().await?);
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
-    suppress::add(&mut tx, key, organization, &email, Reason::Manual, now).await?;
+    suppress::add(&mut tx, keyed, organization, &email.key, Reason::Manual).await?;
     if let Some(id) = store::of_email(&mut tx, organization, &email.key).await? {
         let word = Word {
             status: Status::Withdrawn,
@@ -171,7 +166,7 @@ pub async fn suppress(app: &App, key: &ContactKey, caller: &Caller, address: &st
         };
         say(&mut tx, &rules, organization, id, &word, &caller.author()).await?;
     }
-    let hash = key.hash(&email.key);
+    let hash = suppress::hash(keyed, &email.key);
     let subject = format!("suppression {hash}");
     audit::write(&mut tx, organization, caller, "suppression.add", &subject, &json!({})).await?;
     Ok(tx.commit().await?)
@@ -179,19 +174,14 @@ pub async fn suppress(app: &App, key: &ContactKey, caller: &Caller, address: &st
 
 /// Takes an address off the list. That makes nobody agree: whoever had said no stays as they are
 /// until a yes is noted.
-pub async fn unsuppress(
-    app: &App,
-    key: &ContactKey,
-    caller: &Caller,
-    address: &str,
-    why: &str,
-) -> Result<()> {
+pub async fn unsuppress(app: &App, caller: &Caller, address: &str, why: &str) -> Result<()> {
     let organization = caller.organization;
     let why = bounded("reason", why, MAX_SOURCE, true)?;
     let email = Email::parse(address).map_err(|why| Error::invalid(format!("email {why}")))?;
+    let hash = suppress::hash(app.lasting.keyed().await?, &email.key);
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
-    if !suppress::remove(&mut tx, key, organization, &email).await? {
+    if !store::unsuppress(&mut tx, organization, &hash).await? {
         return Err(Error::NotFound("address on the suppression list"));
     }
     if let Some(id) = store::of_email(&mut tx, organization, &email.key).await? {
@@ -204,7 +194,7 @@ pub async fn unsuppress(
         };
         say(&mut tx, &rules, organization, id, &word, &caller.author()).await?;
     }
-    let subject = format!("suppression {}", key.hash(&email.key));
+    let subject = format!("suppression {hash}");
     let detail = json!({ "reason": why });
     audit::write(&mut tx, organization, caller, "suppression.remove", &subject, &detail).await?;
     Ok(tx.commit().await?)

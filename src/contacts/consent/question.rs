@@ -15,8 +15,9 @@ use crate::{
     app::App,
     auth::{Caller, audit},
     clock,
-    contacts::{Contact, ContactKey, Email, Status, find, segment::Rules, suppress},
+    contacts::{Contact, Email, Status, find, segment::Rules, suppress},
     error::{Error, Result},
+    mail::Letter,
 };
 
 /// How long the link can be used.
@@ -48,17 +49,11 @@ fn hash(secret: &str) -> String {
 }
 
 /// Asks somebody by mail whether they want mail. Until the link is followed, consent is pending.
-pub async fn ask(
-    app: &App,
-    key: &ContactKey,
-    caller: &Caller,
-    id: i64,
-    ask: &Ask,
-) -> Result<Contact> {
+pub async fn ask(app: &App, caller: &Caller, id: i64, ask: &Ask) -> Result<Contact> {
     find(&app.db, caller.organization, id).await?;
     let letters = Letters::of(app)?;
-    let (email, secret) = prepare(app, key, caller, id, ask).await?;
-    if let Err(error) = letters.send(&email, ask.wording.trim(), &secret) {
+    let (email, secret) = prepare(app, caller, id, ask).await?;
+    if let Err(error) = letters.send(&email, ask.wording.trim(), &secret).await {
         store::take_back(&app.db, &hash(secret.expose_secret())).await?;
         return Err(error);
     }
@@ -66,17 +61,11 @@ pub async fn ask(
 }
 
 /// Prepares the question; gives the address and the secret of the link that the mail is to hold.
-async fn prepare(
-    app: &App,
-    key: &ContactKey,
-    caller: &Caller,
-    id: i64,
-    ask: &Ask,
-) -> Result<(Email, SecretString)> {
+async fn prepare(app: &App, caller: &Caller, id: i64, ask: &Ask) -> Result<(Email, SecretString)> {
     let organization = caller.organization;
     let source = bounded("source", &ask.source, MAX_SOURCE, true)?;
     let wording = bounded("wording", &ask.wording, MAX_WORDING, true)?;
-    let secret = secret()?;
+    let (secret, keyed) = (secret()?, app.lasting.keyed().await?);
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
     let person = store::person(&mut tx, organization, id).await?;
@@ -92,7 +81,7 @@ async fn prepare(
         Status::Withdrawn => return Err(refused()),
         Status::None | Status::Pending => {}
     }
-    if store::is_suppressed(&mut tx, organization, &key.hash(&email.key)).await? {
+    if suppress::is_suppressed_in(&mut tx, keyed, organization, &email.key).await? {
         return Err(refused());
     }
     let now = clock::now();
@@ -130,13 +119,9 @@ pub async fn look(app: &App, secret: &str) -> Result<Question> {
 
 /// The person says yes, by the link that only they were sent. That takes their address off the
 /// suppression list, too. `address` is the network's.
-pub async fn confirm(
-    app: &App,
-    key: &ContactKey,
-    secret: &str,
-    address: Option<String>,
-) -> Result<()> {
+pub async fn confirm(app: &App, secret: &str, address: Option<String>) -> Result<()> {
     let Question { organization_id: organization, contact_id: id, .. } = look(app, secret).await?;
+    let keyed = app.lasting.keyed().await?;
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
     let person = store::person(&mut tx, organization, id).await?.ok_or_else(gone)?;
@@ -148,7 +133,8 @@ pub async fn confirm(
             "the address was changed since this question was sent; ask for a new one".to_owned(),
         ));
     };
-    suppress::remove(&mut tx, key, organization, &email).await?;
+    let listed = suppress::hash(keyed, &email.key);
+    store::unsuppress(&mut tx, organization, &listed).await?;
     let word = Word {
         status: Status::Confirmed,
         source: format!("double opt-in, {}", asked.source),
@@ -164,17 +150,45 @@ fn gone() -> Error {
     Error::NotFound("question (it was answered, or is older than 48 hours)")
 }
 
-/// The mail that asks. Until Lux has a way out for mail, nobody is asked.
-struct Letters;
+/// The mail that asks.
+struct Letters<'a> {
+    app: &'a App,
+}
 
-impl Letters {
-    fn of(_: &App) -> Result<Self> {
-        Err(Error::Conflict("Lux cannot send mail yet".to_owned()))
+impl<'a> Letters<'a> {
+    fn of(app: &'a App) -> Result<Self> {
+        if !app.mail.is_on() {
+            return Err(Error::Conflict(
+                "Lux cannot send mail yet: set [mail] in lux.toml (server and sender)".to_owned(),
+            ));
+        }
+        if app.config.public_url.is_none() {
+            return Err(Error::Conflict(
+                "the link in the mail needs an address that works from outside: set public_url \
+                 in lux.toml"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { app })
     }
 
-    fn send(&self, to: &Email, wording: &str, secret: &SecretString) -> Result<()> {
-        let Self = self;
-        let length = to.given.len() + wording.len() + secret.expose_secret().len();
-        Err(Error::Conflict(format!("Lux cannot send mail yet ({length} bytes)")))
+    async fn send(&self, to: &Email, wording: &str, secret: &SecretString) -> Result<()> {
+        let base = self.app.config.base_url();
+        let link = format!("{}/confirm/{}", base.trim_end_matches('/'), secret.expose_secret());
+        let letter = Letter {
+            to: to.given.clone(),
+            to_name: String::new(),
+            subject: "Please confirm that you want our mail".to_owned(),
+            text: format!(
+                "{wording}\n\nIf that is what you want, confirm it here (the link works once, \
+                 for 48 hours):\n\n{link}\n\nIf it is not, do nothing: you will get no mail.\n"
+            ),
+            html: None,
+            bulk: None,
+        };
+        self.app.mail.send(&letter).await.map_err(|trouble| {
+            Error::Unavailable(format!("the question was not sent: {trouble}"))
+        })?;
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Consent and the suppression list over HTTP.
 
-use axum::{Extension, extract::State};
+use axum::extract::State;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,11 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Ask, Said, Suppressed, Word, ask, history, set, suppress, suppressed, unsuppress};
 use crate::{
     app::App,
-    contacts::{Contact, Contacts},
+    contacts::Contact,
     http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
 };
 
-/// The routes; [`Contacts`] have to be added as an extension.
+/// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list_consent, set_consent))
@@ -57,11 +57,10 @@ async fn list_consent(
 async fn set_consent(
     who: Operator,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
     Json(said): Json<Said>,
 ) -> Result<Json<Contact>> {
-    Ok(Json(set(&app, contacts.key(), &who.caller, id, said).await?))
+    Ok(Json(set(&app, &who.caller, id, said).await?))
 }
 
 /// Asks the person by mail (double opt-in). The link works once, for 48 hours; until it is
@@ -81,11 +80,10 @@ async fn set_consent(
 async fn ask_consent(
     who: Operator,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
     Json(question): Json<Ask>,
 ) -> Result<Json<Contact>> {
-    Ok(Json(ask(&app, contacts.key(), &who.caller, id, &question).await?))
+    Ok(Json(ask(&app, &who.caller, id, &question).await?))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -138,10 +136,9 @@ struct AddSuppression {
 async fn add_suppression(
     who: Operator,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Json(add): Json<AddSuppression>,
 ) -> Result<StatusCode> {
-    suppress(&app, contacts.key(), &who.caller, &add.email).await?;
+    suppress(&app, &who.caller, &add.email).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -166,9 +163,8 @@ struct RemoveSuppression {
 async fn remove_suppression(
     who: Operator,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Json(remove): Json<RemoveSuppression>,
 ) -> Result<StatusCode> {
-    unsuppress(&app, contacts.key(), &who.caller, &remove.email, &remove.reason).await?;
+    unsuppress(&app, &who.caller, &remove.email, &remove.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -197,18 +197,19 @@ pub(super) async fn of_email(
     Ok(found.map(|(id,)| id))
 }
 
-pub(super) async fn is_suppressed(
+/// Takes an address off the list, whatever it is there for; whether it was.
+pub(super) async fn unsuppress(
     tx: &mut Tx,
     organization: OrganizationId,
     hash: &str,
 ) -> Result<bool> {
-    let found: Option<(String,)> = tx
-        .query("select reason from suppression where organization_id = $1 and email_hash = $2")
+    let removed = tx
+        .query("delete from suppression where organization_id = $1 and email_hash = $2")
         .bind(organization)
         .bind(hash)
-        .optional()
+        .run()
         .await?;
-    Ok(found.is_some())
+    Ok(removed > 0)
 }
 
 /// Addresses that are never written to.

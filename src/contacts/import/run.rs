@@ -213,7 +213,8 @@ impl Imports {
         let mut tx = self.app.db.begin().await?;
         lease.hold(&mut tx).await?;
         let people: Vec<&Incoming> = batch.people.iter().collect();
-        let terms = Terms { region: self.contacts.region(), key: self.contacts.key(), now };
+        let keyed = Some(self.app.lasting.keyed().await?);
+        let terms = Terms { region: self.contacts.region(), keyed, now };
         let recorded = write(&mut tx, organization, &people, &terms).await?;
         let counts = counted(recorded.iter().map(|it| it.done), batch.refused);
         store::reject(&mut tx, id, &batch.rejected).await?;
@@ -241,7 +242,8 @@ impl Imports {
             let mut tx = self.app.db.begin().await?;
             lease.hold(&mut tx).await?;
             let people: Vec<&Incoming> = batch.people.iter().collect();
-            let terms = Terms { region: self.contacts.region(), key: self.contacts.key(), now };
+            let keyed = Some(self.app.lasting.keyed().await?);
+            let terms = Terms { region: self.contacts.region(), keyed, now };
             let mut judged = judge(&mut tx, organization, &people, &terms).await?;
             for (person, what) in batch.people.iter().zip(&mut judged) {
                 let key = person.email.as_ref().map_or(&person.phone, |email| &email.key);

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    ContactKey, Email, consent, find,
+    Email, consent, find,
     segment::Rules,
     suppress::{self, Reason},
 };
@@ -22,14 +22,14 @@ pub use routes::router;
 
 /// Everything that Lux has about a contact, as one JSON document. That it was written out is
 /// audited.
-pub async fn everything(app: &App, key: &ContactKey, caller: &Caller, id: i64) -> Result<Value> {
+pub async fn everything(app: &App, caller: &Caller, id: i64) -> Result<Value> {
     let (db, organization) = (&app.db, caller.organization);
     let contact = find(db, organization, id).await?;
     let email = contact.email.as_deref().and_then(|email| Email::parse(email).ok());
     let (rejected, suppressed) = match &email {
         Some(email) => (
             store::rejected(db, organization, &email.key).await?,
-            suppress::find(db, key, organization, email).await?,
+            suppress::reason(db, app.lasting.keyed().await?, organization, &email.key).await?,
         ),
         None => (Vec::new(), None),
     };
@@ -70,15 +70,9 @@ const fn yes() -> bool {
 
 /// Forgets somebody: the contact with all that hangs on it, and what else the address stands in.
 /// A number and a time stay, and counts.
-pub async fn erase(
-    app: &App,
-    key: &ContactKey,
-    caller: &Caller,
-    id: i64,
-    erase: Erase,
-) -> Result<()> {
+pub async fn erase(app: &App, caller: &Caller, id: i64, erase: Erase) -> Result<()> {
     let organization: OrganizationId = caller.organization;
-    let now = clock::now();
+    let (now, keyed) = (clock::now(), app.lasting.keyed().await?);
     let mut tx = app.db.begin().await?;
     let _rules = Rules::hold(&mut tx, organization).await?;
     let whom = store::whom(&mut tx, organization, id).await?;
@@ -92,7 +86,7 @@ pub async fn erase(
     if let Some(email) = email.and_then(|email| Email::parse(&email).ok())
         && erase.suppress
     {
-        suppress::add(&mut tx, key, organization, &email, Reason::Erased, now).await?;
+        suppress::add(&mut tx, keyed, organization, &email.key, Reason::Erased).await?;
     }
     store::forget(&mut tx, organization, id, &caller.author(), now).await?;
     let detail = json!({ "suppressed": erase.suppress && email_key.is_some() });

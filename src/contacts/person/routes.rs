@@ -1,7 +1,6 @@
 //! Everything about one person, and forgetting them, over HTTP.
 
 use axum::{
-    Extension,
     extract::State,
     response::{IntoResponse, Response},
 };
@@ -11,11 +10,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::{Erase, erase, everything};
 use crate::{
     app::App,
-    contacts::Contacts,
     http::{Admin, Json, Path, Problem, Result},
 };
 
-/// The routes; [`Contacts`] have to be added as an extension.
+/// The routes.
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(export_person)).routes(routes!(erase_contact))
 }
@@ -33,10 +31,9 @@ pub fn router() -> OpenApiRouter<App> {
 async fn export_person(
     who: Admin,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    let document = everything(&app, contacts.key(), &who.caller, id).await?;
+    let document = everything(&app, &who.caller, id).await?;
     let name = format!("attachment; filename=\"contact-{id}.json\"");
     let headers = [(header::CONTENT_DISPOSITION, name)];
     Ok((headers, axum::Json(document)).into_response())
@@ -55,10 +52,9 @@ async fn export_person(
 async fn erase_contact(
     who: Admin,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
     Json(wish): Json<Erase>,
 ) -> Result<StatusCode> {
-    erase(&app, contacts.key(), &who.caller, id, wish).await?;
+    erase(&app, &who.caller, id, wish).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -135,6 +135,9 @@ pub async fn add(app: &App, caller: &Caller, wish: Wish) -> Result<Segment> {
 
 /// Changes a segment's name or rule; see [`add`] for when it is done.
 pub async fn change(app: &App, caller: &Caller, id: i64, change: Change) -> Result<Segment> {
+    if change.name.is_none() && change.rule.is_none() {
+        return Err(Error::invalid("name what is to be changed: name or rule"));
+    }
     if let Some(Some(rule)) = &change.rule {
         rule.check()?;
     }

@@ -14,9 +14,10 @@ use crate::{
         Contact, Done, Incoming, Recorded, Status, e164,
         merge::{blank, done, merge},
         segment::{Member, Rules},
-        suppress::ContactKey,
+        suppress,
     },
     db::{Result, Tx},
+    seal::Keyed,
 };
 
 /// A contact on its way: as it was, as it becomes, and what is to be noted.
@@ -101,7 +102,8 @@ struct TagRow<'a> {
 /// What the writer needs besides what came.
 pub(in crate::contacts) struct Terms<'a> {
     pub(in crate::contacts) region: Option<country::Id>,
-    pub(in crate::contacts) key: &'a ContactKey,
+    /// None where nobody says anything about consent.
+    pub(in crate::contacts) keyed: Option<&'a Keyed>,
     pub(in crate::contacts) now: DateTime<Utc>,
 }
 
@@ -117,7 +119,7 @@ pub(in crate::contacts) async fn write(
     terms: &Terms<'_>,
 ) -> Result<Vec<Recorded>> {
     let rules = Rules::hold(tx, organization).await?;
-    let suppressed = suppressed(tx, organization, items, terms.key).await?;
+    let suppressed = suppressed(tx, organization, items, terms.keyed).await?;
     let (mut works, places) = gather(tx, organization, items, terms).await?;
     let mut outcomes = Vec::with_capacity(items.len());
     for (item, &place) in items.iter().zip(&places) {
@@ -188,7 +190,7 @@ pub(in crate::contacts) async fn judge(
     items: &[&Incoming],
     terms: &Terms<'_>,
 ) -> Result<Vec<Done>> {
-    let suppressed = suppressed(tx, organization, items, terms.key).await?;
+    let suppressed = suppressed(tx, organization, items, terms.keyed).await?;
     let (mut works, places) = gather(tx, organization, items, terms).await?;
     let mut judged = Vec::with_capacity(items.len());
     for (item, place) in items.iter().zip(places) {
@@ -206,14 +208,15 @@ async fn suppressed(
     tx: &mut Tx,
     organization: OrganizationId,
     items: &[&Incoming],
-    key: &ContactKey,
+    keyed: Option<&Keyed>,
 ) -> Result<BTreeSet<String>> {
+    let Some(keyed) = keyed else { return Ok(BTreeSet::new()) };
     // Asked only where it matters: where something says that mail is wanted.
     let asked: BTreeMap<String, &str> = items
         .iter()
         .filter(|item| item.consent.as_ref().is_some_and(|it| it.status != Status::Withdrawn))
         .filter_map(|item| item.email.as_ref())
-        .map(|email| (key.hash(&email.key), &*email.key))
+        .map(|email| (suppress::hash(keyed, &email.key), &*email.key))
         .collect();
     if asked.is_empty() {
         return Ok(BTreeSet::new());

@@ -153,7 +153,7 @@ pub(super) async fn change(
     match changed {
         Ok(_) => Ok(back(id, &Told::done("The changes are saved"))),
         Err(Error::Invalid(why) | Error::Conflict(why)) => {
-            let mut shown = show::read(&app, &contacts, page.shell, before, organization).await?;
+            let mut shown = show::read(&app, page.shell, before, organization).await?;
             shown.wrong = Some(why);
             Ok((StatusCode::BAD_REQUEST, html(&shown)?).into_response())
         }
@@ -199,7 +199,6 @@ pub(super) struct Said {
 pub(super) async fn consent(
     page: Page<Operator>,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
     Form(form): Form<Said>,
 ) -> Result<Response> {
@@ -207,7 +206,7 @@ pub(super) async fn consent(
     let noted = match form.status.parse::<Status>() {
         Ok(status) => {
             let said = consent::Said { status, source: form.source, wording: form.wording };
-            consent::set(&app, contacts.key(), &page.caller, id, said).await
+            consent::set(&app, &page.caller, id, said).await
         }
         Err(why) => Err(Error::Invalid(why)),
     };
@@ -222,12 +221,11 @@ pub(super) async fn consent(
 pub(super) async fn ask(
     page: Page<Operator>,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
     Form(form): Form<Said>,
 ) -> Result<Response> {
     let ask = consent::Ask { source: form.source, wording: form.wording };
-    let asked = consent::ask(&app, contacts.key(), &page.caller, id, &ask).await;
+    let asked = consent::ask(&app, &page.caller, id, &ask).await;
     Ok(back(
         id,
         &told(asked, |_| {
@@ -250,10 +248,9 @@ pub(super) async fn remove(
 pub(super) async fn export(
     page: Page<Admin>,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    let document = person::everything(&app, contacts.key(), &page.caller, id).await?;
+    let document = person::everything(&app, &page.caller, id).await?;
     let name = format!("attachment; filename=\"contact-{id}.json\"");
     Ok(([(header::CONTENT_DISPOSITION, name)], axum::Json(document)).into_response())
 }
@@ -261,11 +258,10 @@ pub(super) async fn export(
 pub(super) async fn erase(
     page: Page<Admin>,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let erase = person::Erase { confirm: id, suppress: true };
-    person::erase(&app, contacts.key(), &page.caller, id, erase).await?;
+    person::erase(&app, &page.caller, id, erase).await?;
     let told = Told::done("Erased for good; only a keyed hash of the address is kept");
     Ok(see_other("/contacts", &told))
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use askama::Template;
 use axum::{
-    Extension,
     extract::State,
     response::{IntoResponse, Redirect, Response},
 };
@@ -13,7 +12,7 @@ use super::{Page, Shell, consent_words, filters, html, list::called};
 use crate::{
     app::App,
     contacts::{
-        Contact, Contacts, Email,
+        Contact, Email,
         activity::{self, Activity},
         consent::{self, Word},
         duplicates,
@@ -96,20 +95,19 @@ impl Show {
     }
 }
 
-fn reason(reason: suppress::Reason) -> &'static str {
+fn reason(reason: &str) -> &'static str {
     match reason {
-        suppress::Reason::Unsubscribed => "the person said no",
-        suppress::Reason::Bounced => "mail to it came back",
-        suppress::Reason::Complained => "mail to it was reported as unwanted",
-        suppress::Reason::Erased => "somebody with this address was forgotten",
-        suppress::Reason::Manual => "an operator put it on the list",
+        "unsubscribed" => "the person said no",
+        "bounced" => "mail to it came back",
+        "complained" => "mail to it was reported as unwanted",
+        "erased" => "somebody with this address was forgotten",
+        _ => "an operator put it on the list",
     }
 }
 
 /// The page of a contact.
 pub(super) async fn read(
     app: &App,
-    contacts: &Contacts,
     shell: Shell,
     contact: Contact,
     organization: crate::auth::OrganizationId,
@@ -118,7 +116,9 @@ pub(super) async fn read(
     let segments = list::segments_of(&app.db, id).await?;
     let email = contact.email.as_deref().and_then(|email| Email::parse(email).ok());
     let suppressed = match &email {
-        Some(email) => suppress::find(&app.db, contacts.key(), organization, email).await?,
+        Some(email) => {
+            suppress::reason(&app.db, app.lasting.keyed().await?, organization, &email.key).await?
+        }
         None => None,
     };
     let attributes = contact.attributes.iter().map(|(name, value)| format!("{name}: {value}"));
@@ -137,7 +137,7 @@ pub(super) async fn read(
         segments: segments.into_iter().map(|(id, _, name)| (id, name)).collect(),
         words: consent::history(&app.db, organization, id).await?,
         activities: activity::list(&app.db, organization, id, None, ACTIVITIES).await?,
-        suppressed: suppressed.map(|(why, _)| reason(why)),
+        suppressed: suppressed.map(|(why, _)| reason(&why)),
         form: form.into(),
         wrong: None,
         contact,
@@ -148,7 +148,6 @@ pub(super) async fn read(
 pub(super) async fn page(
     page: Page<Reader>,
     State(app): State<App>,
-    Extension(contacts): Extension<Contacts>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let organization = page.caller.organization;
@@ -158,5 +157,5 @@ pub(super) async fn page(
         let into = into.ok_or(Error::NotFound("contact"))?;
         return Ok(Redirect::to(&format!("/contacts/{into}")).into_response());
     };
-    html(&read(&app, &contacts, page.shell, contact, organization).await?)
+    html(&read(&app, page.shell, contact, organization).await?)
 }

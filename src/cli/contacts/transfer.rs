@@ -1,4 +1,4 @@
-//! `lux contacts`: people from files into the running server, and out of it.
+//! People from files into the running server, and out of it.
 
 use std::{
     collections::BTreeMap,
@@ -16,11 +16,13 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use url::form_urlencoded;
 
-use super::{
-    client::{Client, Server},
-    out,
+use crate::{
+    cli::{
+        client::{Client, Server},
+        out,
+    },
+    config::Overrides,
 };
-use crate::config::Overrides;
 
 /// What is read and sent at once, in bytes.
 const PIECE: usize = 256 << 10;
@@ -28,14 +30,6 @@ const PIECE: usize = 256 << 10;
 const ASK: Duration = Duration::from_millis(300);
 /// Refused rows that are shown.
 const SHOWN: usize = 20;
-
-#[derive(clap::Subcommand)]
-pub(super) enum Command {
-    /// Bring in a table (CSV); exit code 1 if rows were refused
-    Import(Import),
-    /// Write contacts out, with every column
-    Export(Export),
-}
 
 #[derive(clap::Args)]
 pub(super) struct Import {
@@ -98,17 +92,7 @@ fn pair(text: &str) -> Result<(String, String), String> {
     Ok((column.to_owned(), field.to_owned()))
 }
 
-pub(super) async fn run(command: Command, overrides: Overrides) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Import(args) => import(args, overrides).await,
-        Command::Export(args) => {
-            export(args, overrides).await?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
-}
-
-async fn import(args: Import, overrides: Overrides) -> anyhow::Result<ExitCode> {
+pub(super) async fn import(args: Import, overrides: Overrides) -> anyhow::Result<ExitCode> {
     let client = args.server.clone().connect(overrides).await?;
     let name = args.file.file_name().map_or("-", |name| name.to_str().unwrap_or("contacts.csv"));
     let query = form_urlencoded::Serializer::new(String::new()).append_pair("name", name).finish();
@@ -248,7 +232,7 @@ fn body(file: &Path) -> anyhow::Result<reqwest::Body> {
     Ok(reqwest::Body::wrap_stream(ReceiverStream::new(pieces)))
 }
 
-async fn export(args: Export, overrides: Overrides) -> anyhow::Result<()> {
+pub(super) async fn export(args: Export, overrides: Overrides) -> anyhow::Result<()> {
     let client = args.server.connect(overrides).await?;
     let mut query = form_urlencoded::Serializer::new(String::new());
     query.append_pair("format", if args.json { "jsonl" } else { "csv" });

@@ -1,0 +1,209 @@
+//! Subscribing over HTTP, as Zapier's REST hooks do.
+
+use aws_lc_rs::{digest, rand};
+use axum::extract::State;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use url::Url;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    Event,
+    deliver::{secret_field, target_field},
+    payload,
+    store::{self, Hook, New},
+};
+use crate::{
+    app::App,
+    auth::audit,
+    clock, config,
+    db::is_duplicate,
+    error::Error,
+    http::{Json, Operator, Path, Problem, Query, Reader, Result},
+};
+
+/// Subscriptions of an organization.
+const MAX: i64 = 200;
+const MAX_URL: usize = 2000;
+
+pub fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(list_hooks, subscribe))
+        .routes(routes!(unsubscribe))
+        .routes(routes!(read_samples))
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Hooks {
+    hooks: Vec<Hook>,
+}
+
+/// The subscriptions.
+#[utoipa::path(get, path = "/api/hooks", responses((status = 200, body = Hooks)))]
+async fn list_hooks(who: Reader, State(app): State<App>) -> Result<Json<Hooks>> {
+    Ok(Json(Hooks { hooks: store::list(&app.db, who.caller.organization).await? }))
+}
+
+/// Who wants to hear of what, where.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Subscription {
+    /// `https://hooks.zapier.com/…`, or an address of an origin that `[hooks] allowed` names.
+    target_url: String,
+    #[schema(inline)]
+    event: Event,
+    /// When the subscription ends by itself.
+    expiration_date: Option<DateTime<Utc>>,
+}
+
+/// A subscription with the key of its signatures, which is not told again.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Subscribed {
+    id: i64,
+    /// Deliveries carry `X-Lux-Signature: t=SECONDS,v1=HEX`, an HMAC-SHA256 under this key over
+    /// "SECONDS.BODY".
+    secret: String,
+}
+
+/// Subscribes: deliveries are posted as JSON, each with an `id` that stays when it is sent again.
+#[utoipa::path(
+    post, path = "/api/hooks", request_body = Subscription,
+    responses(
+        (status = 201, body = Subscribed), (status = 400, body = Problem),
+        (status = 409, body = Problem, description = "subscribed already, or too many"),
+    )
+)]
+async fn subscribe(
+    who: Operator,
+    State(app): State<App>,
+    Json(wish): Json<Subscription>,
+) -> Result<(StatusCode, Json<Subscribed>)> {
+    let url = target(&app.config.hooks, &wish.target_url)?;
+    let now = clock::now();
+    if wish.expiration_date.is_some_and(|at| at <= now) {
+        return Err(Error::invalid("expiration_date: this time is over already").into());
+    }
+    let organization = who.caller.organization;
+    let row_name = uuid::Uuid::now_v7().to_string();
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes)
+        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
+    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let hash = digest::digest(&digest::SHA256, url.as_str().as_bytes());
+    let new = New {
+        row_name: &row_name,
+        event: wish.event,
+        target_sealed: &app.sealer.seal(target_field(&row_name), url.as_str())?,
+        target_shown: &shown(&url),
+        target_hash: &URL_SAFE_NO_PAD.encode(hash),
+        secret_sealed: &app.sealer.seal(secret_field(&row_name), &secret)?,
+        made_by: &who.caller.author(),
+        expires_at: wish.expiration_date,
+        now,
+    };
+    let mut tx = app.db.begin().await?;
+    if store::count(&mut tx, organization).await? >= MAX {
+        let full = format!("there are {MAX} subscriptions; remove one first");
+        return Err(Error::Conflict(full).into());
+    }
+    let id = store::insert(&mut tx, organization, &new).await.map_err(|error| {
+        if is_duplicate(&error) {
+            let again = "this address is subscribed to this event already";
+            Error::Conflict(again.to_owned())
+        } else {
+            error.into()
+        }
+    })?;
+    let detail = json!({"event": wish.event, "target": new.target_shown});
+    let subject = format!("hook {id}");
+    audit::write(&mut tx, organization, &who.caller, "hook.subscribed", &subject, &detail).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, Json(Subscribed { id, secret })))
+}
+
+/// An address that may be posted to.
+fn target(config: &config::Hooks, text: &str) -> Result<Url> {
+    let wrong = |why: &str| Error::invalid(format!("target_url: {why}"));
+    if text.len() > MAX_URL {
+        return Err(wrong("is longer than 2000 bytes").into());
+    }
+    let url = Url::parse(text).map_err(|_| wrong("is no address"))?;
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(wrong("holds a user name; leave it out").into());
+    }
+    let is_zapier = url.scheme() == "https"
+        && url.host_str() == Some("hooks.zapier.com")
+        && url.port().is_none();
+    if !is_zapier && !config.allowed.contains(&url.origin()) {
+        return Err(wrong(
+            "only https://hooks.zapier.com is allowed by itself; an administrator allows others in lux.toml: [hooks] allowed = [\"https://hooks.example.com\"]",
+        )
+        .into());
+    }
+    Ok(url)
+}
+
+/// Host and the last characters: enough to tell one from another, too little to post to it.
+fn shown(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let end: Vec<char> = url.path().chars().rev().filter(|c| *c != '/').take(4).collect();
+    format!("{host}/…{}", end.into_iter().rev().collect::<String>())
+}
+
+/// Ends a subscription.
+#[utoipa::path(
+    delete, path = "/api/hooks/{id}", params(("id" = i64, Path, description = "the hook's id")),
+    responses((status = 204), (status = 404, description = "no such hook"))
+)]
+async fn unsubscribe(
+    who: Operator,
+    State(app): State<App>,
+    Path(id): Path<i64>,
+) -> Result<StatusCode> {
+    let organization = who.caller.organization;
+    let mut tx = app.db.begin().await?;
+    if !store::remove(&mut tx, organization, id).await? {
+        return Err(Error::NotFound("hook").into());
+    }
+    let subject = format!("hook {id}");
+    let nothing = json!({});
+    audit::write(&mut tx, organization, &who.caller, "hook.removed", &subject, &nothing).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct SampleQuery {
+    event: Event,
+}
+
+/// What deliveries of an event look like: the newest that there are, else an example.
+#[utoipa::path(
+    get, path = "/api/hooks/samples", params(SampleQuery),
+    responses((status = 200, body = Vec<Value>), (status = 400, body = Problem))
+)]
+async fn read_samples(
+    who: Reader,
+    State(app): State<App>,
+    Query(query): Query<SampleQuery>,
+) -> Result<Json<Vec<Value>>> {
+    let organization = who.caller.organization;
+    let mut samples = Vec::new();
+    for id in payload::newest(&app.db, organization, query.event).await? {
+        samples.extend(payload::of(&app.db, organization, query.event, id).await?);
+    }
+    let now = clock::now();
+    if samples.is_empty() {
+        samples.push(payload::example(query.event, now));
+    }
+    for (place, sample) in samples.iter_mut().enumerate() {
+        sample["id"] = json!(format!("sample-{place}"));
+        sample["event"] = json!(query.event);
+        sample["at"] = json!(now);
+    }
+    Ok(Json(samples))
+}
