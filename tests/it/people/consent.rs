@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{add, begun, contacts, upload};
 use crate::contract::patient;
+use crate::mail::{posting, sink::Sink};
 use crate::support::{Answer, Database, on_both};
 
 on_both!(the_person_says_yes_once);
@@ -55,10 +56,41 @@ async fn the_person_says_yes_once(database: Database) {
     }
 }
 
+on_both!(somebody_is_asked_by_mail);
+async fn somebody_is_asked_by_mail(database: Database) {
+    let ask = json!({ "source": "newsletter form", "wording": "You asked for our monthly mail." });
+    let sink = Sink::new().await;
+    let server = posting(&database, &sink).env("LUX_GUESSES_PER_MINUTE", "1000").start().await;
+    let id = add(&server, json!({ "email": "Ada@example.com", "source": "Newsletter" })).await;
+    let path = format!("/api/contacts/{id}/confirmation");
+    let asked = server.post(&path, &ask).await;
+    assert_eq!(asked.status, 200, "{asked:?}");
+    assert_eq!(asked.json()["consent"], "pending");
+    let mails = sink.to("Ada@example.com");
+    assert_eq!(mails.len(), 1);
+    let body = mails[0].body();
+    assert!(body.contains("You asked for our monthly mail."), "{body}");
+    let token = body.split("https://lux.example.com/confirm/").nth(1).unwrap();
+    let token = token.split_whitespace().next().unwrap().to_owned();
+    assert_eq!(token.len(), 43, "{body}");
+    let kept = server.database().column(&server.data(), "select hash from contact_confirmation");
+    assert!(!kept.await.contains(&token), "the link itself is kept");
+    // Twice within two days, and then no more.
+    assert_eq!(server.post(&path, &ask).await.status, 200);
+    server.post(&path, &ask).await.problem(409);
+    let said = Answer::of(server.request(Method::POST, &format!("/confirm/{token}"))).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_eq!(server.get(&format!("/api/contacts/{id}")).await["consent"], "confirmed");
+    server.post(&path, &ask).await.problem(409);
+}
+
 on_both!(who_said_no_stays_out);
 async fn who_said_no_stays_out(database: Database) {
     let server = patient(&database).await;
     let id = add(&server, json!({ "email": "Ada@example.com", "source": "Newsletter" })).await;
+    let ask = json!({ "source": "form", "wording": "Our mail" });
+    let refused = server.post(&format!("/api/contacts/{id}/confirmation"), &ask).await;
+    assert!(refused.problem(409).contains("[mail]"), "{refused:?}");
     let path = format!("/api/contacts/{id}/consent");
     for wrong in [
         json!({ "status": "confirmed", "source": " " }),
