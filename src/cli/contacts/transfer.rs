@@ -32,7 +32,7 @@ const ASK: Duration = Duration::from_millis(300);
 const SHOWN: usize = 20;
 
 #[derive(clap::Args)]
-pub(super) struct Import {
+pub(in crate::cli) struct Import {
     /// The file; "-" reads standard input
     file: PathBuf,
     /// Only count what would happen
@@ -65,7 +65,7 @@ pub(super) struct Import {
 }
 
 #[derive(clap::Args)]
-pub(super) struct Export {
+pub(in crate::cli) struct Export {
     /// Of one segment, by its name in addresses or its number
     #[arg(long)]
     segment: Option<String>,
