@@ -27,7 +27,7 @@ use crate::{
     chat::{Chat, tools::Tools},
     clock,
     config::{Config, LogFormat},
-    contacts::Contacts,
+    contacts::{Contacts, import::Imports},
     db::Db,
     deploys,
     diagnose::{Advisor, Analyst, Diagnoser},
@@ -155,6 +155,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let sending = Sending::start(&app, Arc::new(Drafted(app.db.clone())));
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app);
+    let imports = Imports::start(app.clone(), contacts.clone());
     hooks::start(&app);
     let features = Features {
         actions,
@@ -164,6 +165,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         chat,
         contacts,
         health,
+        imports,
         probes,
         repair,
         sending,

@@ -110,6 +110,28 @@ impl Client {
         Ok(value)
     }
 
+    /// Sends a body of any length; the answer is JSON.
+    pub async fn send_body(
+        &self,
+        path: &str,
+        kind: &str,
+        body: reqwest::Body,
+    ) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, path);
+        let request = request.header(http::header::CONTENT_TYPE, kind).body(body);
+        let answer = self
+            .outbound
+            .send(request, STREAM, MAX_ANSWER)
+            .await
+            .with_context(|| format!("cannot ask {}; is `lux` running?", self.base))?;
+        let value: Value = answer.json()?;
+        if !answer.status.is_success() {
+            let detail = value["detail"].as_str().unwrap_or("no reason given");
+            anyhow::bail!("{detail} ({})", answer.status.as_u16());
+        }
+        Ok(value)
+    }
+
     /// A text, such as a report in Markdown.
     pub async fn text(&self, path: &str) -> anyhow::Result<String> {
         let answer = self

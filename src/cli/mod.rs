@@ -83,7 +83,7 @@ enum Command {
     /// The applications that report their errors: add one, get its DSN
     #[command(subcommand)]
     Apps(apps::Command),
-    /// People who signed up: what came back of the mail to them
+    /// People: bring in a table, write them out, see what came back of the mail to them
     #[command(subcommand)]
     Contacts(contacts::Command),
     /// The audit log: check its chain, write it out
@@ -182,8 +182,7 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             runtime()?.block_on(apps::run(command, &config))?;
         }
         Command::Contacts(command) => {
-            let config = Config::load(overrides)?;
-            runtime()?.block_on(contacts::run(command, &config))?;
+            return runtime()?.block_on(contacts::run(command, overrides));
         }
         Command::Audit(command) => {
             let config = Config::load(overrides)?;

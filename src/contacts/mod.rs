@@ -5,19 +5,27 @@
 //! commit in one transaction, many requests together.
 
 pub mod activity;
+pub mod bulk;
 mod change;
+pub mod consent;
 mod contact;
 pub mod credential;
+pub mod duplicates;
 mod email;
+pub mod export;
+pub mod import;
 mod merge;
 mod payload;
+pub mod person;
 mod phone;
 pub mod receipt;
 mod record;
 mod routes;
 pub mod segment;
+mod settle;
 pub mod store;
 pub mod suppress;
+mod table;
 mod webhook;
 pub mod words;
 
@@ -27,3 +35,15 @@ pub use email::Email;
 pub use phone::e164;
 pub use record::{Contacts, MAX_ITEMS};
 pub use routes::router;
+
+use crate::{
+    auth::OrganizationId,
+    db::Db,
+    error::{Error, Result},
+};
+
+/// One contact; one of another organization is none.
+pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Contact> {
+    let found = store::list::find(db, organization, id).await?;
+    found.ok_or(Error::NotFound("contact"))
+}

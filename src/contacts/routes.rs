@@ -2,7 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{Extension, extract::State};
+use axum::{
+    Extension,
+    extract::State,
+    response::{IntoResponse, Redirect, Response},
+};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -39,6 +43,10 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(revoke_credential))
         .routes(routes!(list_receipts))
         .merge(webhook::router())
+        .merge(super::consent::router())
+        .merge(super::duplicates::router())
+        .merge(super::export::router())
+        .merge(super::person::router())
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -212,17 +220,26 @@ struct OneContact {
 /// One contact.
 #[utoipa::path(
     get, path = "/api/contacts/{id}", params(("id" = i64, Path, description = "the contact's id")),
-    responses((status = 200, body = OneContact), (status = 404, description = "no such contact"))
+    responses(
+        (status = 200, body = OneContact),
+        (status = 308, description = "it was merged into the contact that Location names"),
+        (status = 404, description = "no such contact"),
+    )
 )]
 async fn read_contact(
     who: Reader,
     State(app): State<App>,
     Path(id): Path<i64>,
-) -> Result<Json<OneContact>> {
+) -> Result<Response> {
     let contact = list::find(&app.db, who.caller.organization, id).await?;
-    let contact = contact.ok_or(Error::NotFound("contact"))?;
+    let Some(contact) = contact else {
+        let leads = super::duplicates::leads_to(&app.db, who.caller.organization, id).await?;
+        let into = leads.ok_or(Error::NotFound("contact"))?;
+        return Ok(Redirect::permanent(&format!("/api/contacts/{into}")).into_response());
+    };
     let segments = list::segments_of(&app.db, id).await?;
-    Ok(Json(OneContact { contact, segments: segments.into_iter().map(|it| it.1).collect() }))
+    let segments = segments.into_iter().map(|it| it.1).collect();
+    Ok(Json(OneContact { contact, segments }).into_response())
 }
 
 /// Changes a contact; what is left out stays as it is.

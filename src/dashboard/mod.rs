@@ -8,6 +8,7 @@ pub mod assets;
 mod campaigns;
 pub mod chart;
 mod chat;
+mod contacts;
 mod errors;
 pub mod filters;
 mod form;
@@ -19,6 +20,7 @@ mod page;
 mod palette;
 mod repairs;
 mod reply;
+mod segments;
 mod settings;
 pub mod shell;
 mod told;
@@ -43,6 +45,7 @@ pub fn router(app: &App) -> Router<App> {
         .merge(approvals::router())
         .merge(campaigns::router())
         .merge(chat::router())
+        .merge(contacts::router())
         .merge(errors::router())
         .merge(health::router())
         .merge(home::router())
@@ -50,10 +53,18 @@ pub fn router(app: &App) -> Router<App> {
         .merge(logs::router())
         .merge(palette::router())
         .merge(repairs::router())
+        .merge(segments::router())
         .merge(settings::router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))
         .merge(assets::router())
+}
+
+/// The pages that take files, which have bounds of their own.
+pub fn upload_router(app: &App) -> Router<App> {
+    contacts::upload_router()
+        .layer(axum::Extension(live::Live::new(app.clone())))
+        .layer(middleware::from_fn(reply::refusals))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use axum::{Json, Router, extract::State, routing::get};
 use serde::{Deserialize, Serialize};
 use url::form_urlencoded;
 
-use super::shell::{RUN, SET_UP};
+use super::shell::{GROW, RUN, SET_UP};
 use crate::{
     app::App,
     error::Error,
@@ -18,7 +18,8 @@ const ERRORS: i64 = 5;
 const LONGEST: usize = 200;
 
 /// Pages that stand in no navigation.
-const MORE: &[(&str, &str, &str)] = &[("/setup", "Set-up", "list-checks")];
+const MORE: &[(&str, &str, &str)] =
+    &[("/segments", "Segments", "filter"), ("/setup", "Set-up", "list-checks")];
 
 pub(super) fn router() -> Router<App> {
     Router::new().route("/ui/palette", get(offer))
@@ -46,7 +47,7 @@ fn offered(name: &str, about: &str, href: &str, icon: &'static str) -> Offer {
 
 /// The pages whose names hold the text.
 fn pages(sought: &str) -> Vec<Offer> {
-    let named = RUN.iter().chain(SET_UP).map(|it| (it.href, it.name, it.icon));
+    let named = RUN.iter().chain(GROW).chain(SET_UP).map(|it| (it.href, it.name, it.icon));
     let all = named.chain(MORE.iter().copied());
     let sought = sought.to_lowercase();
     all.filter(|(_, name, _)| name.to_lowercase().contains(&sought))

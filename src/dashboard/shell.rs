@@ -56,7 +56,8 @@ pub const RUN: &[Entry] = &[
 ];
 
 /// What brings people in.
-pub const GROW: &[Entry] = &[entry("/campaigns", "Campaigns", "megaphone")];
+pub const GROW: &[Entry] =
+    &[entry("/contacts", "Contacts", "users"), entry("/campaigns", "Campaigns", "megaphone")];
 
 /// What is set up once.
 pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];
@@ -86,6 +87,7 @@ impl Shell {
     pub fn is_here(&self, href: &str) -> bool {
         match href {
             "/" => self.here == "/",
+            "/contacts" if self.here.starts_with("/segments") => true,
             _ => self
                 .here
                 .strip_prefix(href)

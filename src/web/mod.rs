@@ -4,6 +4,7 @@
 mod accounts;
 mod apps;
 mod audit;
+mod confirm;
 mod description;
 mod ledger;
 mod links;
@@ -30,7 +31,10 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     app::App,
     chat::{self, Chat, tools::Tools},
-    contacts::{self, Contacts},
+    contacts::{
+        self, Contacts,
+        import::{self, Imports},
+    },
     dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
@@ -58,6 +62,7 @@ pub struct Features {
     pub chat: Chat,
     pub contacts: Contacts,
     pub health: Health,
+    pub imports: Imports,
     pub probes: Probes,
     pub repair: Repair,
     pub sending: Sending,
@@ -72,12 +77,18 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
     let mcp = running.map(|(app, of)| mcp::Mcp::new(app, of.tools.clone()));
     let repair = repair::router().merge(repair::action::router());
     let repair = reach(repair, of.map(|of| of.repair.clone()));
+    // Files have bounds of their own: where it runs, their route stands beside the layers.
+    let described = match running {
+        Some(_) => OpenApiRouter::new(),
+        None => import::upload_router(),
+    };
     OpenApiRouter::with_openapi(description::Document::openapi())
         .merge(reach(agent::router(), of.map(|of| of.agents.clone())))
         .merge(reach(health::router(), of.map(|of| of.health.clone())))
         .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
         .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
         .merge(reach(contacts::router(), of.map(|of| of.contacts.clone())))
+        .merge(reach(import::router().merge(described), of.map(|of| of.imports.clone())))
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
@@ -135,6 +146,13 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(middleware::from_fn(edge::read_small_body))
         .layer(Extension(features.capture.clone()));
     let sentry = errors::sentry::router().layer(layers);
+    let layers = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state((app.clone(), limits.clone()), edge::wrap))
+        .layer(CatchPanicLayer::new())
+        .layer(DefaultBodyLimit::disable())
+        .layer(Extension(features.imports.clone()));
+    let (files, _) = import::upload_router().split_for_parts();
+    let files = files.merge(dashboard::upload_router(&app)).layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
@@ -146,13 +164,17 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
-    let pages =
-        links::router().merge(unsubscribe::router()).merge(sign_in).merge(pages(&app, features));
+    let pages = links::router()
+        .merge(confirm::router())
+        .merge(unsubscribe::router())
+        .merge(sign_in)
+        .merge(pages(&app, features));
     router
         .merge(pages)
         .fallback(dashboard::nothing_here)
         .layer(layers)
         .merge(sentry)
+        .merge(files)
         .with_state(app)
 }
 
@@ -164,7 +186,9 @@ fn pages(app: &App, features: &Features) -> Router<App> {
         .layer(Extension(features.analyst.clone()))
         .layer(Extension(features.capture.clone()))
         .layer(Extension(features.chat.clone()))
+        .layer(Extension(features.contacts.clone()))
         .layer(Extension(features.health.clone()))
+        .layer(Extension(features.imports.clone()))
         .layer(Extension(features.probes.clone()))
         .layer(Extension(features.repair.clone()));
     dashboard::router(app).layer(features)

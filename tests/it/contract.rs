@@ -122,6 +122,25 @@ impl Operation {
             ("PATCH", "/api/agents/{key}") => {
                 json!({ "schedule": "0 7 * * *", "timezone": "Europe/Berlin", "pages": [] })
             }
+            ("PATCH", "/api/contacts/imports/{id}") => json!({
+                "columns": { "Address": "email" }, "encoding": "UTF-8", "delimiter": ";",
+                "tags": ["fair"], "source": "fair 2026",
+                "consent": { "source": "paper forms", "wording": "I want mail" },
+            }),
+            ("POST", "/api/contacts/{id}/confirmation") => {
+                json!({ "source": "newsletter form", "wording": "I want the newsletter" })
+            }
+            ("POST", "/api/contacts/{id}/consent") => {
+                json!({ "status": "none", "source": "told on the telephone", "wording": "w" })
+            }
+            ("POST", "/api/contacts/{id}/erase") => json!({ "confirm": 987_654_321 }),
+            ("POST", "/api/contacts/{id}/merge") => {
+                json!({ "from": 987_654_322, "fields": { "email": "from" } })
+            }
+            ("POST", "/api/suppressions") => json!({ "email": "ada@example.com" }),
+            ("POST", "/api/suppressions/remove") => {
+                json!({ "email": "ada@example.com", "reason": "asked for it" })
+            }
             ("POST", "/api/contacts") => json!({
                 "email": "ada@example.com", "first_name": "Ada", "last_name": "Lovelace",
                 "company": "Engines", "phone": "+442079460018", "source": "fair",

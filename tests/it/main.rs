@@ -47,6 +47,7 @@ mod oidc;
 mod opinion;
 mod package;
 mod patience;
+mod people;
 mod probe;
 mod probe_safety;
 mod probe_traffic;

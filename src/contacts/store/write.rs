@@ -11,7 +11,7 @@ use super::row::{ContactRow, json, text};
 use crate::{
     auth::OrganizationId,
     contacts::{
-        Contact, Incoming, Recorded, Status, e164,
+        Contact, Done, Incoming, Recorded, Status, e164,
         merge::{blank, done, merge},
         segment::{Member, Rules},
         suppress,
@@ -181,6 +181,26 @@ pub(in crate::contacts) async fn write(
             segments: segments[place].clone(),
         })
         .collect())
+}
+
+/// What [`write`] would do with each, without doing it.
+pub(in crate::contacts) async fn judge(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    items: &[&Incoming],
+    terms: &Terms<'_>,
+) -> Result<Vec<Done>> {
+    let suppressed = suppressed(tx, organization, items, terms.keyed).await?;
+    let (mut works, places) = gather(tx, organization, items, terms).await?;
+    let mut judged = Vec::with_capacity(items.len());
+    for (item, place) in items.iter().zip(places) {
+        let work = &mut works[place];
+        let is_suppressed = item.email.as_ref().is_some_and(|it| suppressed.contains(&it.key));
+        let changed = merge(&mut work.contact, item, terms.region, is_suppressed);
+        judged.push(done(work.is_new, &changed));
+        work.is_new = false;
+    }
+    Ok(judged)
 }
 
 /// Which of the addresses are on the list of those that are not written to.

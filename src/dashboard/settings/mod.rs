@@ -8,6 +8,7 @@ mod ledger;
 mod model;
 mod people;
 mod tokens;
+mod webhook;
 mod you;
 
 use axum::{
@@ -40,6 +41,8 @@ pub(super) fn router() -> Router<App> {
         .route("/settings/ledger/{id}", get(ledger::show))
         .route("/settings/audit", get(audit::show))
         .route("/settings/audit/check", get(audit::check))
+        .route("/settings/webhook", get(webhook::show).post(webhook::make))
+        .route("/settings/webhook/{id}/revoke", post(webhook::revoke))
         .route("/settings/about", get(about::show))
 }
 

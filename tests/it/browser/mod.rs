@@ -9,6 +9,7 @@ mod errors;
 mod health;
 mod home;
 mod logs;
+mod people;
 mod repairs;
 mod settings;
 

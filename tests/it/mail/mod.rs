@@ -4,7 +4,7 @@
 mod bounces;
 mod leaving;
 mod sending;
-mod sink;
+pub(crate) mod sink;
 
 use crate::support::{Database, Server, Setup, until};
 
@@ -13,7 +13,7 @@ use sink::Sink;
 const AT: &str = "'2026-11-20T10:00:00+00:00'";
 
 /// A program that gives its mail to the sink.
-fn posting(database: &Database, sink: &Sink) -> Setup {
+pub(crate) fn posting(database: &Database, sink: &Sink) -> Setup {
     posting_to(database, &format!("smtp://127.0.0.1:{}?tls=none", sink.port))
 }
 

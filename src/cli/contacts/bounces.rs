@@ -1,4 +1,5 @@
-//! `lux contacts`: works on the database itself, while the server runs.
+//! Mail that came back, from the mailbox that it came to: works on the database itself, while the
+//! server runs.
 
 use std::{
     fs::File,
@@ -7,37 +8,17 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Subcommand;
 
-use super::{ACTOR, out};
 use crate::{
     auth::OrganizationId,
+    cli::{ACTOR, out},
     config::Config,
     marketing::sending::bounce::{self, Messages, Whose},
     seal::{self, Lasting},
     serve,
 };
 
-#[derive(Subcommand)]
-pub(super) enum Command {
-    /// Read the mailbox that reports about mail go to: what came back, and who complained
-    ///
-    /// Takes mailboxes (mbox) and single messages (.eml). Only reports about mails that this Lux
-    /// sent count.
-    Bounces {
-        /// `-` is standard input
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
-}
-
-pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    match command {
-        Command::Bounces { files } => bounces(&files, config).await,
-    }
-}
-
-async fn bounces(files: &[PathBuf], config: &Config) -> anyhow::Result<()> {
+pub(super) async fn run(files: &[PathBuf], config: &Config) -> anyhow::Result<()> {
     serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(config).await?;
     let sealer = seal::check(&db, config.key_origin()).await?;
