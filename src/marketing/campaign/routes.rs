@@ -87,6 +87,7 @@ async fn list(
 
 /// A campaign with its newest version.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = WholeCampaign)]
 struct Whole {
     campaign: Campaign,
     newest: Version,
