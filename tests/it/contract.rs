@@ -137,7 +137,6 @@ impl Operation {
             ("POST", "/api/contacts/{id}/merge") => {
                 json!({ "from": 987_654_322, "fields": { "email": "from" } })
             }
-            ("POST", "/api/suppressions") => json!({ "email": "ada@example.com" }),
             ("POST", "/api/suppressions/remove") => {
                 json!({ "email": "ada@example.com", "reason": "asked for it" })
             }
@@ -162,7 +161,9 @@ impl Operation {
                 "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",
             }),
             ("POST", "/api/webhook/credentials") => json!({ "name": "zapier" }),
-            ("POST", "/api/webhook/zapier-contact") => json!({ "email": "ada@example.com" }),
+            ("POST", "/api/suppressions" | "/api/webhook/zapier-contact") => {
+                json!({ "email": "ada@example.com" })
+            }
             ("POST", "/api/webhook/mail-bounce") => {
                 json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
             }

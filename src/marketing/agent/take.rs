@@ -32,8 +32,8 @@ impl Agents {
                     name: proposal.detail["name"].as_str().unwrap_or(&proposal.title).to_owned(),
                     rule: serde_json::from_value(proposal.detail["rule"].clone()).ok(),
                 };
-                segment::add(&self.app, caller, wish).await?;
-                Some("/contacts/segments".to_owned())
+                let made = segment::add(&self.app, caller, wish).await?;
+                Some(format!("/segments/{}", made.id))
             }
             _ => None,
         };

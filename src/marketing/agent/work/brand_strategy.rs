@@ -43,7 +43,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     ];
     let lines = fields.map(|(name, text)| {
         Line::of([json!(name), said(text), json!(i64::from(!text.trim().is_empty()))])
-            .to("/settings/brand")
+            .to("/campaigns/brand")
     });
     gather.add("brand", "The brand brief", &["field", "text", "filled in"], lines.into());
     let columns = ["draft", "status", "words", "what departs from a calm voice", "faults"];
