@@ -106,6 +106,10 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         db,
         config,
     });
+    // Made before anybody needs it: on SQLite nobody can make it within a transaction.
+    if let Err(error) = app.lasting.keyed().await {
+        tracing::warn!(%error, "links in mails and the list of who is not written to are unusable");
+    }
     let looking = app.clone();
     app.tasks.spawn(async move {
         let look = looking.llm.look();

@@ -178,6 +178,7 @@ async fn unsubscribe(
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 struct SampleQuery {
+    #[param(inline)]
     event: Event,
 }
 

@@ -8,7 +8,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 GROUP = int(os.environ["LUX_GROUP"])
-CHANGING = {"start_repair", "propose_action"}
+CHANGING = {"start_repair", "propose_action", "run_agent", "draft_campaign"}
 
 # Arguments for each tool that only reads.
 READING = {
@@ -21,6 +21,10 @@ READING = {
     "list_probes": {},
     "repair_runs": {},
     "list_actions": {"group_id": GROUP},
+    "contacts_summary": {},
+    "find_contacts": {"source": "webinar"},
+    "list_segments": {},
+    "agent_report": {"agent": "analytics"},
 }
 
 

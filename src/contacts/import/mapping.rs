@@ -228,7 +228,7 @@ mod tests {
                 "attribute:column_10"
             ]
         );
-        assert_eq!(to("email,Email,name"), ["email", "attribute:email_2", "name"]);
+        assert_eq!(to("email,Email,name"), ["email", "attribute:email", "name"]);
         assert_eq!(to("Ada,ada@example.com,12"), ["skip", "email", "skip"]);
     }
 

@@ -171,9 +171,9 @@ async fn read_agent(
     Path(key): Path<String>,
     Query(page): Query<Page>,
 ) -> Result<Json<WithRuns>> {
-    let (key, organization) = (known(&key)?, caller.organization);
     let limit = paging::limit(page.limit, 20);
     let before = page.cursor.as_deref().map(paging::position).transpose()?.unwrap_or(i64::MAX);
+    let (key, organization) = (known(&key)?, caller.organization);
     let runs = agents.runs(organization, key, before, limit).await?;
     let next = paging::after(&runs, limit, |run| run.id)?;
     let standing = agents.standing(organization, key).await?;

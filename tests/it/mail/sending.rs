@@ -219,13 +219,13 @@ async fn a_server_that_is_away_is_waited_for(database: Database) {
     assert!(note.starts_with("the mail server cannot be reached: 127.0.0.1 port"), "{note}");
     assert_eq!(status(&server, 1).await, "sending");
     let health = server.get("/api/diagnostics/health").await;
-    assert_eq!(health["parts"]["mail"]["state"], "degraded", "{health}");
+    assert_eq!(health["health"]["parts"]["mail"]["state"], "degraded", "{health}");
     let sink = Sink::at(port).await;
     until_status(&server, 1, "sent").await;
     assert_eq!(sink.count(), 20);
     assert_eq!(one(&server, "select note from campaign").await, "");
     let health = server.get("/api/diagnostics/health").await;
-    assert_eq!(health["parts"]["mail"]["state"], "ok", "{health}");
+    assert_eq!(health["health"]["parts"]["mail"]["state"], "ok", "{health}");
 }
 
 on_both!(another_host_sends_nothing_twice);
