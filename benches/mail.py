@@ -188,6 +188,7 @@ def main():
     parser.add_argument("--connections", type=int, default=8)
     parser.add_argument("--lux", default=ROOT / "target/release/lux", type=pathlib.Path)
     arguments = parser.parse_args()
+    arguments.lux = arguments.lux.resolve()
     pipe, theirs = multiprocessing.Pipe()
     process = multiprocessing.Process(target=sink, args=(theirs,), daemon=True)
     process.start()

@@ -39,7 +39,7 @@ use crate::{
     llm::Llm,
     logs::{self, Live, Programs},
     mail::Mail,
-    marketing::sending::{Plain, Sending},
+    marketing::{agent::Agents, campaign::Drafted, sending::Sending},
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -133,9 +133,11 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let diagnoser = Diagnoser::new(app.clone(), advisor);
     let probes = Probes::new(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
+    let agents = Agents::start(app.clone(), health.clone(), repair.clone());
     let tools = Tools::new(
         app.clone(),
         actions.clone(),
+        agents.clone(),
         diagnoser.clone(),
         health.clone(),
         probes.clone(),
@@ -150,13 +152,14 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         repair.clone(),
         tools.clone(),
     );
-    let sending = Sending::start(&app, Arc::new(Plain(app.db.clone())));
+    let sending = Sending::start(&app, Arc::new(Drafted(app.db.clone())));
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app);
     let imports = Imports::start(app.clone(), contacts.clone());
     hooks::start(&app);
     let features = Features {
         actions,
+        agents,
         analyst,
         capture,
         chat,

@@ -30,6 +30,8 @@ pub(super) struct Answer {
     pub citations: Vec<Citation>,
     /// What is missing from the answer, and why, in one line.
     pub notice: Option<String>,
+    /// What a person may open or start with one click.
+    pub proposals: Vec<serde_json::Value>,
 }
 
 /// How many findings are told in full.
@@ -46,7 +48,7 @@ impl Answer {
     }
 
     /// Adds a line of evidence; returns its number.
-    fn cite(&mut self, source: &str, line: u64, text: &str) -> usize {
+    pub(super) fn cite(&mut self, source: &str, line: u64, text: &str) -> usize {
         let known = self
             .citations
             .iter()
@@ -309,7 +311,9 @@ pub(super) fn help() -> Answer {
          - show me the lines around it\n\
          - which endpoint fails most?\n\
          - which errors are open?\n\
-         - is it healthy?\n",
+         - is it healthy?\n\
+         - who signed up this week, and from where?\n\
+         - write a campaign for (whom)\n",
     )
 }
 

@@ -31,6 +31,8 @@ fn step(intent: Intent) -> Option<&'static str> {
         Intent::Healthy => Some("health"),
         Intent::FailingEndpoints => Some("failing_endpoints"),
         Intent::Errors => Some("list_errors"),
+        Intent::Signups => Some("contacts_summary"),
+        Intent::Campaign => Some("draft_campaign"),
     }
 }
 
@@ -114,6 +116,8 @@ impl Chat {
                     failing::endpoints(&self.app, question.app.as_deref()).await?;
                 (answer::endpoints(&endpoints, requests), None)
             }
+            Intent::Signups => (self.signups(question).await?, None),
+            Intent::Campaign => (Box::pin(self.draft_campaign(question)).await?, None),
             Intent::Errors => {
                 let open = self.open_errors(question).await?;
                 (answer::open_errors(&open), None)

@@ -52,6 +52,8 @@ impl Chat {
             name: question.owner.author.clone(),
             app: question.app.clone(),
             wants_repair: false,
+            // What the words ask for is made before the model is asked.
+            wants_marketing: false,
         };
         let history = match before {
             Before::Stored(asked) => history::of(&self.app, &user, going.session, *asked).await?,
@@ -69,7 +71,14 @@ impl Chat {
         let talk = Talk::new(&self.app, &self.tools, &user, Arc::clone(going), desk, pack);
         let (advised, diagnosis) = advised.unzip();
         let made = match talk.answer(opening).await {
-            Ok(spoken) => Made::by_model(spoken, question.app.clone()),
+            Ok(spoken) => {
+                let mut made = Made::by_model(spoken, question.app.clone());
+                // What was made on the operator's word is not lost in the model's words.
+                for proposal in advised.iter().flat_map(|answer| &answer.proposals) {
+                    made.propose(proposal.clone());
+                }
+                made
+            }
             Err(Silence::Stopped(text)) => Made::stopped(text),
             Err(Silence::Trouble(trouble)) => {
                 metrics::counter!("lux_chat_fallbacks_total", "why" => trouble.class())

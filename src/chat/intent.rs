@@ -19,6 +19,10 @@ pub(super) enum Intent {
     Healthy,
     /// "Which errors are open?"
     Errors,
+    /// "Who signed up this week, and from where?"
+    Signups,
+    /// "Write a Black Friday campaign for people who came from the webinar."
+    Campaign,
     /// "What can you do?"
     Help,
     /// Needs a model.
@@ -180,6 +184,12 @@ pub(super) fn read(message: &str) -> Intent {
     if wishes_repair(&words) {
         return Intent::Repair;
     }
+    if wishes_campaign(&words) {
+        return Intent::Campaign;
+    }
+    if asks_for_signups(&words) {
+        return Intent::Signups;
+    }
     TELLTALES
         .iter()
         .find(|(_, telltales)| telltales.iter().any(|telltale| holds(&words, telltale)))
@@ -242,6 +252,39 @@ const WISHES: &[&str] = &[
     "retest",
     "re test",
 ];
+
+/// What a wish for a campaign begins with.
+const DRAFTING: &[&str] = &["write", "draft", "create", "prepare", "make", "plan"];
+
+/// Whether the operator asks for a campaign's draft: a sentence that begins with the wish.
+fn wishes_campaign(words: &str) -> bool {
+    let mut rest = words.trim_start();
+    while let Some(after) = COURTESIES.iter().find_map(|word| after(rest, word)) {
+        rest = after;
+    }
+    DRAFTING
+        .iter()
+        .find_map(|word| after(rest, word))
+        .is_some_and(|object| holds(object, "campaign") || holds(object, "newsletter"))
+}
+
+/// Whether the question is about who signed up. A sign-up that fails is a fault.
+fn asks_for_signups(words: &str) -> bool {
+    let asks = [
+        "signed up",
+        "signups",
+        "sign ups",
+        "new contacts",
+        "new subscribers",
+        "new leads",
+        "contacts come from",
+        "contacts came from",
+        "subscribers come from",
+    ];
+    let faults = ["fail", "error", "broken", "wrong", "crash", "500", "502", "404", "why can"];
+    asks.iter().any(|telltale| holds(words, telltale))
+        && !faults.iter().any(|telltale| holds(words, telltale))
+}
 
 /// Whether the operator asks Lux to repair, in so many words: a sentence that begins with
 /// the wish. "How do I fix it?" asks something else, "don't fix it" the opposite.
@@ -320,6 +363,16 @@ mod tests {
             ("fix or workaround for a 502?", Intent::Diagnose),
             ("the log says: fix it now", Intent::Diagnose),
             ("is it fixed?", Intent::Healthy),
+            ("who signed up this week and from where", Intent::Signups),
+            ("how many new contacts came today?", Intent::Signups),
+            ("why do signups fail with 500?", Intent::Diagnose),
+            (
+                "write a Black Friday campaign for people who came from the webinar",
+                Intent::Campaign,
+            ),
+            ("please draft the newsletter", Intent::Campaign),
+            ("the log says: write a campaign", Intent::Other),
+            ("how is the campaign doing", Intent::Other),
             ("help", Intent::Help),
             ("what can you do", Intent::Help),
             ("write me a poem about the details of autumn", Intent::Other),

@@ -36,8 +36,9 @@ pub(super) struct Made {
 }
 
 impl Made {
-    pub(super) fn by_advisor(answer: Answer) -> Self {
-        Self { engine: ADVISOR, answer, ..Self::default() }
+    pub(super) fn by_advisor(mut answer: Answer) -> Self {
+        let proposals = std::mem::take(&mut answer.proposals);
+        Self { engine: ADVISOR, answer, proposals, ..Self::default() }
     }
 
     /// What the model had said when it was stopped.
@@ -54,6 +55,7 @@ impl Made {
                 text: spoken.checked.text,
                 citations: spoken.checked.citations,
                 notice: spoken.notice,
+                proposals: Vec::new(),
             },
             unproven: spoken.checked.unproven,
             proposals: spoken.proposals,

@@ -15,6 +15,7 @@ mod kept;
 mod made;
 pub mod markdown;
 mod marker;
+mod market;
 mod neighbours;
 mod progress;
 mod repair;

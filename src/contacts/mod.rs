@@ -35,6 +35,7 @@ pub use email::Email;
 pub use phone::e164;
 pub use record::{Contacts, MAX_ITEMS};
 pub use routes::router;
+pub use settle::place_anew;
 
 use crate::{
     auth::OrganizationId,

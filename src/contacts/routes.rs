@@ -303,9 +303,9 @@ async fn list_activities(
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Activities>> {
     let organization = who.caller.organization;
-    list::find(&app.db, organization, id).await?.ok_or(Error::NotFound("contact"))?;
     let limit = paging::limit(query.limit, 50);
     let before: Option<i64> = query.cursor.as_deref().map(paging::position).transpose()?;
+    list::find(&app.db, organization, id).await?.ok_or(Error::NotFound("contact"))?;
     let activities = activity::list(&app.db, organization, id, before, limit).await?;
     let next = paging::after(&activities, limit, |last| last.id)?;
     Ok(Json(Activities { activities, next }))

@@ -35,3 +35,15 @@ pub(super) async fn settle(
     rules.place(tx, &[Member { contact: &contact, is_new: false }], now).await?;
     unindexed(tx, &[id]).await
 }
+
+/// [`settle`] for who changed a contact's consent or bounces by statements of their own; the last
+/// thing of the transaction that concerns the contact.
+pub async fn place_anew(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    id: i64,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let rules = Rules::hold(tx, organization).await?;
+    settle(tx, &rules, organization, id, now).await
+}

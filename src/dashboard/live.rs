@@ -28,6 +28,7 @@ use crate::{
     error::Result,
     errors::store::groups,
     http::Reader,
+    marketing::campaign,
     repair::{action::Actions, store::runs},
 };
 
@@ -40,8 +41,10 @@ pub(super) fn router() -> Router<App> {
 pub struct Pulse {
     /// Groups that somebody should look at.
     pub errors: i64,
-    /// Actions that wait for an approval.
+    /// Actions and campaigns that wait for an approval.
     pub approvals: i64,
+    /// The campaigns among them.
+    pub campaigns: i64,
     /// Repair runs under way.
     pub running: i64,
     /// Whether the database answered.
@@ -112,10 +115,12 @@ impl Live {
     async fn feel(&self, organization: OrganizationId) -> Result<Pulse> {
         let db = &self.app.db;
         let attention = groups::attention(db, organization).await?;
+        let campaigns = campaign::store::awaiting(db, organization).await?;
         let (running, repairs_mark) = runs::progress(db, organization).await?;
         Ok(Pulse {
             errors: attention.groups,
-            approvals: Actions::awaiting(db, organization).await?,
+            approvals: Actions::awaiting(db, organization).await? + campaigns,
+            campaigns,
             running,
             known: true,
             errors_mark: attention.newest.map_or_else(String::new, |at| at.to_rfc3339()),

@@ -2,8 +2,10 @@
 //! What they show and do is the features'; here it becomes HTML. All of it works without
 //! scripts but for the chat and the live log, and is loaded from nowhere else.
 
+mod agents;
 mod approvals;
 pub mod assets;
+mod campaigns;
 pub mod chart;
 mod chat;
 mod contacts;
@@ -39,7 +41,9 @@ pub use told::Told;
 /// because they are for browsers.
 pub fn router(app: &App) -> Router<App> {
     Router::new()
+        .merge(agents::router())
         .merge(approvals::router())
+        .merge(campaigns::router())
         .merge(chat::router())
         .merge(contacts::router())
         .merge(errors::router())

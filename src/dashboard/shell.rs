@@ -56,7 +56,8 @@ pub const RUN: &[Entry] = &[
 ];
 
 /// What brings people in.
-pub const GROW: &[Entry] = &[entry("/contacts", "Contacts", "users")];
+pub const GROW: &[Entry] =
+    &[entry("/contacts", "Contacts", "users"), entry("/campaigns", "Campaigns", "megaphone")];
 
 /// What is set up once.
 pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];

@@ -305,6 +305,11 @@ impl<'c> Query<'c> {
         Self { sql, on, error: None }
     }
 
+    /// The statement, for what shows where its numbers come from.
+    pub fn text(&self) -> &'static str {
+        self.sql
+    }
+
     pub fn bind<'q, T: Bind<'q>>(mut self, value: T) -> Self {
         let added = match &mut self.on {
             On::Pg(_, args) => args.add(value),

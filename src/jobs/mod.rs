@@ -40,7 +40,7 @@ use crate::{
 
 pub use owner::{is_dead, this_process};
 pub use schedule::{Scheduled, next_runs};
-pub use store::LastRun;
+pub use store::{Held, LastRun};
 
 /// How long handlers may go on after the shutdown began.
 pub const GRACE: Duration = Duration::from_secs(5);
@@ -207,6 +207,29 @@ impl Jobs {
     pub fn schedule(&self, schedules: Vec<Scheduled>) {
         lock(&self.0.schedules).extend(schedules);
         self.wake();
+    }
+
+    /// Puts schedules in the place of all that make jobs of a kind.
+    pub fn reschedule(&self, kind: &str, schedules: Vec<Scheduled>) {
+        let mut all = lock(&self.0.schedules);
+        all.retain(|schedule| schedule.kind != kind);
+        all.extend(schedules);
+    }
+
+    /// Keeps a schedule from making jobs until it is released; its ticks meanwhile are let pass.
+    /// Whether it was not held before.
+    pub async fn hold(tx: &mut Tx, schedule: &str, by: &str) -> Result<bool> {
+        Ok(store::hold_schedule(tx, schedule, by, clock::now()).await?)
+    }
+
+    /// Lets a schedule make jobs again, from its next tick on. Whether it was held.
+    pub async fn release(tx: &mut Tx, schedule: &str) -> Result<bool> {
+        Ok(store::release_schedule(tx, schedule).await?)
+    }
+
+    /// By whom a schedule is held, if it is.
+    pub async fn held(&self, schedule: &str) -> Result<Option<Held>> {
+        Ok(store::held(&self.0.db, schedule).await?)
     }
 
     /// The schedules with the time of their next tick, soonest first.

@@ -4,7 +4,7 @@
 //! The last tick is stored, so that a tick missed while Lux was down is made up for, once:
 //! the latest one missed, if it is not older than a day. A schedule that is new (or
 //! whose expression was changed) begins with its next tick; nothing runs merely because
-//! Lux was installed or set up.
+//! Lux was installed or set up. One that is held lets its ticks pass.
 //!
 //! **Summer time**: a schedule at one fixed time of the day runs once on each day. On the day
 //! that lacks this time it runs at the first moment after the gap, on the day that has
@@ -125,7 +125,7 @@ fn step(
 
 /// The latest ticks this process has seen to: nothing is asked of the database between two.
 #[derive(Debug, Default)]
-pub(super) struct Ticked(HashMap<&'static str, Option<DateTime<Utc>>>);
+pub(super) struct Ticked(HashMap<&'static str, (String, Option<DateTime<Utc>>)>);
 
 /// Makes jobs of the ticks that have come.
 pub(super) async fn enqueue_due(
@@ -136,11 +136,19 @@ pub(super) async fn enqueue_due(
     let schedules = lock(&jobs.0.schedules).clone();
     for mut schedule in schedules {
         let latest = schedule.latest(now);
-        if ticked.0.get(schedule.name) == Some(&latest) {
+        // With the expression: it may be changed while Lux runs.
+        let seen = (schedule.expression(), latest);
+        if ticked.0.get(schedule.name) == Some(&seen) {
             continue;
         }
         let known = store::schedule(&jobs.0.db, schedule.name).await?;
-        match step(&schedule, known, latest, now) {
+        let next = match step(&schedule, known, latest, now) {
+            Step::Enqueue(tick) if store::held(&jobs.0.db, schedule.name).await?.is_some() => {
+                Step::Begin(tick)
+            }
+            next => next,
+        };
+        match next {
             Step::Nothing => {}
             Step::Begin(tick) => {
                 store::set_schedule(&jobs.0.db, schedule.name, &schedule.expression(), tick)
@@ -159,7 +167,7 @@ pub(super) async fn enqueue_due(
                 tx.commit().await?;
             }
         }
-        ticked.0.insert(schedule.name, latest);
+        ticked.0.insert(schedule.name, seen);
     }
     Ok(())
 }

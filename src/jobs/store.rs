@@ -300,3 +300,44 @@ pub(super) async fn tick(tx: &mut Tx, name: &str, tick: DateTime<Utc>) -> Result
         .await
         .map(|changed| changed == 1)
 }
+
+/// A schedule that makes no jobs for now.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct Held {
+    pub held_by: String,
+    pub held_at: DateTime<Utc>,
+}
+
+/// Whether and by whom a schedule is held.
+pub(super) async fn held(db: &Db, name: &str) -> Result<Option<Held>> {
+    db.query("select held_by, held_at from schedule_hold where name = $1")
+        .bind(name)
+        .optional()
+        .await
+}
+
+pub(super) async fn hold_schedule(
+    tx: &mut Tx,
+    name: &str,
+    by: &str,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    tx.query(
+        "insert into schedule_hold (name, held_by, held_at) values ($1, $2, $3)
+         on conflict (name) do nothing",
+    )
+    .bind(name)
+    .bind(by)
+    .bind(now)
+    .run()
+    .await
+    .map(|changed| changed == 1)
+}
+
+pub(super) async fn release_schedule(tx: &mut Tx, name: &str) -> Result<bool> {
+    tx.query("delete from schedule_hold where name = $1")
+        .bind(name)
+        .run()
+        .await
+        .map(|changed| changed == 1)
+}

@@ -1,5 +1,5 @@
-//! The words that a model is told: templates in `prompts/*.md`, built in, each replaceable by
-//! a file of the same name in `[model] prompts_dir`. No prompt stands in Rust code.
+//! The words that a model is told: templates in `prompts/*.md` and `prompts/agents/*.md`, built
+//! in, each replaceable by a file of the same name in `[model] prompts_dir`. No prompt stands in Rust code.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -127,13 +127,25 @@ impl Prompts {
         let unread = |path: &Path, error: std::io::Error| {
             Error::invalid(format!("prompts_dir: {} cannot be read: {error}", path.display()))
         };
+        let mut files = Vec::new();
         for entry in std::fs::read_dir(folder).map_err(|error| unread(folder, error))? {
             let path = entry.map_err(|error| unread(folder, error))?.path();
+            // Prompts of a kind have a folder of their own: "agents/retention.md".
+            if path.is_dir() {
+                for entry in std::fs::read_dir(&path).map_err(|error| unread(&path, error))? {
+                    files.push(entry.map_err(|error| unread(&path, error))?.path());
+                }
+            } else {
+                files.push(path);
+            }
+        }
+        for path in files {
             if path.extension().is_none_or(|extension| extension != "md") {
                 continue;
             }
             let shown = path.display().to_string();
-            let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+            let within = path.strip_prefix(folder).unwrap_or(&path).with_extension("");
+            let name = within.to_str().unwrap_or_default();
             if !prompts.fronts.contains_key(name) {
                 let known: Vec<&str> = prompts.fronts.keys().map(String::as_str).collect();
                 return Err(Error::invalid(format!(

@@ -41,7 +41,11 @@ use crate::{
     health::{self, Health},
     hooks,
     http::{Json, Reader, edge, limit::Limits},
-    marketing::sending::{self, Sending},
+    marketing::{
+        self,
+        agent::{self, Agents},
+        sending::{self, Sending},
+    },
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
 };
@@ -52,6 +56,7 @@ pub use sign_in::SignIn;
 #[derive(Clone)]
 pub struct Features {
     pub actions: Actions,
+    pub agents: Agents,
     pub analyst: Analyst,
     pub capture: Capture,
     pub chat: Chat,
@@ -78,6 +83,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         None => import::upload_router(),
     };
     OpenApiRouter::with_openapi(description::Document::openapi())
+        .merge(reach(agent::router(), of.map(|of| of.agents.clone())))
         .merge(reach(health::router(), of.map(|of| of.health.clone())))
         .merge(reach(errors::router(), of.map(|of| of.capture.clone())))
         .merge(reach(chat::router(), of.map(|of| of.chat.clone())))
@@ -92,6 +98,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(apps::router())
         .merge(audit::router())
         .merge(ledger::router())
+        .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
         .merge(deploys::router())
@@ -175,6 +182,7 @@ pub fn router(app: App, features: &Features) -> Router {
 fn pages(app: &App, features: &Features) -> Router<App> {
     let features = tower::ServiceBuilder::new()
         .layer(Extension(features.actions.clone()))
+        .layer(Extension(features.agents.clone()))
         .layer(Extension(features.analyst.clone()))
         .layer(Extension(features.capture.clone()))
         .layer(Extension(features.chat.clone()))

@@ -30,7 +30,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
     (3, "notify", &["integrations"]),
     (3, "repair", &["diagnose", "errors", "probe", "notify"]),
     (3, "hooks", &["contacts", "errors", "repair"]),
-    (3, "marketing", &["contacts", "deploys", "errors", "health", "probe", "repair"]),
+    (3, "marketing", &["contacts", "deploys", "diagnose", "errors", "health", "probe", "repair"]),
     (3, "customers", &[]),
     (3, "chat", &["health", "repair", "diagnose", "errors", "probe", "marketing", "contacts"]),
     (4, "dashboard", &[]),

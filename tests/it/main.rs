@@ -4,6 +4,7 @@
 
 mod accounts;
 mod action;
+mod agents;
 mod apps;
 mod apps_store;
 mod arrivals;
@@ -13,6 +14,7 @@ mod backup;
 mod both;
 mod browser;
 mod browsers;
+mod campaigns;
 mod capture;
 mod chat_model;
 mod clear;

@@ -220,11 +220,12 @@ async fn four_servers_make_one_job_of_a_tick() {
     let Some(database) = Database::postgres().await else { return };
     let toml = "[schedule]\nclear = \"0 0 * * *\"\nrepair = \"off\"\n";
     let mut first = Setup::new(&database).toml(toml).start().await;
-    let sql = "select to_char(tick, 'YYYY-MM-DD') from schedule";
+    // The agents have schedules of their own.
+    let sql = "select to_char(tick, 'YYYY-MM-DD') from schedule where name = 'clear'";
     let stored = async |server: &Server| database.column(&server.data(), sql).await;
     let tick = until("it has begun", async || stored(&first).await.pop()).await;
     assert_eq!(first.stop().await, Some(0));
-    let sql = "update schedule set tick = tick - interval '2 days'";
+    let sql = "update schedule set tick = tick - interval '2 days' where name = 'clear'";
     database.execute(&first.data(), sql).await;
     let server = async || Setup::replica_of(&first).toml(toml).start().await;
     let servers = [server().await, server().await, server().await, server().await];
@@ -242,6 +243,8 @@ async fn four_servers_make_one_job_of_a_tick() {
     .await;
     let health = servers[3].get("/api/diagnostics/health").await;
     let next = health["next_runs"].as_array().unwrap();
+    let own = |run: &&Value| !run["name"].as_str().unwrap().starts_with("agent:");
+    let next: Vec<&Value> = next.iter().filter(own).collect();
     assert_eq!((next.len(), &next[0]["name"]), (1, &json!("clear")), "{health:#}");
     assert!(at(next[0]["at"].as_str().unwrap()) > clock::now());
 }

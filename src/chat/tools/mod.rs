@@ -3,9 +3,11 @@
 //! changes anything is a proposal, unless the caller is known to want it.
 
 mod asking;
+mod market;
 mod reading;
 
 pub(super) use asking::repair_button;
+pub(super) use market::open;
 
 use std::{collections::BTreeMap, fmt::Write, sync::OnceLock, time::Duration};
 
@@ -19,6 +21,7 @@ use crate::{
     diagnose::Diagnoser,
     error::{Error, Result},
     health::Health,
+    marketing::agent::Agents,
     probe::Probes,
     repair::{Repair, action::Actions},
 };
@@ -41,6 +44,8 @@ pub struct User {
     pub app: Option<String>,
     /// They themselves asked for a repair, in words that nobody else can have written.
     pub wants_repair: bool,
+    /// They themselves asked for a campaign or for an agent's run.
+    pub wants_marketing: bool,
 }
 
 /// A tool as a model is told of it.
@@ -122,6 +127,7 @@ fn cut(text: &mut String, most: usize) {
 pub struct Tools {
     app: App,
     actions: Actions,
+    agents: Agents,
     diagnoser: Diagnoser,
     health: Health,
     probes: Probes,
@@ -143,8 +149,14 @@ const TABLE: &[Row] = &[
     ("run_probe", false, schema::<asking::RunProbe>),
     ("repair_runs", false, schema::<asking::RepairRuns>),
     ("list_actions", false, schema::<asking::ListActions>),
+    ("contacts_summary", false, schema::<market::ContactsSummary>),
+    ("find_contacts", false, schema::<market::FindContacts>),
+    ("list_segments", false, schema::<Nothing>),
+    ("agent_report", false, schema::<market::AgentReport>),
     ("start_repair", true, schema::<asking::StartRepair>),
     ("propose_action", true, schema::<asking::ProposeAction>),
+    ("run_agent", true, schema::<market::RunAgent>),
+    ("draft_campaign", true, schema::<market::DraftCampaign>),
 ];
 
 /// A call, typed.
@@ -164,6 +176,12 @@ enum Use {
     ListActions(asking::ListActions),
     StartRepair(asking::StartRepair),
     ProposeAction(asking::ProposeAction),
+    ContactsSummary(market::ContactsSummary),
+    FindContacts(market::FindContacts),
+    ListSegments(Nothing),
+    AgentReport(market::AgentReport),
+    RunAgent(market::RunAgent),
+    DraftCampaign(market::DraftCampaign),
 }
 
 impl Use {
@@ -241,12 +259,13 @@ impl Tools {
     pub fn new(
         app: App,
         actions: Actions,
+        agents: Agents,
         diagnoser: Diagnoser,
         health: Health,
         probes: Probes,
         repair: Repair,
     ) -> Self {
-        Self { app, actions, diagnoser, health, probes, repair }
+        Self { app, actions, agents, diagnoser, health, probes, repair }
     }
 
     /// The tools that a role may use.
@@ -296,6 +315,12 @@ impl Tools {
             Use::ListActions(wanted) => self.list_actions(user, &wanted).await,
             Use::StartRepair(wanted) => self.start_repair(user, wanted).await,
             Use::ProposeAction(wanted) => self.propose_action(user, &wanted).await,
+            Use::ContactsSummary(wanted) => self.contacts_summary(user, &wanted).await,
+            Use::FindContacts(wanted) => self.find_contacts(user, &wanted).await,
+            Use::ListSegments(Nothing {}) => self.list_segments(user).await,
+            Use::AgentReport(wanted) => self.agent_report(user, &wanted).await,
+            Use::RunAgent(wanted) => self.run_agent(user, &wanted).await,
+            Use::DraftCampaign(wanted) => self.draft_campaign(user, wanted).await,
         }
     }
 }

@@ -13,7 +13,7 @@ use http::HeaderMap;
 use serde::Deserialize;
 
 use self::card::{Card, cards};
-use super::{Form, Page, Shell, Told, filters, html, is_fragment, see_other};
+use super::{Form, Page, Shell, Told, campaigns, filters, html, is_fragment, see_other};
 use crate::{
     app::App,
     auth::Caller,
@@ -53,6 +53,8 @@ struct List {
     tab: &'static str,
     /// Where a decision leads back to.
     here: &'static str,
+    /// Campaigns that wait, above the actions.
+    campaigns: Vec<campaigns::card::Card>,
     cards: Vec<Card>,
     /// The cursor of what is older.
     next: Option<String>,
@@ -90,7 +92,13 @@ async fn show(
         let of_cause = cards.iter_mut().filter(|card| card.run.cause_id == cause);
         of_cause.for_each(|card| card.errors.push((group, title.clone())));
     }
+    let campaigns = if tab == "waiting" && is_first {
+        campaigns::card::waiting(&app, organization).await?
+    } else {
+        Vec::new()
+    };
     let list = List {
+        campaigns,
         tab,
         here: "/approvals",
         cards,

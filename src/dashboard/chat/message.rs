@@ -184,6 +184,8 @@ pub(super) struct Answer {
     /// A run that is not shown here.
     other_run: Option<i64>,
     proposals: Vec<Proposal>,
+    /// Pages of Lux that it leads to: what they are called, and where they are.
+    pages: Vec<(String, String)>,
     /// What is missing, and whether the model failed.
     notice: Option<(String, bool)>,
     removed: usize,
@@ -252,6 +254,7 @@ impl Answer {
             plan,
             other_run: kept.run_id.filter(|_| run.is_none()),
             run,
+            pages: pages(&kept.proposals),
             proposals: if kept.run_id.is_none() { proposals(&kept.proposals) } else { Vec::new() },
             notice: kept
                 .notice
@@ -292,6 +295,16 @@ fn said_once(notice: &str) -> Option<String> {
 /// Whether a notice tells of the model's trouble.
 fn is_failure(notice: &str) -> bool {
     notice.starts_with("Answered without the model") || notice.starts_with("The model ")
+}
+
+fn pages(kept: &[Value]) -> Vec<(String, String)> {
+    let page = |one: &Value| {
+        let (title, path) = (one["title"].as_str()?, one["path"].as_str()?);
+        // Of ours, and no other's.
+        let own = path.starts_with('/') && !path.starts_with("//");
+        (one["kind"] == "open" && own).then(|| (title.to_owned(), path.to_owned()))
+    };
+    kept.iter().filter_map(page).collect()
 }
 
 fn proposals(kept: &[Value]) -> Vec<Proposal> {

@@ -42,7 +42,7 @@ impl Form {
                 "ids" => form.ids.extend(value.split(',').filter_map(|id| id.parse::<i64>().ok())),
                 "all" => form.all = true,
                 "back" => form.back = value.into_owned(),
-                "tag" => form.tag = value.trim().to_owned(),
+                "tag" => value.trim().clone_into(&mut form.tag),
                 "into" => form.into = value.parse().unwrap_or(0),
                 _ => {}
             }

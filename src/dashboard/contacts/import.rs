@@ -247,7 +247,7 @@ pub(super) async fn change(
     let form = Form::read(&body);
     let import = imports.find(page.caller.organization, id).await?;
     let done = act(&imports, &page, &import, &form).await;
-    let told = told(done, |text| text.to_owned())?;
+    let told = told(done, str::to_owned)?;
     Ok(see_other(&format!("/contacts/import/{id}"), &told))
 }
 

@@ -93,7 +93,7 @@ impl Wish {
                     wish.size = *known.ok_or_else(|| unknown("25, 50, 100"))?;
                 }
                 "col" => {
-                    wish.columns.extend(COLUMNS.iter().map(|it| it.0).find(|key| *key == value))
+                    wish.columns.extend(COLUMNS.iter().map(|it| it.0).find(|key| *key == value));
                 }
                 "after" => wish.after = Some(value),
                 "trail" => {

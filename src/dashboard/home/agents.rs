@@ -1,5 +1,5 @@
-//! The eleven agents as tiles. What a tile says comes from rows: an agent whose data this Lux
-//! does not keep is off and says what it needs.
+//! The eleven agents as tiles. What a tile says comes from rows: its newest run, and for the two
+//! that look after the application, from repair runs and the health of all parts as they are now.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use super::status::Status;
 use crate::{
     dashboard::{Shell, when},
     health::{Part, Wellness},
-    repair::{action::Standing, store::runs},
+    marketing::agent::{AGENTS, Agent, Group, Key, Standing, store},
+    repair::{action, store::runs},
 };
 
 /// What an agent is doing, in the words that are used everywhere.
@@ -19,6 +20,8 @@ pub(super) enum State {
     NeedsApproval,
     NeedsYou,
     Failed,
+    /// On, and kept from beginning anything by itself.
+    Paused,
     Off,
 }
 
@@ -33,8 +36,8 @@ pub(super) struct Tile {
     pub(super) foot: String,
     /// Done and to do, while it runs.
     pub(super) progress: Option<(i64, i64)>,
-    /// Where its work is seen; an agent that is off has no place.
-    pub(super) href: Option<&'static str>,
+    /// Where its work is seen.
+    pub(super) href: String,
 }
 
 impl Tile {
@@ -58,6 +61,7 @@ impl Tile {
             State::NeedsApproval => Some(("Needs approval", "warn")),
             State::NeedsYou => Some(("Needs you", "bad")),
             State::Failed => Some(("Failed", "bad")),
+            State::Paused => Some(("Paused", "warn")),
             State::Off => Some(("Off", "off")),
         }
     }
@@ -72,130 +76,114 @@ impl Tile {
     }
 }
 
+/// What rows say of the agents.
+pub(super) struct Known {
+    pub(super) standings: BTreeMap<Key, Standing>,
+    pub(super) newest: BTreeMap<Key, store::Run>,
+}
+
 /// All tiles in their three groups.
 pub(super) fn tiles(
     shell: &Shell,
     status: &Status,
     parts: &BTreeMap<String, Part>,
-    standing: &Standing,
+    standing: &action::Standing,
+    known: &Known,
 ) -> Vec<(&'static str, Vec<Tile>)> {
-    vec![
-        (
-            "Run the app",
-            vec![intelligence(shell, status, standing), operations(parts), analytics(status)],
-        ),
-        (
-            "Create",
-            vec![
-                off(
-                    "brand_strategy",
-                    "Brand & Strategy",
-                    "compass",
-                    "Keeps one brief of voice, offer and goals for all drafts.",
-                    CAMPAIGNS,
-                ),
-                off(
-                    "content_seo",
-                    "Content & SEO",
-                    "pen-line",
-                    "Drafts pages and audits your own site.",
-                    CAMPAIGNS,
-                ),
-                off(
-                    "creative_design",
-                    "Creative & Design",
-                    "palette",
-                    "Lays out mails and posts in your colours.",
-                    CAMPAIGNS,
-                ),
-                off(
-                    "social_media",
-                    "Social & Community",
-                    "share-2",
-                    "Turns what you approved into posts.",
-                    CAMPAIGNS,
-                ),
-            ],
-        ),
-        (
-            "Convert and keep",
-            vec![
-                off(
-                    "email_crm",
-                    "Email & CRM",
-                    "mail",
-                    "Newsletters, segments and a clean list.",
-                    CONTACTS,
-                ),
-                off(
-                    "advertising",
-                    "Advertising & Demand",
-                    "target",
-                    "Writes variants of ads and counts what came.",
-                    CONTACTS,
-                ),
-                off(
-                    "sales_enablement",
-                    "Sales Enablement",
-                    "handshake",
-                    "Says whom to call, and why.",
-                    CONTACTS,
-                ),
-                off(
-                    "retention",
-                    "Customer Retention",
-                    "heart",
-                    "Sees early who has gone quiet.",
-                    CONTACTS,
-                ),
-            ],
-        ),
-    ]
+    let tile = |agent: &'static Agent| {
+        let mut tile = plain(shell, agent, known);
+        match agent.key {
+            Key::AppIntelligence => intelligence(&mut tile, shell, status, standing, known),
+            Key::Operations => operations(&mut tile, parts),
+            Key::EmailCrm => approvals(&mut tile, shell.pulse.campaigns),
+            _ => {}
+        }
+        tile
+    };
+    let of = |group: Group| AGENTS.iter().filter(move |agent| agent.group == group).map(tile);
+    Group::ALL.into_iter().map(|group| (group.name(), of(group).collect())).collect()
 }
 
-const CAMPAIGNS: &str = "Needs campaigns, which this Lux does not keep";
-const CONTACTS: &str = "Needs contacts, which this Lux does not keep";
-
-fn off(key: &'static str, name: &'static str, icon: &'static str, text: &str, needs: &str) -> Tile {
-    Tile {
-        key,
-        name,
-        icon,
-        state: State::Off,
-        text: text.to_owned(),
-        foot: needs.to_owned(),
+/// A tile by its newest run and its setting.
+fn plain(shell: &Shell, agent: &'static Agent, known: &Known) -> Tile {
+    let standing = known.standings.get(&agent.key);
+    let is_on = standing.is_some_and(|standing| standing.is_on);
+    let paused = standing.and_then(|standing| standing.paused.as_ref());
+    let run = known.newest.get(&agent.key);
+    let mut tile = Tile {
+        key: agent.key.as_str(),
+        name: agent.name,
+        icon: agent.icon,
+        state: State::Idle,
+        text: "Has not run yet".to_owned(),
+        foot: match (paused, standing.and_then(|standing| standing.next)) {
+            (Some(paused), _) => format!("Paused by {}", paused.by),
+            (None, Some(at)) => format!("Next in {}", when::span(at - shell.now)),
+            (None, None) => "Runs when you ask it to".to_owned(),
+        },
         progress: None,
-        href: None,
+        href: format!("/agents/{}", agent.key.as_str()),
+    };
+    if let Some(run) = run {
+        match run.status {
+            store::Status::Queued | store::Status::Running => {
+                tile.state = State::Running;
+                "Reads and counts.".clone_into(&mut tile.text);
+            }
+            store::Status::Failed => {
+                tile.state = State::Failed;
+                tile.text.clone_from(&run.outcome);
+            }
+            store::Status::Done => {
+                tile.text.clone_from(&run.outcome);
+                let drafts = run.waiting();
+                if drafts > 0 {
+                    let word = if drafts == 1 { "draft" } else { "drafts" };
+                    tile.foot = format!("{drafts} {word} to look at. {}", tile.foot);
+                }
+            }
+        }
     }
+    if tile.state != State::Running {
+        if !is_on {
+            tile.state = State::Off;
+            "Switch it on at its page".clone_into(&mut tile.foot);
+        } else if paused.is_some() {
+            tile.state = State::Paused;
+        }
+    }
+    tile
 }
 
 /// Finds, groups, diagnoses and re-tests errors: the repair runs.
-fn intelligence(shell: &Shell, status: &Status, standing: &Standing) -> Tile {
-    let foot = match (standing.stopped, &status.next_sweep) {
-        (true, _) => "Actions are stopped".to_owned(),
-        (false, Some(at)) => format!("Next sweep in {}", when::span(*at - shell.now)),
-        (false, None) => "No sweep is scheduled".to_owned(),
-    };
-    let mut tile = Tile {
-        key: "app_intelligence",
-        name: "APP Intelligence",
-        icon: "radio",
-        state: State::Idle,
-        text: String::new(),
-        foot,
-        progress: None,
-        href: Some("/repairs"),
-    };
+fn intelligence(
+    tile: &mut Tile,
+    shell: &Shell,
+    status: &Status,
+    standing: &action::Standing,
+    known: &Known,
+) {
+    let standings = known.standings.get(&Key::AppIntelligence);
+    let paused = standings.is_some_and(|standing| standing.paused.is_some());
+    if !paused {
+        tile.state = State::Idle;
+        tile.foot = match (standing.stopped, &status.next_sweep) {
+            (true, _) => "Actions are stopped".to_owned(),
+            (false, Some(at)) => format!("Next sweep in {}", when::span(*at - shell.now)),
+            (false, None) => "No sweep is scheduled".to_owned(),
+        };
+    }
     match &status.last_run {
-        None => "Has not run yet. It diagnoses errors and re-tests what failed."
-            .clone_into(&mut tile.text),
+        None => "Has not run yet".clone_into(&mut tile.text),
         Some(run) if matches!(run.status, runs::Status::Queued | runs::Status::Running) => {
             tile.state = State::Running;
             tile.text = format!("Re-testing, {} of {} errors judged.", run.tested, run.total);
             tile.progress = Some((run.tested, run.total.max(1)));
         }
         Some(run) if run.status == runs::Status::Failed => {
-            tile.state = State::Failed;
+            if !paused {
+                tile.state = State::Failed;
+            }
             let note = run.note.as_deref().unwrap_or("its log says why");
             tile.text = format!("The last run stopped early: {note}");
         }
@@ -207,37 +195,39 @@ fn intelligence(shell: &Shell, status: &Status, standing: &Standing) -> Tile {
             };
         }
     }
-    if shell.pulse.approvals > 0 && tile.state != State::Running {
+    let count = shell.pulse.approvals - shell.pulse.campaigns;
+    if count > 0 && tile.state == State::Idle {
         tile.state = State::NeedsApproval;
-        let count = shell.pulse.approvals;
         tile.foot = format!(
             "{count} {} your approval",
             if count == 1 { "action waits for" } else { "actions wait for" }
         );
-        tile.href = Some("/approvals");
+        "/approvals".clone_into(&mut tile.href);
     }
-    tile
 }
 
-/// Whether Lux itself and what it rests on is well.
-fn operations(parts: &BTreeMap<String, Part>) -> Tile {
+/// Whether Lux itself and what it rests on is well, now: this does not wait for the next run.
+fn operations(tile: &mut Tile, parts: &BTreeMap<String, Part>) {
     let ill: Vec<_> = parts.iter().filter(|(_, part)| part.state >= Wellness::Degraded).collect();
-    let (state, text) = match &ill[..] {
-        [] => (State::Idle, format!("{} parts are looked at, all are well.", parts.len())),
-        [(name, part)] => (State::NeedsYou, format!("{}: {}", words(name), part.detail)),
-        [(name, _), rest @ ..] => {
-            (State::NeedsYou, format!("{} and {} more need a look.", words(name), rest.len()))
-        }
+    let text = match &ill[..] {
+        [] => return,
+        [(name, part)] => format!("{}: {}", words(name), part.detail),
+        [(name, _), rest @ ..] => format!("{} and {} more need a look.", words(name), rest.len()),
     };
-    Tile {
-        key: "operations",
-        name: "Operations & Integrations",
-        icon: "workflow",
-        state,
-        text,
-        foot: "Looks every 15 s".to_owned(),
-        progress: None,
-        href: Some("/health"),
+    if matches!(tile.state, State::Idle | State::Failed) {
+        tile.state = State::NeedsYou;
+        tile.text = text;
+    }
+}
+
+fn approvals(tile: &mut Tile, in_review: i64) {
+    if in_review > 0 && tile.state == State::Idle {
+        tile.state = State::NeedsApproval;
+        tile.foot = format!(
+            "{in_review} {} your approval",
+            if in_review == 1 { "campaign waits for" } else { "campaigns wait for" }
+        );
+        "/approvals".clone_into(&mut tile.href);
     }
 }
 
@@ -247,82 +237,57 @@ fn words(part: &str) -> String {
     letters.next().map_or(String::new(), |first| first.to_uppercase().chain(letters).collect())
 }
 
-/// Explains the numbers that Lux has: errors, so far.
-fn analytics(status: &Status) -> Tile {
-    let (today, before) = (status.events_today(), status.day_before);
-    let text = match (today, before) {
-        (0, 0) => "No error event in 48 h.".to_owned(),
-        (_, 0) => format!("{today} error events in 24 h, none the day before."),
-        (_, _) if today >= before => {
-            format!(
-                "{today} error events in 24 h, {} % more than the day before.",
-                (today - before) * 100 / before
-            )
-        }
-        (_, _) => {
-            format!(
-                "{today} error events in 24 h, {} % fewer than the day before.",
-                (before - today) * 100 / before
-            )
-        }
-    };
-    Tile {
-        key: "analytics",
-        name: "Analytics & Optimization",
-        icon: "chart-line",
-        state: State::Idle,
-        text,
-        foot: "From the counts of each hour".to_owned(),
-        progress: None,
-        href: Some("/errors?sort=events"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{State, analytics, off, operations, words};
+    use std::collections::BTreeMap;
+
+    use super::{AGENTS, Key, Known, Standing, State, Tile, operations, plain, words};
     use crate::{
         clock,
-        dashboard::home::status::Status,
+        dashboard::Shell,
         health::{Part, Wellness},
+        marketing::agent::Paused,
     };
 
-    fn status(today: i64, before: i64) -> Status {
-        Status {
-            errors: crate::errors::store::groups::Summary::default(),
-            by_hour: vec![0, today],
-            day_before: before,
-            last_run: None,
-            next_sweep: None,
-            endpoints: Vec::new(),
-            sources: Vec::new(),
-            by_minute: Vec::new(),
-        }
+    fn tile(change: impl Fn(&mut Standing)) -> Tile {
+        let mut standing = Standing {
+            is_on: true,
+            schedule: None,
+            timezone: "UTC".to_owned(),
+            next: None,
+            paused: None,
+            pages: Vec::new(),
+            changed_by: None,
+        };
+        change(&mut standing);
+        let standings = AGENTS.iter().map(|agent| (agent.key, standing.clone())).collect();
+        let known = Known { standings, newest: BTreeMap::new() };
+        plain(&Shell::default(), Key::Operations.agent(), &known)
     }
 
     #[test]
-    fn numbers_are_compared_with_the_day_before() {
-        let of = |today, before| analytics(&status(today, before)).text;
-        assert_eq!(of(0, 0), "No error event in 48 h.");
-        assert_eq!(of(120, 100), "120 error events in 24 h, 20 % more than the day before.");
-        assert_eq!(of(50, 100), "50 error events in 24 h, 50 % fewer than the day before.");
-        assert_eq!(of(5, 0), "5 error events in 24 h, none the day before.");
+    fn what_is_off_is_not_paused() {
+        let paused = Some(Paused { by: "Mara".to_owned(), at: clock::now() });
+        assert_eq!(tile(|_| ()).state, State::Idle);
+        assert_eq!(tile(|_| ()).text, "Has not run yet");
+        assert_eq!(tile(|it| it.paused = paused.clone()).state, State::Paused);
+        let off = tile(|it| {
+            it.paused = paused.clone();
+            it.is_on = false;
+        });
+        assert_eq!(off.state, State::Off);
+        assert!(off.is_off() && !off.needs_somebody());
     }
 
     #[test]
     fn what_is_ill_needs_somebody() {
         let part = |state| Part { state, since: clock::now(), detail: "full".to_owned() };
-        let well = [("disk".to_owned(), part(Wellness::Ok))].into();
-        assert_eq!(operations(&well).state, State::Idle);
-        let ill = [("disk_space".to_owned(), part(Wellness::Down))].into();
-        let tile = operations(&ill);
-        assert_eq!((tile.state, tile.text.as_str()), (State::NeedsYou, "Disk space: full"));
-    }
-
-    #[test]
-    fn what_is_off_leads_nowhere() {
-        let tile = off("a", "A", "heart", "x", "y");
-        assert!(tile.is_off() && tile.href.is_none() && !tile.needs_somebody());
+        let mut well = tile(|_| ());
+        operations(&mut well, &[("disk".to_owned(), part(Wellness::Ok))].into());
+        assert_eq!(well.state, State::Idle);
+        let mut ill = tile(|_| ());
+        operations(&mut ill, &[("disk_space".to_owned(), part(Wellness::Down))].into());
+        assert_eq!((ill.state, ill.text.as_str()), (State::NeedsYou, "Disk space: full"));
         assert_eq!(words("from_logs"), "From logs");
     }
 }

@@ -18,6 +18,7 @@ use crate::{
     app::App,
     health::Health,
     http::{Known, Query, Reader, Result},
+    marketing::agent::{Agents, Paused},
     repair::action::Actions,
 };
 use agents::Tile;
@@ -40,6 +41,8 @@ struct Home {
     shell: Shell,
     status: Status,
     groups: Vec<(&'static str, Vec<Tile>)>,
+    /// By whom all schedules are paused.
+    paused: Option<Paused>,
     setup: Progress,
 }
 
@@ -79,11 +82,13 @@ async fn show(
     State(app): State<App>,
     Extension(health): Extension<Health>,
     Extension(actions): Extension<Actions>,
+    Extension(agents): Extension<Agents>,
 ) -> Result<Response> {
     if !page.caller.role.may_read() {
         return html(&Stranger { shell: page.shell });
     }
-    html(&gather(page.shell, page.caller.organization, &app, &health, &actions).await?)
+    let organization = page.caller.organization;
+    html(&gather(page.shell, organization, &app, &health, &actions, &agents).await?)
 }
 
 async fn gather(
@@ -92,13 +97,19 @@ async fn gather(
     app: &App,
     health: &Health,
     actions: &Actions,
+    agents: &Agents,
 ) -> Result<Home> {
     let status = status::look(app, organization, shell.now).await?;
     let setup = setup::progress(app, organization, &status).await?;
     let parts = health.snapshot().await.parts;
     let standing = actions.standing().await?;
-    let groups = agents::tiles(&shell, &status, &parts, &standing);
-    Ok(Home { shell, status, groups, setup })
+    let known = agents::Known {
+        standings: agents.standings(organization).await?,
+        newest: agents.newest(organization).await?,
+    };
+    let groups = agents::tiles(&shell, &status, &parts, &standing, &known);
+    let paused = agents.paused().await?;
+    Ok(Home { shell, status, groups, paused, setup })
 }
 
 /// What of the page changes by itself.
@@ -107,8 +118,10 @@ async fn refresh(
     State(app): State<App>,
     Extension(health): Extension<Health>,
     Extension(actions): Extension<Actions>,
+    Extension(agents): Extension<Agents>,
 ) -> Result<Response> {
-    let home = gather(page.shell, page.caller.organization, &app, &health, &actions).await?;
+    let home =
+        gather(page.shell, page.caller.organization, &app, &health, &actions, &agents).await?;
     html(&home.as_live())
 }
 

@@ -29,8 +29,6 @@ pub(super) struct Status {
     pub(super) errors: Summary,
     /// Events of the last 24 hours, the oldest first.
     pub(super) by_hour: Vec<i64>,
-    /// Events of the 24 hours before those.
-    pub(super) day_before: i64,
     pub(super) last_run: Option<Run>,
     pub(super) next_sweep: Option<DateTime<Utc>>,
     pub(super) endpoints: Vec<Endpoint>,
@@ -54,18 +52,12 @@ pub(super) async fn look(
     let db = &app.db;
     let hour = now.duration_trunc(TimeDelta::hours(1)).unwrap_or(now);
     let first = hour - TimeDelta::hours(23);
-    let since = first - TimeDelta::hours(24);
-    let hours = series::by_hour(db, organization, None, since, now).await?;
+    let hours = series::by_hour(db, organization, None, first, now).await?;
     let mut by_hour = vec![0; 24];
-    let mut day_before = 0;
     for (at, count) in hours {
-        match usize::try_from((at - first).num_hours()).ok().filter(|_| at >= first) {
-            Some(index) => {
-                if let Some(slot) = by_hour.get_mut(index) {
-                    *slot += count;
-                }
-            }
-            None => day_before += count,
+        let index = usize::try_from((at - first).num_hours()).ok();
+        if let Some(slot) = index.and_then(|index| by_hour.get_mut(index)) {
+            *slot += count;
         }
     }
     let last_run = runs::list(db, organization, i64::MAX, 1).await?.into_iter().next();
@@ -75,7 +67,6 @@ pub(super) async fn look(
     Ok(Status {
         errors: groups::summary(db, organization, now).await?,
         by_hour,
-        day_before,
         last_run,
         next_sweep: next.map(|(_, at)| at),
         endpoints: endpoints(app, organization).await?,

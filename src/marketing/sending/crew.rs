@@ -140,8 +140,12 @@ impl Hand {
             *line = None;
             let witness: Arc<dyn Witness> = Arc::clone(&run.journal) as _;
             match run.sending.0.app.mail.open(Some(witness)).await {
-                Ok(opened) => *line = Some(opened),
+                Ok(opened) => {
+                    run.halt.opened(None);
+                    *line = Some(opened);
+                }
                 Err(trouble) => {
+                    run.halt.opened(Some(&trouble));
                     *failures += 1;
                     let alone = self.working.load(Ordering::Acquire) <= 1;
                     let final_now = matches!(trouble, Trouble::SignIn(_) | Trouble::NotSetUp);

@@ -10,7 +10,10 @@ use crate::{
     app::App,
     auth::OrganizationId,
     clock,
-    contacts::suppress::{self, Reason},
+    contacts::{
+        self,
+        suppress::{self, Reason},
+    },
     db::Tx,
     error::Result,
 };
@@ -186,6 +189,7 @@ async fn consent(
     .bind(now)
     .run()
     .await?;
+    contacts::place_anew(tx, contact.organization_id, contact.id, now).await?;
     Ok(())
 }
 

@@ -19,7 +19,6 @@ mod journal;
 pub mod leaving;
 mod links;
 mod pace;
-mod plain;
 mod routes;
 mod run;
 mod store;
@@ -45,7 +44,6 @@ use crate::{
 };
 
 pub use links::{Links, Recipient, targets};
-pub use plain::Plain;
 pub use routes::router;
 pub use store::Counts;
 

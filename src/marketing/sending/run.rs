@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -60,25 +63,51 @@ pub(super) enum Why {
 }
 
 /// Says to all parts of a run that it ends. The first reason counts.
-#[derive(Clone, Default)]
-pub(super) struct Halt(Arc<(CancellationToken, Mutex<Option<Why>>)>);
+#[derive(Default)]
+pub(super) struct Halt {
+    token: CancellationToken,
+    why: Mutex<Option<Why>>,
+    /// What a connection failed with, as long as none was there at all.
+    unreached: Mutex<Option<Trouble>>,
+    reached: AtomicBool,
+}
 
 impl Halt {
     pub(super) fn because(&self, why: Why) {
-        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
-        self.0.0.cancel();
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(why);
+        self.token.cancel();
     }
 
     pub(super) fn is_called(&self) -> bool {
-        self.0.0.is_cancelled()
+        self.token.is_cancelled()
     }
 
     pub(super) async fn called(&self) {
-        self.0.0.cancelled().await;
+        self.token.cancelled().await;
     }
 
+    /// A connection to the mail server was opened, or could not be.
+    pub(super) fn opened(&self, trouble: Option<&Trouble>) {
+        match trouble {
+            None => self.reached.store(true, Ordering::Release),
+            Some(trouble) => {
+                let mut unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+                unreached.get_or_insert_with(|| trouble.clone());
+            }
+        }
+    }
+
+    /// Why the run ended, if not because nothing was left to send. A few mails are over before
+    /// any connection has failed often enough to end it.
     fn why(&self) -> Option<Why> {
-        self.0.1.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        why.or_else(|| {
+            if self.reached.load(Ordering::Acquire) {
+                return None;
+            }
+            let unreached = self.unreached.lock().unwrap_or_else(PoisonError::into_inner);
+            unreached.clone().map(Why::Trouble)
+        })
     }
 }
 

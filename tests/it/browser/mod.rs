@@ -1,6 +1,8 @@
 //! What operators do, done in headless Chromium on a real server: one story a file of
 //! `tests/browser/stories`, which says what its author sees; here is what happens on the host.
 
+mod agents;
+mod campaigns;
 mod chat;
 mod demo;
 mod errors;

@@ -230,6 +230,7 @@ fn inputs(desk: &mut Desk, name: &str) -> Inputs {
             let applications = [desk.plain("shop"), desk.plain("api")];
             inputs.time("now", now).texts("applications", &applications).number("max_calls", 12)
         }
+        "agent" => inputs.time("now", chrono::DateTime::from_timestamp(1_793_000_000, 0).unwrap()),
         "diagnose" => {
             let causes = desk.plain("postgres_down, disk_full");
             inputs.text("causes", &causes).texts("checks", &[desk.plain("door (http)")])
@@ -238,6 +239,7 @@ fn inputs(desk: &mut Desk, name: &str) -> Inputs {
             let actions = [desk.plain("sweep (removes old files)")];
             inputs.texts("actions", &actions).texts("checks", &[desk.plain("door (http)")])
         }
+        "campaign" => inputs.text("networks", &desk.plain("x [280], linkedin [3000]")),
         "mend" => inputs.text("wrong", &desk.plain("no cause is left of it")),
         "summary" => inputs.number("max_words", 200),
         "form" => inputs.text("schema", &desk.plain("{\"type\":\"object\"}")),
@@ -253,7 +255,7 @@ fn prompts_are_as_they_were_reviewed() {
     for name in names {
         let prompt = llm.prompts().render(&name, inputs(&mut desk, &name)).unwrap();
         insta::assert_snapshot!(
-            format!("prompt_{name}"),
+            format!("prompt_{}", name.replace('/', "_")),
             format!("{}\n\n{}", prompt.id, prompt.text)
         );
     }

@@ -269,7 +269,8 @@ async fn another_host_sends_nothing_twice(database: Database) {
     assert!(times.len() >= 592, "{}", times.len());
 }
 
-#[tokio::test]
+// The mail server answers while the test waits for `lux doctor`.
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_goes_in_the_clear_and_the_sign_in_is_told() {
     for tls in [Tls::Implicit, Tls::Starttls] {
         let sink = Sink::secure(tls, "ada:sw0rdfish/7731").await;

@@ -73,8 +73,8 @@ async fn somebody_is_asked_by_mail(database: Database) {
     let token = body.split("https://lux.example.com/confirm/").nth(1).unwrap();
     let token = token.split_whitespace().next().unwrap().to_owned();
     assert_eq!(token.len(), 43, "{body}");
-    let data = server.data();
-    let kept = server.database().column(&data, "select hash from contact_confirmation").await;
+    let hashes = "select hash from contact_confirmation";
+    let kept = server.database().column(&server.data(), hashes).await;
     assert!(!kept.contains(&token), "the link itself is kept");
     // Twice within two days, and then no more.
     assert_eq!(server.post(&path, &ask).await.status, 200);

@@ -12,7 +12,7 @@ use crate::{
     auth::OrganizationId,
     clock,
     contacts::{
-        Email,
+        self, Email,
         suppress::{self, Reason},
     },
     db::{self, Db, Tx},
@@ -140,6 +140,7 @@ async fn apply(
         let detail = json!({ "type": kind, "reason": reason, "mail": found.mail,
             "in_a_row": hard_now });
         sending::happened(tx, organization, contact, what, by, &detail).await?;
+        contacts::place_anew(tx, organization, contact, clock::now()).await?;
     }
     Ok(())
 }
