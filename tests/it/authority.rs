@@ -532,6 +532,11 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, {named}, {named}, {named}, {at}, {at})"
         ),
         format!(
+            "insert into contact_import (id, organization_id, name, host, size, settings, made_by,
+                 created_at, updated_at)
+             values ({id}, {org}, {named}, 'h', 1, '{{\"encoding\":\"UTF-8\",\"delimiter\":\",\",\"header\":true,\"columns\":[],\"tags\":[],\"source\":\"\",\"consent\":null}}', {named}, {at}, {at})"
+        ),
+        format!(
             "insert into webhook_credential (id, organization_id, name, username, secret_hash,
                  made_by, created_at)
              values ({id}, {org}, {named}, {named}, 'x', {named}, {at})"

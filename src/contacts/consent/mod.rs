@@ -41,7 +41,6 @@ const MAX_WORDING: usize = 2000;
 #[schema(as = SetConsent)]
 pub struct Said {
     /// none, confirmed or withdrawn; "pending" comes of asking the person.
-    #[schema(inline)]
     pub status: Status,
     /// Where it was given: "paper form, fair of May 2026". Not empty.
     pub source: String,

@@ -153,6 +153,8 @@ fn gone() -> Error {
 /// The mail that asks.
 struct Letters<'a> {
     app: &'a App,
+    /// Where the link leads.
+    base: &'a str,
 }
 
 impl<'a> Letters<'a> {
@@ -162,19 +164,19 @@ impl<'a> Letters<'a> {
                 "Lux cannot send mail yet: set [mail] in lux.toml (server and sender)".to_owned(),
             ));
         }
-        if app.config.public_url.is_none() {
+        let Some(base) = &app.config.public_url else {
             return Err(Error::Conflict(
                 "the link in the mail needs an address that works from outside: set public_url \
                  in lux.toml"
                     .to_owned(),
             ));
-        }
-        Ok(Self { app })
+        };
+        Ok(Self { app, base: base.as_str() })
     }
 
     async fn send(&self, to: &Email, wording: &str, secret: &SecretString) -> Result<()> {
-        let base = self.app.config.base_url();
-        let link = format!("{}/confirm/{}", base.trim_end_matches('/'), secret.expose_secret());
+        let base = self.base.trim_end_matches('/');
+        let link = format!("{base}/confirm/{}", secret.expose_secret());
         let letter = Letter {
             to: to.given.clone(),
             to_name: String::new(),

@@ -7,7 +7,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -39,6 +39,9 @@ struct Decoded {
     read: Arc<AtomicU64>,
     /// Bytes of text that were given away since the last row ended.
     since: Arc<AtomicU64>,
+    /// Whether lines end with CR LF; told by the first.
+    crlf: Arc<AtomicBool>,
+    first: bool,
 }
 
 impl Read for Decoded {
@@ -56,6 +59,13 @@ impl Read for Decoded {
             self.inner.consume(taken);
             self.read.fetch_add(taken as u64, Ordering::Relaxed);
             (self.at, self.ended) = (0, last);
+            if self.first
+                && let Some(end) = memchr::memchr(b'\n', &self.text)
+            {
+                self.first = false;
+                let crlf = end > 0 && self.text[end - 1] == b'\r';
+                self.crlf.store(crlf, Ordering::Relaxed);
+            }
         }
         let taken = out.len().min(self.text.len() - self.at);
         if self.since.fetch_add(taken as u64, Ordering::Relaxed) > MAX_ROW + 2 * CHUNK as u64 {
@@ -72,6 +82,7 @@ pub(super) struct Rows {
     reader: csv::Reader<Decoded>,
     read: Arc<AtomicU64>,
     since: Arc<AtomicU64>,
+    crlf: Arc<AtomicBool>,
     pub(super) row: StringRecord,
     /// The line that `row` begins in, from 1.
     pub(super) line: u64,
@@ -80,6 +91,7 @@ pub(super) struct Rows {
 impl Rows {
     pub(super) fn open(path: &Path, encoding: &'static Encoding, delimiter: char) -> Result<Self> {
         let (read, since) = <(Arc<AtomicU64>, Arc<AtomicU64>)>::default();
+        let crlf = Arc::<AtomicBool>::default();
         let decoded = Decoded {
             inner: BufReader::with_capacity(CHUNK, File::open(path)?),
             decoder: encoding.new_decoder_with_bom_removal(),
@@ -88,6 +100,8 @@ impl Rows {
             ended: false,
             read: Arc::clone(&read),
             since: Arc::clone(&since),
+            crlf: Arc::clone(&crlf),
+            first: true,
         };
         let reader = csv::ReaderBuilder::new()
             .delimiter(u8::try_from(delimiter).unwrap_or(b','))
@@ -95,7 +109,7 @@ impl Rows {
             .flexible(true)
             .buffer_capacity(CHUNK)
             .from_reader(decoded);
-        Ok(Self { reader, read, since, row: StringRecord::new(), line: 1 })
+        Ok(Self { reader, read, since, crlf, row: StringRecord::new(), line: 1 })
     }
 
     /// Reads the next row into `row`; false at the end.
@@ -113,6 +127,11 @@ impl Rows {
             Error::Internal(error.into())
         })?;
         self.line = self.row.position().map_or(before, csv::Position::line);
+        // Of CR LF the reader has not counted the second yet.
+        if self.crlf.load(Ordering::Relaxed) && self.row.position().is_some_and(|it| it.byte() > 0)
+        {
+            self.line += 1;
+        }
         if self.row.len() > MAX_COLUMNS {
             return Err(Error::invalid(format!(
                 "line {} has {} columns; at most {MAX_COLUMNS} are taken",
@@ -276,6 +295,12 @@ mod tests {
         }
         assert_eq!(lines, [1, 2, 5]);
         assert_eq!(rows.bytes(), 19);
+        let file = self::file(b"a,b\r\nc,d\r\ne,f\r\n");
+        let mut rows = Rows::open(file.path(), UTF_8, ',').unwrap();
+        for line in 1..4 {
+            assert!(rows.next().unwrap());
+            assert_eq!(rows.line, line);
+        }
     }
 
     #[test]

@@ -210,10 +210,11 @@ impl Imports {
         batch: &Batch,
     ) -> Result<bool> {
         let now = clock::now();
+        // Before the transaction: it may have to write the key.
+        let keyed = Some(self.app.lasting.keyed().await?);
         let mut tx = self.app.db.begin().await?;
         lease.hold(&mut tx).await?;
         let people: Vec<&Incoming> = batch.people.iter().collect();
-        let keyed = Some(self.app.lasting.keyed().await?);
         let terms = Terms { region: self.contacts.region(), keyed, now };
         let recorded = write(&mut tx, organization, &people, &terms).await?;
         let counts = counted(recorded.iter().map(|it| it.done), batch.refused);
@@ -239,10 +240,11 @@ impl Imports {
                 return Ok(());
             }
             let now = clock::now();
+            // Before the transaction: it may have to write the key.
+            let keyed = Some(self.app.lasting.keyed().await?);
             let mut tx = self.app.db.begin().await?;
             lease.hold(&mut tx).await?;
             let people: Vec<&Incoming> = batch.people.iter().collect();
-            let keyed = Some(self.app.lasting.keyed().await?);
             let terms = Terms { region: self.contacts.region(), keyed, now };
             let mut judged = judge(&mut tx, organization, &people, &terms).await?;
             for (person, what) in batch.people.iter().zip(&mut judged) {

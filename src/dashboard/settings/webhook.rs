@@ -61,7 +61,8 @@ async fn webhook(app: &App, page: Page<Admin>) -> Done<Webhook> {
     let organization = page.caller.organization;
     let all = credential::list(&app.db, organization).await?;
     let (live, ended) = all.into_iter().partition(|it| it.revoked_at.is_none());
-    let base = app.config.base_url();
+    let base = app.config.public_url.as_ref().map(ToString::to_string);
+    let base = base.unwrap_or_else(|| app.config.base_url());
     Ok(Webhook {
         section: "webhook",
         address: format!("{}/api/webhook/zapier-contact", base.trim_end_matches('/')),
