@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json as value;
 
 use super::{
-    Contact, Email, Status, activity, e164,
+    Contact, Email, activity, e164,
     merge::{MAX_TEXT, tidy},
     segment::{Member, Rules},
     store::{ContactRow, json, list, write::unindexed},
@@ -19,7 +19,7 @@ use crate::{
     error::{Error, Result},
 };
 
-/// What is to change; what is left out stays.
+/// What is to change; what is left out stays. Consent has a way of its own, with its proof.
 #[derive(Clone, Debug, Default, Deserialize, utoipa::ToSchema)]
 #[schema(as = ContactChange)]
 #[serde(deny_unknown_fields)]
@@ -39,9 +39,6 @@ pub struct Change {
     pub tags: Option<BTreeSet<String>>,
     /// Laid over those that are there; an empty value removes.
     pub attributes: Option<BTreeMap<String, String>>,
-    /// A word about consent; where it was given belongs to it.
-    #[schema(inline)]
-    pub consent: Option<Consent>,
 }
 
 impl Change {
@@ -53,22 +50,7 @@ impl Change {
             && self.phone.is_none()
             && self.tags.is_none()
             && self.attributes.is_none()
-            && self.consent.is_none()
     }
-}
-
-/// What somebody agreed to, told by another person.
-#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
-#[schema(as = ConsentChange)]
-#[serde(deny_unknown_fields)]
-pub struct Consent {
-    #[schema(inline)]
-    pub status: Status,
-    /// Where and how it was given: "paper form at the fair".
-    pub source: String,
-    /// What the person was shown.
-    #[serde(default)]
-    pub wording: String,
 }
 
 /// Tells null from what is not there.
@@ -112,7 +94,7 @@ pub async fn change(
     }
     let mut after = before.clone();
     apply(&mut after, &change, region)?;
-    if after == before && change.consent.is_none() {
+    if after == before {
         return Ok(before);
     }
     after.version += 1;
@@ -121,8 +103,8 @@ pub async fn change(
     tx.query(
         "update contact set email = $2, email_key = $3, email_domain = $4, email_like = $5,
              first_name = $6, last_name = $7, company = $8, phone = $9, phone_given = $10,
-             tags = $11, attributes = $12, consent = $13, version = $14, updated_at = $15,
-             bounced = $16
+             tags = $11, attributes = $12, version = $13, updated_at = $14,
+             bounced = $15
          where id = $1",
     )
     .bind(id)
@@ -137,7 +119,6 @@ pub async fn change(
     .bind(&after.phone_given)
     .bind(json(&after.tags)?)
     .bind(json(&after.attributes)?)
-    .bind(after.consent)
     .bind(after.version)
     .bind(now)
     .bind(after.bounced.clone())
@@ -164,20 +145,6 @@ pub async fn change(
             .run()
             .await?;
         }
-    }
-    if let Some(consent) = &change.consent {
-        tx.query(
-            "insert into contact_consent (organization_id, contact_id, status, source, wording, at)
-             values ($1, $2, $3, $4, $5, $6)",
-        )
-        .bind(caller.organization)
-        .bind(id)
-        .bind(consent.status)
-        .bind(format!("{} (told by {})", tidy(&consent.source, 200), caller.author()))
-        .bind(tidy(&consent.wording, 2000))
-        .bind(now)
-        .run()
-        .await?;
     }
     unindexed(&mut tx, &[id]).await?;
     let detail = value!({"fields": changed(&before, &after)});
@@ -253,14 +220,6 @@ fn apply(contact: &mut Contact, change: &Change, region: Option<country::Id>) ->
     if contact.attributes.len() > 200 {
         return Err(Error::invalid("attributes: at most 200 stay on one contact"));
     }
-    if let Some(consent) = &change.consent {
-        if consent.source.trim().is_empty() {
-            return Err(Error::invalid(
-                "consent: say where it was given or taken back, such as \"asked on the telephone\"",
-            ));
-        }
-        contact.consent = consent.status;
-    }
     Ok(())
 }
 
@@ -274,7 +233,6 @@ fn changed(before: &Contact, after: &Contact) -> Vec<&'static str> {
         ("phone", before.phone_given != after.phone_given),
         ("tags", before.tags != after.tags),
         ("attributes", before.attributes != after.attributes),
-        ("consent", before.consent != after.consent),
     ];
     fields.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
 }

@@ -122,6 +122,20 @@ async fn list_contacts(
     Ok(Json(ContactPage { contacts, next, more }))
 }
 
+/// What somebody agreed to, told by another person.
+#[derive(Clone, Debug, Deserialize, utoipa::ToSchema)]
+#[schema(as = ConsentChange)]
+#[serde(deny_unknown_fields)]
+struct Consent {
+    #[schema(inline)]
+    status: Status,
+    /// Where and how it was given: "paper form at the fair".
+    source: String,
+    /// What the person was shown.
+    #[serde(default)]
+    wording: String,
+}
+
 /// A contact that is told by a person or a program.
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -142,7 +156,7 @@ struct ContactWish {
     #[serde(default)]
     attributes: BTreeMap<String, String>,
     #[schema(inline)]
-    consent: Option<change::Consent>,
+    consent: Option<Consent>,
 }
 
 /// What became of it.

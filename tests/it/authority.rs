@@ -558,10 +558,6 @@ async fn make_another_organization(server: &Server) -> String {
             "insert into campaign_version (campaign_id, version, subjects, body, engine, made_by, created_at)
              values ({id}, 1, '[\"{CANARY}\"]', {named}, 'person', {named}, {at})"
         ),
-        format!(
-            "insert into contact_import (id, organization_id, name, host, size, settings, made_by, created_at, updated_at)
-             values ({id}, {org}, {named}, 'h', 1, '{{\"encoding\":\"UTF-8\",\"delimiter\":\",\",\"header\":true,\"columns\":[],\"tags\":[],\"source\":\"\",\"consent\":null}}', {named}, {at}, {at})"
-        ),
     ];
     for statement in statements {
         server.database().execute(&server.data(), &statement).await;

@@ -132,7 +132,6 @@ impl Edit {
             phone,
             tags: Some(tags),
             attributes: Some(attributes),
-            consent: None,
         })
     }
 }
