@@ -169,7 +169,9 @@ async fn a_change_counts_on_every_server(database: Database) {
             }
             let request = ada.request(&one, method.clone(), path).json(&json!({}));
             let answer = ada.send(request).await;
-            assert_eq!(answer.status, 403, "{method} {path}: {answer:?}");
+            // A session is nothing to the webhook, whoever's it is.
+            let status = if path == "/api/webhook/zapier-contact" { 401 } else { 403 };
+            assert_eq!(answer.status, status, "{method} {path}: {answer:?}");
             refused += 1;
         }
     }

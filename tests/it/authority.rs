@@ -514,8 +514,8 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, 'operator', {named}, {named}, {at}, '2046-11-20T10:00:00+00:00')"
         ),
         format!(
-            "insert into campaign (id, organization_id, name, status, made_by, created_at, updated_at)
-             values ({id}, {org}, {named}, 'draft', {named}, {at}, {at})"
+            "insert into campaign (id, organization_id, name, version, made_by, created_at, updated_at)
+             values ({id}, {org}, {named}, 1, {named}, {at}, {at})"
         ),
         format!(
             "insert into chat_session (id, organization_id, owner, title, created_at, last_message_at)
@@ -549,10 +549,6 @@ async fn make_another_organization(server: &Server) -> String {
         format!(
             "insert into agent_run (id, organization_id, agent, trigger, requested_by, status, created_at)
              values ({id}, {org}, 'analytics', 'manual', {named}, 'done', {at})"
-        ),
-        format!(
-            "insert into campaign (id, organization_id, name, version, made_by, created_at, updated_at)
-             values ({id}, {org}, {named}, 1, {named}, {at}, {at})"
         ),
         format!(
             "insert into campaign_version (campaign_id, version, subjects, body, engine, made_by, created_at)

@@ -294,7 +294,7 @@ mod tests {
             lines.push(rows.line);
         }
         assert_eq!(lines, [1, 2, 5]);
-        assert_eq!(rows.bytes(), 19);
+        assert_eq!(rows.bytes(), 18);
         let file = self::file(b"a,b\r\nc,d\r\ne,f\r\n");
         let mut rows = Rows::open(file.path(), UTF_8, ',').unwrap();
         for line in 1..4 {
