@@ -23,9 +23,8 @@ const REST: Duration = Duration::from_secs(2);
 const LOOKS: i64 = 5000;
 /// Contacts not indexed yet that are looked at one by one.
 const UNINDEXED: i64 = 10_000;
-/// Words of a search, and the shortest that is looked for by its beginning.
+/// Words of a search.
 const MAX_WORDS: usize = 8;
-const SHORTEST: usize = 2;
 
 #[derive(Serialize)]
 struct Row {
@@ -43,7 +42,7 @@ fn words(contact: &Contact) -> BTreeSet<String> {
     words.insert(email);
     let digits = contact.phone.as_deref().unwrap_or(&contact.phone_given);
     words.insert(digits.chars().filter(char::is_ascii_digit).collect());
-    words.retain(|word| word.len() >= SHORTEST);
+    words.remove("");
     words.into_iter().map(|word| word.chars().take(100).collect()).take(40).collect()
 }
 

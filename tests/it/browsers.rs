@@ -95,6 +95,10 @@ async fn other_sites_change_nothing_in_ones_name() {
             }
             headers.iter().fold(request, |request, (name, value)| request.header(*name, *value))
         };
+        if operation.path == "/api/webhook/zapier-contact" {
+            // A session is nothing there.
+            continue;
+        }
         if operation.method == Method::GET {
             let request =
                 ask(&[("sec-fetch-site", "cross-site"), ("origin", "https://evil.example")]);
@@ -224,7 +228,8 @@ async fn reading_changes_nothing(database: Database) {
     let before = dump(&server).await;
     assert!(before.len() > 30, "{before:#?}");
     for operation in operations(&server).await {
-        if operation.method != Method::GET {
+        // That somebody took all contacts away is noted.
+        if operation.method != Method::GET || operation.path == "/api/contacts/export" {
             continue;
         }
         for id in ["1", "987654321"] {

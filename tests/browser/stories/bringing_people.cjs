@@ -36,7 +36,7 @@ module.exports = async ({ page, open, look, expect, host }) => {
   await look("contacts-mapping");
   await page.getByLabel("Adresse becomes").selectOption("email");
   await page.getByLabel("Wer becomes").selectOption("name");
-  await page.getByLabel("Tags").fill("fair");
+  await page.getByRole("textbox", { name: "Tags" }).fill("fair");
   await page.getByRole("button", { name: "Dry run" }).click();
   const counted = async (words, number) => {
     const pair = page.locator(".counts > div", { has: page.getByText(words, { exact: true }) });
@@ -115,7 +115,7 @@ module.exports = async ({ page, open, look, expect, host }) => {
   await open("/segments");
   await look("segments");
   await page.getByRole("link", { name: "New segment" }).click();
-  await page.getByLabel("Name").fill("From Oslo");
+  await page.getByRole("textbox", { name: "Name" }).fill("From Oslo");
   await page.getByLabel("Field").selectOption("attributes.ort");
   await page.getByLabel("Value").fill("oslo");
   await page.getByText(/8 of 10 contacts fit now/).waitFor();
