@@ -552,7 +552,8 @@ async fn make_another_organization(server: &Server) -> String {
         ),
         format!(
             "insert into campaign_version (campaign_id, version, subjects, body, engine, made_by, created_at)
-             values ({id}, 1, '[\"{CANARY}\"]', {named}, 'person', {named}, {at})"
+             select {id}, version, '[\"{CANARY}\"]', {named}, 'person', {named}, {at}
+             from (select 1 as version union all select 2 as version) two"
         ),
     ];
     for statement in statements {
@@ -565,9 +566,9 @@ async fn make_another_organization(server: &Server) -> String {
 fn theirs(path: &str) -> String {
     let path = path.replace("{key}", THEIR_KEY).replace("{name}", CANARY);
     path.replace("{id}", THEIRS)
-        .replace("{version}", "1")
+        .replace("{version}", "2")
         .replace("{number}", "1")
-        .replace("{version}", "1")
+        .replace("{version}", "2")
         .replace("{number}", "1")
 }
 
