@@ -36,7 +36,7 @@ pub(super) async fn settle(
     unindexed(tx, &[id]).await
 }
 
-/// [`settle`] for who changed a contact's consent or bounces by statements of their own; the last
+/// `settle` for who changed a contact's consent or bounces by statements of their own; the last
 /// thing of the transaction that concerns the contact.
 pub async fn place_anew(
     tx: &mut Tx,

@@ -1,7 +1,7 @@
 //! Outgoing hooks: other programs subscribe to what happens here, as Zapier's REST hooks want it.
 //!
-//! Triggers note what there is to tell in the transaction in which it happens ([`store`]);
-//! [`deliver`] tells it, signed, again and again until it was heard or given up.
+//! Triggers note what there is to tell in the transaction in which it happens (`store`);
+//! `deliver` tells it, signed, again and again until it was heard or given up.
 
 mod deliver;
 mod payload;

@@ -1,6 +1,6 @@
 //! Mail by SMTP: the one door, as `outbound` is for HTTP.
 //!
-//! A [`Letter`] becomes MIME in [`letter`], and goes over a [`Line`] to the server of `[mail]`.
+//! A [`Letter`] becomes MIME in `letter`, and goes over a [`Line`] to the server of `[mail]`.
 //! What went wrong is a [`Trouble`] that says itself in a sentence, and whether another try may
 //! help. [`Mail::send`] is for single mails; whoever sends many keeps lines open
 //! ([`Mail::open`]) and is told, through [`Witness`], when a mail is out of its hands.

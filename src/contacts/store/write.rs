@@ -183,7 +183,7 @@ pub(in crate::contacts) async fn write(
         .collect())
 }
 
-/// What [`write`] would do with each, without doing it.
+/// What [`write()`] would do with each, without doing it.
 pub(in crate::contacts) async fn judge(
     tx: &mut Tx,
     organization: OrganizationId,

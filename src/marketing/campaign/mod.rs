@@ -2,7 +2,7 @@
 //!
 //! A campaign is made by [`deeds::create`] and changed by the other [`deeds`]; it is sent by who
 //! takes the rows of `campaign_mail` that an approval makes, and turns them into letters with
-//! [`render`]. Nothing here sends anything.
+//! [`render()`]. Nothing here sends anything.
 
 mod audience;
 pub mod brief;

@@ -3,7 +3,7 @@
 //! **The way of a mail**: `waiting` → claimed under the number of a run (committed) → written →
 //! handed to the mail server → `sent`, `refused`, put off (`waiting`, with a time), `skipped`
 //! (its contact may not be written to any more) or `uncertain`. A journal in the data directory
-//! (see [`journal`]) says of each mail whether it was handed over, down to the system call. After
+//! (see `journal`) says of each mail whether it was handed over, down to the system call. After
 //! a kill -9 it tells the database what it does not know; what was claimed and not handed over
 //! waits again. `uncertain` is what nobody can know: a connection that broke after the mail was
 //! handed over, a host that is gone with its journal, a kill in the moment of handing over. An

@@ -1,5 +1,5 @@
 //! Mail that came back, and people who called it spam: told by the mail provider's webhook, or
-//! read from the mailbox that such reports go to ([`parse`]).
+//! read from the mailbox that such reports go to (`parse`).
 
 mod parse;
 mod store;
