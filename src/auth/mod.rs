@@ -7,7 +7,7 @@ pub mod invitation;
 pub mod link;
 pub mod oidc;
 mod remembered;
-mod secret;
+pub(crate) mod secret;
 pub mod session;
 pub mod token;
 

@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use crate::error::{Error, Result};
 
 /// 43 characters of base64url.
-pub(super) fn random() -> Result<String> {
+pub(crate) fn random() -> Result<String> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes)
         .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;

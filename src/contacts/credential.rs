@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -20,7 +20,7 @@ use subtle::{Choice, ConstantTimeEq};
 
 use super::merge::tidy;
 use crate::{
-    auth::{OrganizationId, audit},
+    auth::{OrganizationId, audit, secret},
     clock, config,
     db::{self, Db},
     error::{Error, Result},
@@ -65,7 +65,8 @@ pub async fn create(
     if name.is_empty() {
         return Err(Error::invalid("name: give the credential a name, such as \"zapier\""));
     }
-    let (user, password) = (random()?, random()?);
+    // None of its 43 characters has a meaning to Zapier.
+    let (user, password) = (secret::random()?, secret::random()?);
     let username = format!("lux-{}", &user[..12]);
     let mut tx = db.begin().await?;
     let id: i64 = tx
@@ -244,12 +245,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
     hash
-}
-
-/// 256 random bits in 43 characters, none of which Zapier gives a meaning to.
-fn random() -> Result<String> {
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes)
-        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
-    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }

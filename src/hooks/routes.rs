@@ -1,6 +1,6 @@
 //! Subscribing over HTTP, as Zapier's REST hooks do.
 
-use aws_lc_rs::{digest, rand};
+use aws_lc_rs::digest;
 use axum::extract::State;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use chrono::{DateTime, Utc};
@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::audit,
+    auth::{audit, secret},
     clock, config,
     db::is_duplicate,
     error::Error,
@@ -88,10 +88,7 @@ async fn subscribe(
     }
     let organization = who.caller.organization;
     let row_name = uuid::Uuid::now_v7().to_string();
-    let mut bytes = [0; 32];
-    rand::fill(&mut bytes)
-        .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
-    let secret = URL_SAFE_NO_PAD.encode(bytes);
+    let secret = secret::random()?;
     let hash = digest::digest(&digest::SHA256, url.as_str().as_bytes());
     let new = New {
         row_name: &row_name,
