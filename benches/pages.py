@@ -119,6 +119,9 @@ def main():
                 continue
             with service.lux(options.lux, database) as server:
                 service.fill(server, options.rows)
+                connection = server.connect()
+                while service.indexed(server.ask(connection, "GET", "/metrics")) < options.rows:
+                    time.sleep(0.5)
                 time_pages(server, options, kind, report)
                 if options.lighthouse and kind == "SQLite":
                     judge(server, report)

@@ -20,6 +20,7 @@ import pathlib
 import platform
 import shutil
 import signal
+import sqlite3
 import statistics
 import subprocess
 import tempfile
@@ -82,10 +83,19 @@ class Lux:
         assert answer.status < 300, (method, path, answer.status, text[:500])
         return json.loads(text) if text[:1] in (b"{", b"[") else text
 
-    def resident_mib(self):
+    def resident_mib(self, what="VmRSS"):
+        """What it holds now; with VmHWM, the most that it has held."""
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         fields = dict(line.split(":", 1) for line in status.splitlines())
-        return int(fields["VmRSS"].split()[0]) / 1024
+        return int(fields[what].split()[0]) / 1024
+
+    def scalar(self, sql):
+        """One number out of its database, read beside it."""
+        if url := self.environment.get("DATABASE_URL"):
+            done = subprocess.run(["psql", "-qAt", url, "-c", sql], check=True, capture_output=True, text=True)
+            return int(done.stdout)
+        with contextlib.closing(sqlite3.connect(self.folder / "data/lux.db", timeout=60)) as connection:
+            return connection.execute(sql).fetchone()[0]
 
 
 @contextlib.contextmanager
@@ -330,14 +340,13 @@ def main():
             for name, measure in [("capture", capture), ("queries", queries)]:
                 if wanted(name):
                     # Each begins with empty tables.
-                    if database:
-                        fresh(database, name)
-                        schema = f"&options=-csearch_path%3D{name}"
-                    measure(options, report, kind, database and database + schema)
+                    measure(options, report, kind, database and fresh(database, name))
 
 
 def fresh(url, schema):
+    """The same database with a new, empty schema to work in."""
     subprocess.run(["psql", "-q", url, "-c", f"create schema {schema}"], check=True)
+    return f"{url}{'&' if '?' in url else '?'}options=-csearch_path%3D{schema}"
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ pub mod errors;
 pub mod health;
 pub mod hooks;
 pub mod http;
+pub mod integrations;
 pub mod jobs;
 pub mod llm;
 pub mod logs;

@@ -35,6 +35,7 @@ use crate::{
     health::Health,
     hooks,
     http::connection::{Addresses, Answering, Counted, Patience, Timed},
+    integrations::{Integrations, ticketing::Tickets},
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
     logs::{self, Live, Programs},
@@ -138,15 +139,18 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let probes = Probes::new(app.clone());
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
     let agents = Agents::start(app.clone(), health.clone(), repair.clone());
-    let tools = Tools::new(
-        app.clone(),
-        actions.clone(),
-        agents.clone(),
-        diagnoser.clone(),
-        health.clone(),
-        probes.clone(),
-        repair.clone(),
-    );
+    let integrations = Integrations::start(&app)?;
+    let tickets = Tickets::start(integrations.clone(), repair.clone());
+    let tools = Tools {
+        app: app.clone(),
+        actions: actions.clone(),
+        agents: agents.clone(),
+        diagnoser: diagnoser.clone(),
+        health: health.clone(),
+        probes: probes.clone(),
+        repair: repair.clone(),
+        tickets: tickets.clone(),
+    };
     let analyst = Analyst::new(app.clone(), diagnoser.clone(), probes.clone());
     let chat = Chat::new(
         app.clone(),
@@ -170,10 +174,12 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         contacts,
         health,
         imports,
+        integrations,
         probes,
         repair,
         sending,
         sign_in,
+        tickets,
         tools,
     };
     Ok((app, features))

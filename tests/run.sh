@@ -55,7 +55,8 @@ fi
 # interfaces are driven by the clients that people use.
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/test-venv
-requirements=(tests/shop/requirements.txt tests/clients/requirements.txt tests/sdk/requirements.txt)
+requirements=(tests/shop/requirements.txt tests/clients/requirements.txt tests/sdk/requirements.txt
+    tests/mail/requirements.txt tests/providers/requirements.txt)
 wanted=$(cat "${requirements[@]}")
 if [[ $wanted != "$(cat "$venv/installed.txt" 2>/dev/null)" ]]; then
     python3 -m venv --clear "$venv"

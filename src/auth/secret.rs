@@ -14,7 +14,7 @@ pub(crate) fn random() -> Result<String> {
 }
 
 /// What is kept of a secret, and looked up.
-pub(super) fn hash(secret: &str) -> String {
+pub(crate) fn hash(secret: &str) -> String {
     let digest = digest::digest(&digest::SHA256, secret.as_bytes());
     URL_SAFE_NO_PAD.encode(digest.as_ref())
 }

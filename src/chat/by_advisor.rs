@@ -33,6 +33,8 @@ fn step(intent: Intent) -> Option<&'static str> {
         Intent::Errors => Some("list_errors"),
         Intent::Signups => Some("contacts_summary"),
         Intent::Campaign => Some("draft_campaign"),
+        Intent::Ticket => Some("create_ticket"),
+        Intent::Project => Some("project_status"),
     }
 }
 
@@ -118,6 +120,8 @@ impl Chat {
             }
             Intent::Signups => (self.signups(question).await?, None),
             Intent::Campaign => (Box::pin(self.draft_campaign(question)).await?, None),
+            Intent::Ticket => (Box::pin(self.ticket(question)).await?, None),
+            Intent::Project => (Box::pin(self.project(question)).await?, None),
             Intent::Errors => {
                 let open = self.open_errors(question).await?;
                 (answer::open_errors(&open), None)
@@ -155,7 +159,7 @@ impl Chat {
         self.diagnose(question).await
     }
 
-    async fn open_errors(&self, question: &Question) -> Result<Vec<Open>> {
+    pub(super) async fn open_errors(&self, question: &Question) -> Result<Vec<Open>> {
         let organization = question.owner.organization;
         let since = clock::now() - TimeDelta::days(30);
         let app = question.app.as_deref();

@@ -54,6 +54,7 @@ impl Chat {
             wants_repair: false,
             // What the words ask for is made before the model is asked.
             wants_marketing: false,
+            wants_ticket: false,
         };
         let history = match before {
             Before::Stored(asked) => history::of(&self.app, &user, going.session, *asked).await?,

@@ -23,6 +23,10 @@ pub(super) enum Intent {
     Signups,
     /// "Write a Black Friday campaign for people who came from the webinar."
     Campaign,
+    /// "Create a ticket for error 12."
+    Ticket,
+    /// "How does the project stand? Which tickets are open?"
+    Project,
     /// "What can you do?"
     Help,
     /// Needs a model.
@@ -89,6 +93,18 @@ const TELLTALES: &[(Intent, &[&str])] = &[
             "start time",
             "first seen",
             "first happen",
+        ],
+    ),
+    (
+        Intent::Project,
+        &[
+            "project status",
+            "status of the project",
+            "project stand",
+            "open tickets",
+            "tickets are open",
+            "which tickets",
+            "list tickets",
         ],
     ),
     (
@@ -187,6 +203,9 @@ pub(super) fn read(message: &str) -> Intent {
     if wishes_campaign(&words) {
         return Intent::Campaign;
     }
+    if wishes_ticket(&words) {
+        return Intent::Ticket;
+    }
     if asks_for_signups(&words) {
         return Intent::Signups;
     }
@@ -266,6 +285,26 @@ fn wishes_campaign(words: &str) -> bool {
         .iter()
         .find_map(|word| after(rest, word))
         .is_some_and(|object| holds(object, "campaign") || holds(object, "newsletter"))
+}
+
+/// What a wish for a ticket begins with.
+const OPENING: &[&str] = &["create", "open", "file", "make", "raise", "write"];
+
+/// Whether the operator asks for a ticket: a sentence that begins with the wish. "Open tickets?"
+/// asks which there are.
+fn wishes_ticket(words: &str) -> bool {
+    let mut rest = words.trim_start();
+    while let Some(after) = COURTESIES.iter().find_map(|word| after(rest, word)) {
+        rest = after;
+    }
+    let Some(object) = OPENING.iter().find_map(|word| after(rest, word)) else { return false };
+    // Where tickets are sold, one that cannot be made is a fault.
+    let faults = ["fail", "broken", "crash", "500", "502", "404", "return", "doesn't", "does not"];
+    if faults.iter().any(|telltale| holds(words, telltale)) {
+        return false;
+    }
+    holds(&format!(" {object}"), "ticket ")
+        || ["an issue ", "a github issue ", "a jira issue "].iter().any(|it| object.starts_with(it))
 }
 
 /// Whether the question is about who signed up. A sign-up that fails is a fault.
@@ -373,6 +412,14 @@ mod tests {
             ("please draft the newsletter", Intent::Campaign),
             ("the log says: write a campaign", Intent::Other),
             ("how is the campaign doing", Intent::Other),
+            ("create a ticket for error 12", Intent::Ticket),
+            ("please open the ticket", Intent::Ticket),
+            ("Could you file an issue for this?", Intent::Ticket),
+            ("create ticket fails with 500", Intent::Diagnose),
+            ("which tickets are open?", Intent::Project),
+            ("what is the project status", Intent::Project),
+            ("how many tickets are open", Intent::Project),
+            ("the log says: open a ticket for error 1", Intent::Diagnose),
             ("help", Intent::Help),
             ("what can you do", Intent::Help),
             ("write me a poem about the details of autumn", Intent::Other),

@@ -83,6 +83,7 @@ impl Chat {
             app: None,
             wants_repair: false,
             wants_marketing: true,
+            wants_ticket: false,
         };
         let id = self.tools.draft(&user, &wish).await?;
         let mut answer = Answer::default();

@@ -22,6 +22,7 @@ mod repair;
 mod routes;
 pub mod store;
 mod talk;
+mod tickets;
 pub mod tools;
 mod trail;
 pub mod transcript;

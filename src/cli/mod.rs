@@ -14,6 +14,7 @@ mod errors;
 pub mod eval;
 mod events;
 mod grouping;
+mod integrations;
 mod keys;
 mod logs;
 mod model;
@@ -86,6 +87,9 @@ enum Command {
     /// People: bring in a table, write them out, see what came back of the mail to them
     #[command(subcommand)]
     Contacts(contacts::Command),
+    /// Services of others that people connected: how they are, whether they answer
+    #[command(subcommand)]
+    Integrations(integrations::Command),
     /// The audit log: check its chain, write it out
     #[command(subcommand)]
     Audit(audit::Command),
@@ -173,6 +177,9 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Chat(args) => runtime()?.block_on(chat::run(args, overrides))?,
         Command::Errors(args) => runtime()?.block_on(errors::run(args, overrides))?,
         Command::Logs(args) => runtime()?.block_on(logs::run(args, overrides))?,
+        Command::Integrations(command) => {
+            return runtime()?.block_on(integrations::run(command, overrides));
+        }
         Command::Grouping(command) => grouping::run(&command, overrides)?,
         Command::Repair(args) => return runtime()?.block_on(repair::run(args, overrides)),
         Command::Probe(args) => return runtime()?.block_on(probe::run(args, overrides)),

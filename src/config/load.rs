@@ -216,14 +216,25 @@ impl Loader {
         key: &Key,
         parse: impl Fn(&str) -> Result<T, String>,
     ) -> Option<T> {
-        let Some((text, origin)) = self.text(key) else {
+        let before = self.settings.len();
+        let given = self.given(key, parse);
+        if self.settings.len() == before {
             self.settings.push(Setting {
                 key: key.name.to_owned(),
                 value: "(not set)".to_owned(),
                 origin: Origin::Default,
             });
-            return None;
-        };
+        }
+        given
+    }
+
+    /// Reads a setting that is shown only where it was given.
+    pub(super) fn given<T>(
+        &mut self,
+        key: &Key,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Option<T> {
+        let (text, origin) = self.text(key)?;
         let parsed = parse(&text);
         let value = if key.secret { hidden(&text) } else { text };
         self.settings.push(Setting { key: key.name.to_owned(), value, origin: origin.clone() });

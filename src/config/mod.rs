@@ -9,6 +9,7 @@ mod contacts;
 mod error_sources;
 mod grouping;
 mod hooks;
+mod integrations;
 mod load;
 mod mail;
 mod model;
@@ -45,6 +46,7 @@ pub use contacts::Contacts;
 pub use error_sources::ErrorSource;
 pub use grouping::{Glob, GroupingRule, Piece, Template, Trait};
 pub use hooks::Hooks;
+pub use integrations::Client;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use mail::{Mail, MailTls};
 pub use model::{Model, ModelUse};
@@ -101,6 +103,8 @@ pub struct Config {
     pub capture: Capture,
     pub contacts: Contacts,
     pub hooks: Hooks,
+    /// The services of others that Lux is registered with.
+    pub integrations: Vec<Client>,
     pub apps: Vec<AppEntry>,
     pub sources: Vec<Source>,
     pub error_sources: Vec<ErrorSource>,
@@ -270,6 +274,7 @@ impl Config {
                 ),
             },
             hooks: Hooks { allowed: from.value(&key("hooks.allowed", &[]), "", hooks::origins) },
+            integrations: integrations::read(&mut from),
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);
                 Some(written)
@@ -426,6 +431,7 @@ impl Config {
         let clients = self.providers.iter().filter_map(|provider| provider.client_secret.as_ref());
         let all = model.chain(self.probe_variables.values()).chain(urls);
         let all = all.chain(&self.master_key).chain(clients).chain(&self.mail.password);
+        let all = all.chain(self.integrations.iter().map(|client| &client.secret));
         let mut secrets: Vec<&str> = all.map(ExposeSecret::expose_secret).collect();
         secrets.push(self.database_url.expose_secret());
         secrets

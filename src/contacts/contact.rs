@@ -6,7 +6,13 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use phonenumber::country;
 use serde::{Deserialize, Serialize};
+
+use super::{merge::tidy, phone::e164};
+
+/// Longest telephone number, in bytes.
+const MAX_PHONE: usize = 100;
 
 /// Whether marketing may be sent to somebody by e-mail.
 #[derive(
@@ -109,6 +115,23 @@ pub struct Incoming {
     pub consent: Option<Agreed>,
     /// Who tells: "webhook zapier", "import 3", a person.
     pub by: String,
+}
+
+/// [`Incoming`] with what takes time to find out about it, so that the writer need not.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) person: Incoming,
+    /// The telephone number in one line as it came, and in E.164.
+    pub(super) phone: String,
+    pub(super) number: Option<String>,
+}
+
+impl Arrival {
+    pub(super) fn new(person: Incoming, region: Option<country::Id>) -> Self {
+        let phone = tidy(&person.phone, MAX_PHONE);
+        let number = if phone.is_empty() { None } else { e164(&phone, region) };
+        Self { person, phone, number }
+    }
 }
 
 /// A word about consent.

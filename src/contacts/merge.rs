@@ -1,9 +1,8 @@
 //! What is known of a contact, and what came about it, become one.
 
 use chrono::{DateTime, Utc};
-use phonenumber::country;
 
-use super::{Contact, Done, Incoming, Status, phone::e164};
+use super::{Arrival, Contact, Done, Status};
 
 /// Places that are remembered of one contact, tags, attributes, and the bytes of one text.
 const MAX_SOURCES: usize = 20;
@@ -40,10 +39,10 @@ pub(super) fn blank(now: DateTime<Utc>) -> Contact {
 /// whoever withdrew (or `is_suppressed`) is not signed up again by what others tell.
 pub(super) fn merge(
     contact: &mut Contact,
-    incoming: &Incoming,
-    region: Option<country::Id>,
+    arrival: &Arrival,
     is_suppressed: bool,
 ) -> Vec<&'static str> {
+    let incoming = &arrival.person;
     let mut changed = Vec::new();
     if let Some(email) = &incoming.email
         && contact.email.as_deref() != Some(&email.given)
@@ -66,14 +65,14 @@ pub(super) fn merge(
             changed.push(name);
         }
     }
-    let given = tidy(&incoming.phone, 100);
-    if !given.is_empty() && given != contact.phone_given {
-        let number = e164(&given, region);
+    let given = &arrival.phone;
+    if !given.is_empty() && *given != contact.phone_given {
+        let number = arrival.number.clone();
         // What is no number does not take the place of one.
         if number.is_some() || contact.phone.is_none() {
             if number != contact.phone || contact.phone_given.is_empty() || number.is_none() {
                 changed.push("phone");
-                contact.phone_given = given;
+                contact.phone_given.clone_from(given);
             }
             contact.phone = number;
         }

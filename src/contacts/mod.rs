@@ -15,6 +15,7 @@ mod email;
 pub mod export;
 pub mod import;
 mod merge;
+mod names;
 mod payload;
 pub mod person;
 mod phone;
@@ -30,6 +31,7 @@ mod webhook;
 pub mod words;
 
 pub use change::{Change, change, remove};
+use contact::Arrival;
 pub use contact::{Agreed, Contact, Done, Incoming, Recorded, Status};
 pub use email::Email;
 pub use phone::e164;

@@ -8,32 +8,9 @@ use serde_json::{Map, Value};
 use super::{
     Agreed, Email, Incoming, Status,
     merge::{MAX_TEXT, tidy},
+    names::{self, plain},
 };
 
-/// Names without case and separators, for each thing that a contact has; earlier ones win.
-const EMAIL: &[&str] =
-    &["email", "emailaddress", "mail", "primaryemail", "useremail", "customeremail", "workemail"];
-const FIRST: &[&str] = &["firstname", "first", "givenname", "fname", "forename"];
-const LAST: &[&str] = &["lastname", "last", "surname", "familyname", "lname"];
-const FULL: &[&str] = &["fullname", "name", "yourname", "contactname", "displayname"];
-const COMPANY: &[&str] =
-    &["company", "companyname", "organization", "organisation", "business", "businessname"];
-const PHONE: &[&str] = &[
-    "phone",
-    "phonenumber",
-    "mobile",
-    "mobilephone",
-    "mobilenumber",
-    "telephone",
-    "tel",
-    "cell",
-    "cellphone",
-    "whatsapp",
-];
-const SOURCE: &[&str] = &["source", "leadsource", "signupsource", "formname", "utmsource"];
-const TAGS: &[&str] = &["tags", "tag", "labels"];
-const CONSENT: &[&str] =
-    &["consent", "optin", "marketingconsent", "acceptsmarketing", "newsletteroptin", "gdprconsent"];
 const WORDING: &[&str] = &["consenttext", "consentwording"];
 const ADDRESS: &[&str] = &["ip", "ipaddress"];
 /// Objects that forms wrap their fields in: `{"contact": {"email": ..}}`.
@@ -76,7 +53,7 @@ pub(super) struct Reading<'a> {
 pub(super) fn read(object: &Map<String, Value>, reading: Reading<'_>) -> Result<Incoming, Wrong> {
     let mut fields = Fields::default();
     fields.flatten(&mut Vec::new(), object);
-    let email = match fields.take(EMAIL) {
+    let email = match fields.take(names::EMAIL) {
         None => None,
         // Some send "Ada <ada@example.com>".
         Some(text) => {
@@ -85,19 +62,21 @@ pub(super) fn read(object: &Map<String, Value>, reading: Reading<'_>) -> Result<
             Some(Email::parse(text).map_err(|why| Wrong { field: "email", why: why.to_owned() })?)
         }
     };
-    let full = fields.take(FULL).unwrap_or_default();
-    let (mut first_name, mut last_name) =
-        (fields.take(FIRST).unwrap_or_default(), fields.take(LAST).unwrap_or_default());
+    let full = fields.take(names::NAME).unwrap_or_default();
+    let (mut first_name, mut last_name) = (
+        fields.take(names::FIRST_NAME).unwrap_or_default(),
+        fields.take(names::LAST_NAME).unwrap_or_default(),
+    );
     if first_name.is_empty() && last_name.is_empty() {
         (first_name, last_name) = split(&full);
     }
-    let phone = fields.take(PHONE).unwrap_or_default();
+    let phone = fields.take(names::PHONE).unwrap_or_default();
     // Where a visit came from is kept under its own name as well.
     let utm = fields.peek(&["utmsource"]);
-    let source = fields.take(SOURCE).unwrap_or_else(|| reading.mark.to_owned());
-    let mut tags: BTreeSet<String> = fields.take_list(TAGS);
+    let source = fields.take(names::SOURCE).unwrap_or_else(|| reading.mark.to_owned());
+    let mut tags: BTreeSet<String> = fields.take_list(names::TAGS);
     tags.insert(reading.mark.to_owned());
-    let consent = fields.take(CONSENT).and_then(|text| agreed(&text));
+    let consent = fields.take(names::CONSENT).and_then(|text| agreed(&text));
     let wording = fields.take(WORDING).unwrap_or_default();
     let address = fields.take(ADDRESS);
     let consent = consent.map(|yes| Agreed {
@@ -111,7 +90,7 @@ pub(super) fn read(object: &Map<String, Value>, reading: Reading<'_>) -> Result<
         address: address.as_deref().map(|it| tidy(it, 64)),
         at: None,
     });
-    let company = fields.take(COMPANY).unwrap_or_default();
+    let company = fields.take(names::COMPANY).unwrap_or_default();
     let mut attributes = fields.rest();
     if let Some(utm) = utm {
         attributes.insert("utm_source".to_owned(), utm);
@@ -228,11 +207,6 @@ impl Fields {
     fn rest(self) -> BTreeMap<String, String> {
         self.0.into_values().map(|(name, values)| (tidy(&name, 100), values.join(", "))).collect()
     }
-}
-
-/// A name without case and separators.
-fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
 #[cfg(test)]

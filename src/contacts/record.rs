@@ -1,13 +1,19 @@
 //! The one writer of contacts: many requests, one transaction, each answered after its commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use phonenumber::country;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Incoming, Recorded,
+    Arrival, Incoming, Recorded,
     receipt::{self, Receipt},
     store::write::{Terms, write},
 };
@@ -43,13 +49,15 @@ pub struct Contacts(Arc<Parts>);
 struct Parts {
     jobs: mpsc::Sender<Job>,
     region: Option<country::Id>,
+    /// Contacts that were written by this process; the indexer makes way while it grows.
+    written: Arc<AtomicUsize>,
     stop: CancellationToken,
     stopped: CancellationToken,
 }
 
 struct Job {
     organization: OrganizationId,
-    items: Vec<Incoming>,
+    items: Vec<Arrival>,
     receipt: Option<Receipt>,
     answer: oneshot::Sender<Result<Vec<Recorded>, Refusal>>,
 }
@@ -82,19 +90,24 @@ impl Contacts {
         let parts = Parts {
             jobs,
             region: app.config.contacts.phone_region,
+            written: Arc::default(),
             stop: CancellationToken::new(),
             stopped: CancellationToken::new(),
         };
-        let writer =
-            Writer { db: app.db.clone(), lasting: app.lasting.clone(), region: parts.region };
+        let writer = Writer {
+            db: app.db.clone(),
+            lasting: app.lasting.clone(),
+            written: Arc::clone(&parts.written),
+        };
         let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
         tokio::spawn(async move {
             writer.run(waiting, stop).await;
             drop(stopped);
         });
         super::segment::register(app);
-        super::words::start(app);
+        super::words::start(app, Arc::clone(&parts.written));
         receipt::start(app);
+        super::consent::start(app);
         Self(Arc::new(parts))
     }
 
@@ -121,6 +134,7 @@ impl Contacts {
         if items.len() > MAX_ITEMS {
             return Err(Error::TooLarge(format!("at most {MAX_ITEMS} contacts go in one request")));
         }
+        let items = items.into_iter().map(|it| Arrival::new(it, self.0.region)).collect();
         let (answer, answered) = oneshot::channel();
         let job = Job { organization, items, receipt, answer };
         self.0.jobs.try_send(job).map_err(|_| {
@@ -137,6 +151,11 @@ impl Contacts {
         self.0.region
     }
 
+    /// Contacts were written on another way.
+    pub(super) fn wrote(&self, count: usize) {
+        self.0.written.fetch_add(count, Ordering::Relaxed);
+    }
+
     /// Stores what waits, then ends the writer.
     pub async fn drain(&self) {
         self.0.stop.cancel();
@@ -147,7 +166,7 @@ impl Contacts {
 struct Writer {
     db: Db,
     lasting: Lasting,
-    region: Option<country::Id>,
+    written: Arc<AtomicUsize>,
 }
 
 impl Writer {
@@ -248,14 +267,14 @@ impl Writer {
     async fn attempt(&self, jobs: &[Job]) -> db::Result<Vec<Vec<Recorded>>> {
         let now = clock::now();
         // Only who is said to want mail is looked for among those who do not.
-        let asks = jobs.iter().flat_map(|job| &job.items).any(|item| item.consent.is_some());
+        let asks = jobs.iter().flat_map(|job| &job.items).any(|item| item.person.consent.is_some());
         let keyed = if asks {
             let keyed = self.lasting.keyed().await;
             Some(keyed.map_err(|error| db::Error::Decode(error.into()))?)
         } else {
             None
         };
-        let terms = Terms { region: self.region, keyed, now };
+        let terms = Terms { keyed, now };
         let mut tx = self.db.begin().await?;
         let mut recorded: Vec<Vec<Recorded>> = jobs.iter().map(|_| Vec::new()).collect();
         let mut organizations: Vec<OrganizationId> =
@@ -265,7 +284,7 @@ impl Writer {
         for organization in organizations {
             let own =
                 || jobs.iter().enumerate().filter(|(_, job)| job.organization == organization);
-            let items: Vec<&Incoming> = own().flat_map(|(_, job)| &job.items).collect();
+            let items: Vec<&Arrival> = own().flat_map(|(_, job)| &job.items).collect();
             let mut all = write(&mut tx, organization, &items, &terms).await?.into_iter();
             for (place, job) in own() {
                 recorded[place] = all.by_ref().take(job.items.len()).collect();
@@ -276,6 +295,7 @@ impl Writer {
         });
         receipt::keep(&mut tx, told, now).await?;
         tx.commit().await?;
+        self.written.fetch_add(size(jobs), Ordering::Relaxed);
         Ok(recorded)
     }
 }

@@ -72,7 +72,7 @@ async fn recognise(parts: &Parts, app: &App) -> Result<Sender> {
 /// nested objects are the same; what has no meaning here becomes an attribute. Whoever is known by
 /// the address is updated. With a header `Idempotency-Key`, a repeat gets the first answer.
 #[utoipa::path(
-    post, path = "/api/webhook/zapier-contact",
+    post, path = "/api/webhook/zapier-contact", security(("webhook" = [])),
     request_body = inline(Object),
     responses(
         (status = 201, description = "a contact was created"),

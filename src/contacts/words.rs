@@ -1,7 +1,14 @@
 //! Finding contacts by words: of names, company, address and telephone. The index follows the
 //! writer; whose words are not there yet is looked at one by one, so that a search is true at once.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use serde::Serialize;
 
@@ -12,11 +19,15 @@ use super::{
 use crate::{
     app::App,
     auth::OrganizationId,
+    clock,
     db::{Db, Result},
 };
 
 /// Contacts that are indexed in one transaction.
 const STEP: i64 = 500;
+/// While contacts are written, the indexer rests so many times as long as it worked: nobody who
+/// waits for an answer should wait for words.
+const WAY: u32 = 4;
 /// How long the indexer rests when nothing is left.
 const REST: Duration = Duration::from_secs(2);
 /// Candidates of a search that are looked at: more would not be read by anybody.
@@ -129,15 +140,21 @@ pub async fn search(
 }
 
 /// Begins to index what is not there yet.
-pub(super) fn start(app: &App) {
+pub(super) fn start(app: &App, written: Arc<AtomicUsize>) {
     let (db, shutdown) = (app.db.clone(), app.shutdown.clone());
     app.tasks.spawn(async move {
+        let mut seen = written.load(Ordering::Relaxed);
         loop {
+            let began = clock::instant();
             match step(&db).await {
                 Ok(done) if done > 0 => {
+                    let now = written.load(Ordering::Relaxed);
+                    let is_busy = now != seen;
+                    seen = now;
                     // Writers go first.
-                    tokio::task::yield_now().await;
-                    if shutdown.is_cancelled() {
+                    let rest = if is_busy { began.elapsed() * WAY } else { Duration::ZERO };
+                    let rest = tokio::time::sleep(rest.min(REST));
+                    if shutdown.run_until_cancelled(rest).await.is_none() {
                         return;
                     }
                     continue;

@@ -14,6 +14,7 @@ pub mod filters;
 mod form;
 mod health;
 mod home;
+mod integrations;
 pub mod live;
 mod logs;
 mod page;
@@ -49,6 +50,7 @@ pub fn router(app: &App) -> Router<App> {
         .merge(errors::router())
         .merge(health::router())
         .merge(home::router())
+        .merge(integrations::router())
         .merge(live::router())
         .merge(logs::router())
         .merge(palette::router())

@@ -60,7 +60,8 @@ pub const GROW: &[Entry] =
     &[entry("/contacts", "Contacts", "users"), entry("/campaigns", "Campaigns", "megaphone")];
 
 /// What is set up once.
-pub const SET_UP: &[Entry] = &[entry("/settings", "Settings", "settings")];
+pub const SET_UP: &[Entry] =
+    &[entry("/integrations", "Connections", "plug"), entry("/settings", "Settings", "settings")];
 
 /// The database's name, as people write it.
 pub fn database(db: &Db) -> &'static str {

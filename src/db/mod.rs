@@ -37,6 +37,9 @@ pub use visit::{Found, Server, said, server_of, visit};
 /// How long a request waits for a connection before it is told "unavailable".
 const ACQUIRE: Duration = Duration::from_secs(10);
 
+/// Pages that the connection of transactions holds: 16 MiB (SQLite counts KiB as less than none).
+const WRITER_CACHE: &str = "-16384";
+
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
 /// The difference between the two schemas, besides what only one of them has: that stands
@@ -52,12 +55,17 @@ const SQLITE_DIALECT: [(&str, &str); 4] = [
 #[derive(Clone, Debug)]
 pub enum Db {
     Pg(PgPool),
-    Lite(SqlitePool, Turn),
+    Lite(SqlitePool, Writer),
 }
 
-/// Transactions of this process take turns in the order they asked. SQLite's own
-/// lock is waited for by sleeping and trying again, which starves the unlucky.
-type Turn = Arc<Mutex<()>>;
+/// The one connection that transactions of this process go over, in the order they asked for it.
+/// SQLite's own lock is waited for by sleeping and trying again, which starves the unlucky; and a
+/// connection forgets the pages it holds whenever another one has written.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    connection: SqlitePool,
+    turn: Arc<Mutex<()>>,
+}
 
 /// A write transaction. On SQLite it takes the write lock at once (`begin
 /// immediate`), because a deferred one that reads before it writes fails with
@@ -123,16 +131,22 @@ impl Db {
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Normal)
+            // Pages that change often are written into the file once for more transactions.
+            .pragma("wal_autocheckpoint", "4000")
             .busy_timeout(Duration::from_secs(10));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(max_connections)
-            .acquire_timeout(ACQUIRE)
-            // There is no server that could have gone away; asking costs a round trip.
-            .test_before_acquire(false)
-            .after_release(|connection, _| Box::pin(is_idle(connection)))
-            .connect_with(options)
-            .await?;
-        Ok(Self::Lite(pool, Turn::default()))
+        let pool = || {
+            SqlitePoolOptions::new()
+                .acquire_timeout(ACQUIRE)
+                // There is no server that could have gone away; asking costs a round trip.
+                .test_before_acquire(false)
+                .after_release(|connection, _| Box::pin(is_idle(connection)))
+        };
+        // What a statement of many rows would have to undo stays in memory, too.
+        let writer =
+            options.clone().pragma("cache_size", WRITER_CACHE).pragma("temp_store", "memory");
+        let readers = pool().max_connections(max_connections).connect_with(options).await?;
+        let connection = pool().max_connections(1).connect_lazy_with(writer);
+        Ok(Self::Lite(readers, Writer { connection, turn: Arc::default() }))
     }
 
     /// Begins a write transaction; dropping it without [`Tx::commit`] undoes it.
@@ -140,9 +154,9 @@ impl Db {
         // Without its type, as in `dispatch!`.
         let begun: BoxFuture<'_, Result<Tx>> = match self {
             Self::Pg(pool) => Box::pin(async move { Ok(Tx::Pg(pool.begin().await?)) }),
-            Self::Lite(pool, turn) => Box::pin(async move {
-                let turn = turn.clone().lock_owned().await;
-                Ok(Tx::Lite(pool.begin_with("begin immediate").await?, turn))
+            Self::Lite(_, writer) => Box::pin(async move {
+                let turn = Arc::clone(&writer.turn).lock_owned().await;
+                Ok(Tx::Lite(writer.connection.begin_with("begin immediate").await?, turn))
             }),
         };
         begun.await
@@ -198,7 +212,10 @@ impl Db {
     pub async fn close(&self) {
         match self {
             Self::Pg(pool) => pool.close().await,
-            Self::Lite(pool, _) => pool.close().await,
+            Self::Lite(pool, writer) => {
+                writer.connection.close().await;
+                pool.close().await;
+            }
         }
     }
 

@@ -17,6 +17,7 @@ use crate::{
     app::App,
     clock,
     errors::{self, Capture, FromLogs, Intake},
+    integrations,
     llm::Standing,
     logs::SourceState,
     mail,
@@ -134,6 +135,8 @@ impl Health {
         parts.insert("actions".to_owned(), self.note("actions", state, detail));
         let (state, detail) = storms(&self.app).await;
         parts.insert("storms".to_owned(), self.note("storms", state, detail));
+        let (state, detail) = connections(&self.app).await;
+        parts.insert("integrations".to_owned(), self.note("integrations", state, detail));
         let (state, detail) = logs(&self.app);
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
         let (state, detail) = model(&self.app);
@@ -272,6 +275,31 @@ async fn storms(app: &App) -> (Wellness, String) {
         }
         Ok(Err(_)) | Err(_) => {
             (Wellness::Unknown, "nothing is known until the database answers".to_owned())
+        }
+    }
+}
+
+/// Whether the services of others that people connected can be used; they are not asked for this.
+async fn connections(app: &App) -> (Wellness, String) {
+    const NAMED: usize = 5;
+    let unknown = || (Wellness::Unknown, "nothing is known until the database answers".to_owned());
+    let looked = tokio::time::timeout(PING, async {
+        let standing = integrations::standing(&app.db, None).await?;
+        let failing = integrations::calls::failing(&app.db).await?;
+        Ok::<_, crate::error::Error>((standing, failing))
+    });
+    let Ok(Ok((standing, failing))) = looked.await else { return unknown() };
+    let ill = standing.iter().filter(|it| it.is_problematic());
+    let mut ill: Vec<String> = ill.map(integrations::Standing::advice).collect();
+    ill.extend(failing.into_iter().map(|(service, why)| format!("calls from {service}: {why}")));
+    let connected = standing.len();
+    match ill.len() {
+        0 if connected == 0 => (Wellness::Ok, "no service is connected".to_owned()),
+        0 => (Wellness::Ok, format!("{connected} connections work")),
+        many => {
+            ill.truncate(NAMED);
+            let text = ill.join("; ");
+            (Wellness::Degraded, format!("{many} of {connected} connections need a look: {text}"))
         }
     }
 }

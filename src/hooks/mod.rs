@@ -9,7 +9,8 @@ mod routes;
 mod store;
 
 pub use deliver::start;
-pub use routes::router;
+pub use routes::{remove, router};
+pub use store::{Hook, list};
 
 use serde::{Deserialize, Serialize};
 
@@ -35,4 +36,16 @@ pub enum Event {
     #[serde(rename = "repair.finished")]
     #[sqlx(rename = "repair.finished")]
     RepairFinished,
+}
+
+impl Event {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ContactCreated => "contact.created",
+            Self::ErrorOpened => "error.opened",
+            Self::ErrorResolved => "error.resolved",
+            Self::ErrorRegressed => "error.regressed",
+            Self::RepairFinished => "repair.finished",
+        }
+    }
 }

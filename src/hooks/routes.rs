@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{audit, secret},
+    auth::{Caller, audit, secret},
     clock, config,
-    db::is_duplicate,
-    error::Error,
+    db::{Tx, is_duplicate},
+    error::{self, Error},
     http::{Json, Operator, Path, Problem, Query, Reader, Result},
 };
 
@@ -31,7 +31,7 @@ const MAX_URL: usize = 2000;
 
 pub fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
-        .routes(routes!(list_hooks, subscribe))
+        .routes(routes!(list_hooks, subscribe, unsubscribe_address))
         .routes(routes!(unsubscribe))
         .routes(routes!(read_samples))
 }
@@ -89,13 +89,12 @@ async fn subscribe(
     let organization = who.caller.organization;
     let row_name = uuid::Uuid::now_v7().to_string();
     let secret = secret::random()?;
-    let hash = digest::digest(&digest::SHA256, url.as_str().as_bytes());
     let new = New {
         row_name: &row_name,
         event: wish.event,
         target_sealed: &app.sealer.seal(target_field(&row_name), url.as_str())?,
         target_shown: &shown(&url),
-        target_hash: &URL_SAFE_NO_PAD.encode(hash),
+        target_hash: &hash(&url),
         secret_sealed: &app.sealer.seal(secret_field(&row_name), &secret)?,
         made_by: &who.caller.author(),
         expires_at: wish.expiration_date,
@@ -119,6 +118,11 @@ async fn subscribe(
     audit::write(&mut tx, organization, &who.caller, "hook.subscribed", &subject, &detail).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(Subscribed { id, secret })))
+}
+
+/// What an address is known by.
+fn hash(url: &Url) -> String {
+    URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, url.as_str().as_bytes()))
 }
 
 /// An address that may be posted to.
@@ -150,6 +154,63 @@ fn shown(url: &Url) -> String {
     format!("{host}/…{}", end.into_iter().rev().collect::<String>())
 }
 
+/// What is not to be told any more.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Unsubscription {
+    /// As it was subscribed.
+    target_url: String,
+    /// Of this event only; without one, of all.
+    #[serde(default)]
+    #[schema(inline)]
+    event: Option<Event>,
+}
+
+/// Ends the subscriptions of an address, for programs that keep no ids: they send what they
+/// subscribed with.
+#[utoipa::path(
+    delete, path = "/api/hooks", request_body = Unsubscription,
+    responses(
+        (status = 204), (status = 400, body = Problem),
+        (status = 404, description = "this address is not subscribed"),
+    )
+)]
+async fn unsubscribe_address(
+    who: Operator,
+    State(app): State<App>,
+    Json(wish): Json<Unsubscription>,
+) -> Result<StatusCode> {
+    let url = Url::parse(&wish.target_url)
+        .map_err(|_| Error::invalid("target_url: is no address; send that of the subscription"))?;
+    let organization = who.caller.organization;
+    let mut tx = app.db.begin().await?;
+    let gone = store::remove_address(&mut tx, organization, &hash(&url), wish.event).await?;
+    if gone.is_empty() {
+        return Err(Error::NotFound("hook").into());
+    }
+    for id in gone {
+        removed(&mut tx, &who.caller, id).await?;
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends a subscription.
+pub async fn remove(app: &App, caller: &Caller, id: i64) -> error::Result<()> {
+    let mut tx = app.db.begin().await?;
+    if !store::remove(&mut tx, caller.organization, id).await? {
+        return Err(Error::NotFound("hook"));
+    }
+    removed(&mut tx, caller, id).await?;
+    Ok(tx.commit().await?)
+}
+
+async fn removed(tx: &mut Tx, caller: &Caller, id: i64) -> error::Result<()> {
+    let (subject, nothing) = (format!("hook {id}"), json!({}));
+    audit::write(tx, caller.organization, caller, "hook.removed", &subject, &nothing).await?;
+    Ok(())
+}
+
 /// Ends a subscription.
 #[utoipa::path(
     delete, path = "/api/hooks/{id}", params(("id" = i64, Path, description = "the hook's id")),
@@ -160,15 +221,7 @@ async fn unsubscribe(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<StatusCode> {
-    let organization = who.caller.organization;
-    let mut tx = app.db.begin().await?;
-    if !store::remove(&mut tx, organization, id).await? {
-        return Err(Error::NotFound("hook").into());
-    }
-    let subject = format!("hook {id}");
-    let nothing = json!({});
-    audit::write(&mut tx, organization, &who.caller, "hook.removed", &subject, &nothing).await?;
-    tx.commit().await?;
+    remove(&app, &who.caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -11,25 +11,25 @@ use crate::{
 
 /// A subscription as it is shown.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
-pub(super) struct Hook {
-    pub(super) id: i64,
+pub struct Hook {
+    pub id: i64,
     #[schema(inline)]
-    pub(super) event: Event,
+    pub event: Event,
     /// Host and end of the address; the rest is a secret of the subscriber.
     #[sqlx(rename = "target_shown")]
-    pub(super) target: String,
-    pub(super) made_by: String,
-    pub(super) created_at: DateTime<Utc>,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-    pub(super) delivered: i64,
-    pub(super) delivered_at: Option<DateTime<Utc>>,
+    pub target: String,
+    pub made_by: String,
+    pub created_at: DateTime<Utc>,
+    pub expires_at: Option<DateTime<Utc>>,
+    pub delivered: i64,
+    pub delivered_at: Option<DateTime<Utc>>,
     /// Deliveries that failed in a row.
-    pub(super) failures: i64,
-    pub(super) last_error: Option<String>,
+    pub failures: i64,
+    pub last_error: Option<String>,
     /// Since when nothing is sent any more.
-    pub(super) disabled_at: Option<DateTime<Utc>>,
+    pub disabled_at: Option<DateTime<Utc>>,
     /// Deliveries that wait.
-    pub(super) waiting: i64,
+    pub waiting: i64,
 }
 
 /// A subscription to be stored.
@@ -77,7 +77,7 @@ pub(super) async fn count(tx: &mut Tx, organization: OrganizationId) -> Result<i
 }
 
 /// All subscriptions, oldest first; there are at most 200.
-pub(super) async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Hook>> {
+pub async fn list(db: &Db, organization: OrganizationId) -> Result<Vec<Hook>> {
     db.query(
         "select id, event, target_shown, made_by, created_at, expires_at, delivered, delivered_at,
              failures, last_error, disabled_at,
@@ -97,6 +97,27 @@ pub(super) async fn remove(tx: &mut Tx, organization: OrganizationId, id: i64) -
         .run()
         .await?;
     Ok(gone > 0)
+}
+
+/// Removes the subscriptions of an address (its hash), or that of one event; gives their ids.
+pub(super) async fn remove_address(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    target_hash: &str,
+    event: Option<Event>,
+) -> Result<Vec<i64>> {
+    let gone: Vec<(i64,)> = tx
+        .query(
+            "delete from hook where organization_id = $1 and target_hash = $2
+                 and (event = $3 or $3 is null)
+             returning id",
+        )
+        .bind(organization)
+        .bind(target_hash)
+        .bind(event)
+        .all()
+        .await?;
+    Ok(gone.into_iter().map(|(id,)| id).collect())
 }
 
 /// Something to be told, and to whom.

@@ -124,6 +124,14 @@ impl Answer {
     }
 }
 
+/// What is said of a server that no connection was made to.
+const UNREACHED: &str = " cannot be reached: ";
+
+/// Whether a request failed before anything of it had left.
+pub fn never_left(error: &Error) -> bool {
+    matches!(error, Error::Unavailable(text) if text.contains(UNREACHED))
+}
+
 /// The innermost cause says what happened; the URL, which may hold a secret, is left out.
 fn unreachable_peer(error: &reqwest::Error) -> Error {
     let mut cause: &dyn std::error::Error = error;
@@ -131,12 +139,12 @@ fn unreachable_peer(error: &reqwest::Error) -> Error {
         cause = deeper;
     }
     let what = if error.is_timeout() {
-        "did not answer in time".to_owned()
+        " did not answer in time".to_owned()
     } else if error.is_connect() {
-        format!("cannot be reached: {cause}")
+        format!("{UNREACHED}{cause}")
     } else {
-        format!("broke off: {cause}")
+        format!(" broke off: {cause}")
     };
     let peer = error.url().and_then(|url| url.host_str().map(str::to_owned));
-    Error::Unavailable(format!("{} {what}", peer.as_deref().unwrap_or("the server")))
+    Error::Unavailable(format!("{}{what}", peer.as_deref().unwrap_or("the server")))
 }

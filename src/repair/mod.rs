@@ -204,6 +204,20 @@ impl Repair {
         Ok(report::preview(&cases, plans))
     }
 
+    /// What is behind an open group, as a run would begin with it, by rule alone: `None` if the
+    /// group is not open or has no events.
+    pub async fn explain(
+        &self,
+        organization: OrganizationId,
+        group: i64,
+    ) -> Result<Option<report::CauseReport>> {
+        let scope = Scope { groups: Some(vec![group]), app: None };
+        let cases = cases::collect(&self.app.db, &self.diagnoser, organization, &scope).await?;
+        let Some(case) = cases.into_iter().next() else { return Ok(None) };
+        let plan = plan::plan(case.finding.as_ref(), &case.title, &[], &[]);
+        Ok(report::preview(&[case], vec![plan]).causes.into_iter().next())
+    }
+
     /// What became of a run so far.
     pub async fn report(&self, organization: OrganizationId, id: i64) -> Result<Report> {
         let found = runs::find(&self.app.db, organization, id).await?;

@@ -286,7 +286,8 @@ fn told(action: &ActionRun) -> String {
     format!("{status}{}{}", by.unwrap_or_default(), detail.unwrap_or_default())
 }
 
-fn step_text(step: &Step) -> String {
+/// A step of a plan as a sentence.
+pub fn step_text(step: &Step) -> String {
     match step {
         Step::Manual { text } => text.clone(),
         Step::Action { name, argv, record, blocked, .. } => {

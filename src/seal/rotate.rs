@@ -23,9 +23,11 @@ enum Kept {
     Lasting,
     HookTarget,
     HookSecret,
+    GrantAccess,
+    GrantRefresh,
 }
 
-const ALL: [Kept; 7] = [
+const ALL: [Kept; 9] = [
     Kept::Sent,
     Kept::Answer,
     Kept::Transcript,
@@ -33,6 +35,8 @@ const ALL: [Kept; 7] = [
     Kept::Lasting,
     Kept::HookTarget,
     Kept::HookSecret,
+    Kept::GrantAccess,
+    Kept::GrantRefresh,
 ];
 
 impl Kept {
@@ -45,6 +49,8 @@ impl Kept {
             Self::Lasting => ("lasting_key", "sealed"),
             Self::HookTarget => ("hook", "target_sealed"),
             Self::HookSecret => ("hook", "secret_sealed"),
+            Self::GrantAccess => ("oauth_grant", "access_sealed"),
+            Self::GrantRefresh => ("oauth_grant", "refresh_sealed"),
         };
         Field { table, column, row }
     }
@@ -81,6 +87,14 @@ impl Kept {
                 "select id as at, row_name as name, secret_sealed as sealed
                  from hook where secret_sealed like $1 and id > $2 order by id limit $3",
             ),
+            Self::GrantAccess => db.query(
+                "select id as at, row_name as name, access_sealed as sealed
+                 from oauth_grant where access_sealed like $1 and id > $2 order by id limit $3",
+            ),
+            Self::GrantRefresh => db.query(
+                "select id as at, row_name as name, refresh_sealed as sealed
+                 from oauth_grant where refresh_sealed like $1 and id > $2 order by id limit $3",
+            ),
         }
     }
 
@@ -106,6 +120,12 @@ impl Kept {
             Self::HookSecret => {
                 db.query("update hook set secret_sealed = $1 where id = $2 and secret_sealed = $3")
             }
+            Self::GrantAccess => db.query(
+                "update oauth_grant set access_sealed = $1 where id = $2 and access_sealed = $3",
+            ),
+            Self::GrantRefresh => db.query(
+                "update oauth_grant set refresh_sealed = $1 where id = $2 and refresh_sealed = $3",
+            ),
         }
     }
 
@@ -120,6 +140,12 @@ impl Kept {
             Self::Lasting => db.query("select count(*) from lasting_key where sealed like $1"),
             Self::HookTarget => db.query("select count(*) from hook where target_sealed like $1"),
             Self::HookSecret => db.query("select count(*) from hook where secret_sealed like $1"),
+            Self::GrantAccess => {
+                db.query("select count(*) from oauth_grant where access_sealed like $1")
+            }
+            Self::GrantRefresh => {
+                db.query("select count(*) from oauth_grant where refresh_sealed like $1")
+            }
         }
     }
 }

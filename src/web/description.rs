@@ -5,7 +5,7 @@ use utoipa::{
     openapi::{
         Content, Ref, RefOr, Response,
         path::{Operation, ParameterIn},
-        security::{Http, HttpAuthScheme, SecurityScheme},
+        security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme},
     },
 };
 
@@ -19,19 +19,20 @@ use crate::http::Problem;
                        Every refusal is a problem document (RFC 9457)."
     ),
     components(schemas(Problem)),
-    modifiers(&Bearer),
+    modifiers(&Ways),
     security(("token" = []))
 )]
 pub(super) struct Document;
 
-struct Bearer;
+/// The ways to say who one is.
+struct Ways;
 
-impl Modify for Bearer {
+impl Modify for Ways {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        document
-            .components
-            .get_or_insert_default()
-            .add_security_scheme("token", SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer)));
+        let components = document.components.get_or_insert_default();
+        for (name, way) in [("token", HttpAuthScheme::Bearer), ("webhook", HttpAuthScheme::Basic)] {
+            components.add_security_scheme(name, SecurityScheme::Http(Http::new(way)));
+        }
     }
 }
 
@@ -106,7 +107,8 @@ fn add_refusals(operation: &mut Operation, reads: bool, form: Form) {
     });
     let has_body = operation.request_body.is_some();
     // `security(())` alone: there is nobody to be refused.
-    let is_open = operation.security.as_ref().is_some_and(|ways| ways.len() == 1);
+    let nobody = [SecurityRequirement::default()];
+    let is_open = operation.security.as_ref().is_some_and(|ways| **ways == nobody);
     for (applies, status, words) in [
         (true, "400", "the request is not understood"),
         (!is_open, "401", "no token, or none that is known"),

@@ -174,6 +174,7 @@ impl ServerHandler for Server {
             // It is the operator's own program that asks, with the operator's token.
             wants_repair: caller.role.may_operate(),
             wants_marketing: caller.role.may_operate(),
+            wants_ticket: caller.role.may_operate(),
         };
         let arguments = request.arguments.map_or(Value::Null, Value::Object);
         let found = match self.tools.call(&user, &request.name, &arguments).await {

@@ -41,6 +41,10 @@ use crate::{
     health::{self, Health},
     hooks,
     http::{Json, Reader, edge, limit::Limits},
+    integrations::{
+        self, Integrations,
+        ticketing::{self, Tickets},
+    },
     marketing::{
         self,
         agent::{self, Agents},
@@ -63,10 +67,12 @@ pub struct Features {
     pub contacts: Contacts,
     pub health: Health,
     pub imports: Imports,
+    pub integrations: Integrations,
     pub probes: Probes,
     pub repair: Repair,
     pub sending: Sending,
     pub sign_in: SignIn,
+    pub tickets: Tickets,
     pub tools: Tools,
 }
 
@@ -90,6 +96,8 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(contacts::router(), of.map(|of| of.contacts.clone())))
         .merge(reach(import::router().merge(described), of.map(|of| of.imports.clone())))
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
+        .merge(reach(integrations::router(), of.map(|of| of.integrations.clone())))
+        .merge(reach(ticketing::router(), of.map(|of| of.tickets.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
         .merge(reach(sending::router(), of.map(|of| of.sending.clone())))
@@ -189,8 +197,10 @@ fn pages(app: &App, features: &Features) -> Router<App> {
         .layer(Extension(features.contacts.clone()))
         .layer(Extension(features.health.clone()))
         .layer(Extension(features.imports.clone()))
+        .layer(Extension(features.integrations.clone()))
         .layer(Extension(features.probes.clone()))
-        .layer(Extension(features.repair.clone()));
+        .layer(Extension(features.repair.clone()))
+        .layer(Extension(features.tickets.clone()));
     dashboard::router(app).layer(features)
 }
 

@@ -9,6 +9,7 @@
 //   look      takes pictures of the page, wide and narrow, and finds what is wrong with it
 //   expect    throws unless its first argument holds
 //   context   the browser's context, for a second page or to be offline
+//   leave     names another origin that the person may go to (a provider's page)
 // Whatever a page asks of another origin, what its policy blocks, and what a script throws, fails
 // the story.
 const { chromium } = require("playwright-core");
@@ -50,6 +51,8 @@ function expect(holds, otherwise) {
   }
   const wrong = [];
   let axing = false;
+  const places = new Set();
+  const leave = (origin) => places.add(origin);
   const watch = (page) => {
     page.on("pageerror", (error) => wrong.push(`a script threw: ${error.stack ?? error}`));
     page.on("console", (message) => {
@@ -58,7 +61,9 @@ function expect(holds, otherwise) {
     });
     page.on("request", (request) => {
       const url = new URL(request.url());
-      if (!["data:", "blob:", "about:"].includes(url.protocol) && url.origin !== lux) {
+      // A person may go there, a page of Lux may load nothing from there.
+      const goes = places.has(url.origin) && (request.isNavigationRequest() || places.has(new URL(page.url()).origin));
+      if (!goes && !["data:", "blob:", "about:"].includes(url.protocol) && url.origin !== lux) {
         wrong.push(`asked elsewhere: ${request.url()}`);
       }
     });
@@ -102,7 +107,7 @@ function expect(holds, otherwise) {
   };
 
   try {
-    await require(path.resolve(story))({ page, lux, host, open, look, expect, context });
+    await require(path.resolve(story))({ page, lux, host, open, look, expect, context, leave });
     if (wrong.length) throw new Error(wrong.join("\n"));
   } catch (error) {
     const failed = path.join(pictures, `failed-${path.basename(story, ".cjs")}.png`);

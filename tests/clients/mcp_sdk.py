@@ -8,7 +8,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.shared._httpx_utils import create_mcp_http_client
 
 GROUP = int(os.environ["LUX_GROUP"])
-CHANGING = {"start_repair", "propose_action", "run_agent", "draft_campaign"}
+CHANGING = {"start_repair", "propose_action", "run_agent", "draft_campaign", "send_message", "schedule_meeting"}
 
 # Arguments for each tool that only reads.
 READING = {
@@ -25,6 +25,9 @@ READING = {
     "find_contacts": {"source": "webinar"},
     "list_segments": {},
     "agent_report": {"agent": "analytics"},
+    "project_status": {},
+    "recent_calls": {},
+    "integration_status": {},
 }
 
 

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Answer, Database, Model, Reply, Role, Server, Setup, on_both};
+use crate::mail::{posting, sink::Sink};
+use crate::support::{Answer, Database, Model, Reply, Role, Server, Setup, on_both, until};
 
 /// Contacts of every kind in one segment; gives its id and those of the contacts.
 pub(crate) async fn people(server: &Server) -> (i64, Vec<i64>) {
@@ -150,7 +151,7 @@ async fn an_approval_holds_for_what_was_seen(database: Database) {
     assert_eq!(post(&server, id, "resume").await.json()["campaign"]["status"], "approved");
     assert_eq!(post(&server, id, "cancel").await.json()["campaign"]["status"], "cancelled");
     assert!(mails(&server, id).await.is_empty());
-    assert_eq!(server.get(&format!("{path}/stats")).await["skipped"], 3);
+    assert_eq!(server.get(&format!("{path}/stats")).await["cancelled"], 3);
     post(&server, id, "resume").await.problem(409);
     assert!(
         server
@@ -181,6 +182,49 @@ async fn an_approval_holds_for_what_was_seen(database: Database) {
 fn soon() -> String {
     let day = lux::clock::now();
     format!("{}T09:00", (day + chrono::TimeDelta::days(30)).date_naive())
+}
+
+on_both!(what_is_sent_looks_as_it_was_approved);
+async fn what_is_sent_looks_as_it_was_approved(database: Database) {
+    let sink = Sink::new().await;
+    let server = posting(&database, &sink).start().await;
+    let (segment, _) = people(&server).await;
+    let brand = async |name: &str, voice: &str| {
+        let brand = json!({ "name": name, "voice": voice, "address": "1 Mill Road" });
+        let put = server.request_as(Role::Operator, Method::PUT, "/api/brand").json(&brand);
+        assert_eq!(Answer::of(put).await.status, 200);
+    };
+    brand("Old Looms", "calm").await;
+    let made = create(&server, json!({ "segment_id": segment })).await;
+    let id = made["campaign"]["id"].as_i64().unwrap();
+    let path = format!("/api/campaigns/{id}");
+    let later = json!({ "send_at": soon(), "timezone": "UTC" });
+    assert_eq!(server.patch(&path, &later).await.status, 200);
+    let submitted = post(&server, id, "submit").await.json();
+    let approve = async |whole: &Value| {
+        let hash = json!({ "hash": whole["hash"] });
+        server.post(&format!("{path}/approve"), &hash).await
+    };
+    // How drafts are to sound is seen by nobody; who it comes from is.
+    brand("Old Looms", "loud").await;
+    assert_eq!(server.get(&path).await["hash"], submitted["hash"]);
+    brand("New Looms", "loud").await;
+    assert!(approve(&submitted).await.problem(409).contains("brand"));
+    brand("Old Looms", "loud").await;
+    let approved = approve(&submitted).await;
+    assert_eq!(approved.status, 200, "{approved:?}");
+
+    // What comes later is for what is approved later.
+    brand("Evil Looms", "loud").await;
+    assert_eq!(server.get(&path).await["hash"], submitted["hash"]);
+    let preview = server.get(&format!("{path}/preview")).await;
+    assert!(preview["html"].as_str().unwrap().contains("Old Looms"), "{preview}");
+    let now = format!("update campaign set send_at = null where id = {id}");
+    server.database().execute(&server.data(), &now).await;
+    until("all have it", async || (sink.count() == 3).then_some(())).await;
+    for mail in sink.received() {
+        assert!(mail.html().contains("Old Looms") && !mail.text.contains("Evil"), "{}", mail.text);
+    }
 }
 
 on_both!(a_mail_is_seen_as_its_recipient_sees_it);
@@ -388,6 +432,11 @@ async fn who_met_an_error_is_told_once_it_is_solved(database: Database) {
         )
         .await;
     assert_eq!(resolved.status, 200, "{resolved:?}");
+    // Somebody's word is no evidence that others should be told on.
+    assert!(tell().await.problem(409).contains("by hand"));
+    assert!(server.get("/api/campaigns").await["campaigns"].as_array().unwrap().is_empty());
+    let proven = "update evidence set kind = 'probe'";
+    server.database().execute(&server.data(), proven).await;
     let met = tell().await;
     assert_eq!(met.status, 200, "{met:?}");
     let met = met.json();

@@ -30,7 +30,8 @@ impl Operation {
     }
 
     pub(crate) fn with_id(&self, id: &str) -> String {
-        let parts = self.path.split('/').map(|part| if part.starts_with('{') { id } else { part });
+        let path = self.path.replace("{duty}", "tickets");
+        let parts = path.split('/').map(|part| if part.starts_with('{') { id } else { part });
         parts.collect::<Vec<_>>().join("/")
     }
 
@@ -70,14 +71,29 @@ impl Operation {
 
     /// Whether each field of its body has a default.
     fn may_be_empty(&self) -> bool {
-        ["/api/auto-repair/clear", "/api/auto-repair/start", "/api/diagnostics/diagnosis"]
-            .contains(&self.path.as_str())
+        [
+            "/api/auto-repair/clear",
+            "/api/auto-repair/start",
+            "/api/diagnostics/diagnosis",
+            "/api/integrations/report",
+        ]
+        .contains(&self.path.as_str())
     }
 
     /// A body that would be accepted, if the rest of the request were.
     pub(crate) fn body(&self) -> Value {
         match (self.method.as_str(), self.path.as_str()) {
             ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
+            ("POST", "/api/integrations/{provider}/place") => json!({ "id": "site-1" }),
+            ("POST", "/api/integrations/tickets") => json!({ "group_id": 987_654_321 }),
+            ("POST", "/api/integrations/messages") => json!({ "text": "hello" }),
+            ("POST", "/api/integrations/report") => json!({ "days": 7 }),
+            ("POST", "/api/integrations/meetings") => {
+                json!({ "title": "Look at it", "start": lux::clock::now() })
+            }
+            ("PUT", "/api/integrations/duties/{duty}") => {
+                json!({ "integration_id": 987_654_321, "target": { "project": "OPS" } })
+            }
             ("POST", "/api/auto-repair/clear") => json!({ "older_than_hours": 24 }),
             ("POST", "/api/auto-repair/start") => {
                 json!({ "error_id": 987_654_321, "group_ids": [987_654_321] })
@@ -156,6 +172,9 @@ impl Operation {
                 json!({ "field": "tag", "op": "in", "value": ["early"] })
             }
             ("POST" | "DELETE", "/api/segments/{id}/members") => json!({ "contact_ids": [1] }),
+            ("DELETE", "/api/hooks") => {
+                json!({ "target_url": "https://hooks.zapier.com/hooks/standard/2/b" })
+            }
             ("POST", "/api/hooks") => json!({
                 "target_url": "https://hooks.zapier.com/hooks/catch/1/abc",
                 "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",

@@ -230,6 +230,40 @@ async fn hooks_survive_a_kill(database: Database) {
     .await;
 }
 
+on_both!(who_keeps_no_ids_unsubscribes_by_the_address);
+async fn who_keeps_no_ids_unsubscribes_by_the_address(database: Database) {
+    let server = Server::plain(&database).await;
+    let (one, other) =
+        ("https://hooks.zapier.com/hooks/1/a/", "https://hooks.zapier.com/hooks/1/b/");
+    for (url, event) in [
+        (one, "contact.created"),
+        (one, "error.opened"),
+        (one, "error.resolved"),
+        (other, "error.opened"),
+    ] {
+        subscribe(&server, event, url).await;
+    }
+    let end = async |wish: Value| {
+        let request = server.request_as(Role::Operator, Method::DELETE, "/api/hooks");
+        Answer::of(request.json(&wish)).await
+    };
+    let left = async || {
+        let hooks = server.get("/api/hooks").await["hooks"].clone();
+        let all = hooks.as_array().unwrap().clone();
+        all.iter().map(|it| format!("{} {}", it["target"], it["event"])).collect::<Vec<_>>()
+    };
+    end(json!({ "target_url": "no address" })).await.problem(400);
+    end(json!({ "target_url": "https://hooks.zapier.com/hooks/1/c/" })).await.problem(404);
+    end(json!({ "target_url": one, "event": "repair.finished" })).await.problem(404);
+    assert_eq!(left().await.len(), 4);
+    assert_eq!(end(json!({ "target_url": one, "event": "error.opened" })).await.status, 204);
+    assert_eq!(left().await.len(), 3);
+    assert_eq!(end(json!({ "target_url": one })).await.status, 204);
+    assert_eq!(left().await, ["\"hooks.zapier.com/…ks1b\" \"error.opened\""]);
+    let deeds = server.deeds().await;
+    assert_eq!(deeds.iter().filter(|it| it["action"] == "hook.removed").count(), 3);
+}
+
 on_both!(where_hooks_may_go);
 async fn where_hooks_may_go(database: Database) {
     let server = Setup::new(&database)

@@ -37,6 +37,7 @@ mod front;
 mod grouping;
 mod hooks;
 mod injection;
+mod integrations;
 mod jobs;
 mod layers;
 mod llm;

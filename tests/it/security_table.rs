@@ -17,6 +17,7 @@ const REQUIREMENTS: &[(char, usize)] = &[
     ('X', 8),
     ('D', 9),
     ('G', 5),
+    ('C', 7),
     ('O', 10),
 ];
 

@@ -58,7 +58,12 @@ async fn a_storm_begins_once_and_ends_once(database: Database) {
     assert_eq!(ended.len(), 1);
     assert_eq!(ended[0]["count"], json!(sent), "every event of it is counted");
     assert!(ended[0]["peak"].as_i64().unwrap() >= 40);
-    let log = server.log();
+    // It is logged once it is stored, so a moment after it shows.
+    let log = until("the log tells of its end", async || {
+        let log = server.log();
+        log.contains("a storm of errors ended").then_some(log)
+    })
+    .await;
     assert_eq!(log.matches("a storm of errors began").count(), 1, "{log}");
     assert_eq!(log.matches("a storm of errors ended").count(), 1, "{log}");
     assert_eq!(storms(&server).await.len(), 1, "and none begins for what was counted in it");

@@ -3,11 +3,14 @@
 //! changes anything is a proposal, unless the caller is known to want it.
 
 mod asking;
+mod connected;
 mod market;
 mod reading;
+mod tickets;
 
 pub(super) use asking::repair_button;
 pub(super) use market::open;
+pub(super) use tickets::ticket_button;
 
 use std::{collections::BTreeMap, fmt::Write, sync::OnceLock, time::Duration};
 
@@ -21,6 +24,7 @@ use crate::{
     diagnose::Diagnoser,
     error::{Error, Result},
     health::Health,
+    integrations::ticketing::Tickets,
     marketing::agent::Agents,
     probe::Probes,
     repair::{Repair, action::Actions},
@@ -46,6 +50,8 @@ pub struct User {
     pub wants_repair: bool,
     /// They themselves asked for a campaign or for an agent's run.
     pub wants_marketing: bool,
+    /// They themselves asked for a ticket.
+    pub wants_ticket: bool,
 }
 
 /// A tool as a model is told of it.
@@ -125,13 +131,14 @@ fn cut(text: &mut String, most: usize) {
 /// Runs tools. Cheap to clone.
 #[derive(Clone)]
 pub struct Tools {
-    app: App,
-    actions: Actions,
-    agents: Agents,
-    diagnoser: Diagnoser,
-    health: Health,
-    probes: Probes,
-    repair: Repair,
+    pub(crate) app: App,
+    pub(crate) actions: Actions,
+    pub(crate) agents: Agents,
+    pub(crate) diagnoser: Diagnoser,
+    pub(crate) health: Health,
+    pub(crate) probes: Probes,
+    pub(crate) repair: Repair,
+    pub(crate) tickets: Tickets,
 }
 
 /// (name, whether it may change something, the schema of its arguments)
@@ -153,10 +160,16 @@ const TABLE: &[Row] = &[
     ("find_contacts", false, schema::<market::FindContacts>),
     ("list_segments", false, schema::<Nothing>),
     ("agent_report", false, schema::<market::AgentReport>),
+    ("project_status", false, schema::<Nothing>),
+    ("recent_calls", false, schema::<connected::RecentCalls>),
+    ("integration_status", false, schema::<Nothing>),
     ("start_repair", true, schema::<asking::StartRepair>),
     ("propose_action", true, schema::<asking::ProposeAction>),
     ("run_agent", true, schema::<market::RunAgent>),
     ("draft_campaign", true, schema::<market::DraftCampaign>),
+    ("create_ticket", true, schema::<tickets::CreateTicket>),
+    ("send_message", true, schema::<connected::SendMessage>),
+    ("schedule_meeting", true, schema::<connected::ScheduleMeeting>),
 ];
 
 /// A call, typed.
@@ -182,6 +195,12 @@ enum Use {
     AgentReport(market::AgentReport),
     RunAgent(market::RunAgent),
     DraftCampaign(market::DraftCampaign),
+    ProjectStatus(Nothing),
+    CreateTicket(tickets::CreateTicket),
+    RecentCalls(connected::RecentCalls),
+    IntegrationStatus(Nothing),
+    SendMessage(connected::SendMessage),
+    ScheduleMeeting(connected::ScheduleMeeting),
 }
 
 impl Use {
@@ -256,16 +275,9 @@ fn schema<T: JsonSchema>() -> Value {
 }
 
 impl Tools {
-    pub fn new(
-        app: App,
-        actions: Actions,
-        agents: Agents,
-        diagnoser: Diagnoser,
-        health: Health,
-        probes: Probes,
-        repair: Repair,
-    ) -> Self {
-        Self { app, actions, agents, diagnoser, health, probes, repair }
+    /// The tickets, for what the advisor answers by itself.
+    pub(super) fn tickets(&self) -> &Tickets {
+        &self.tickets
     }
 
     /// The tools that a role may use.
@@ -321,6 +333,12 @@ impl Tools {
             Use::AgentReport(wanted) => self.agent_report(user, &wanted).await,
             Use::RunAgent(wanted) => self.run_agent(user, &wanted).await,
             Use::DraftCampaign(wanted) => self.draft_campaign(user, wanted).await,
+            Use::ProjectStatus(Nothing {}) => self.project_status(user).await,
+            Use::CreateTicket(wanted) => self.create_ticket(user, &wanted).await,
+            Use::RecentCalls(wanted) => self.recent_calls(user, &wanted).await,
+            Use::IntegrationStatus(Nothing {}) => self.integration_status(user).await,
+            Use::SendMessage(wanted) => self.send_message(user, wanted).await,
+            Use::ScheduleMeeting(wanted) => self.schedule_meeting(user, wanted).await,
         }
     }
 }

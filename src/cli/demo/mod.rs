@@ -26,6 +26,7 @@ use super::client::Client;
 use crate::{
     auth::{OrganizationId, Role, link, token},
     config::{Config, Overrides},
+    integrations::provider::PROVIDERS,
     outbound::Outbound,
     serve,
 };
@@ -56,12 +57,15 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     fs::write(&file, configuration(&folder.0, &shop))?;
     // Commands are taken from a file only if nobody else could write it.
     fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
-    // Nothing of the host's own settings may leak into the demonstration, but for where
-    // it listens.
+    // Nothing of the host's own settings may leak into the demonstration, but for where it
+    // listens, and the services that it is to be connected with.
     let mut flags = given.flags;
     flags.retain(|name, _| *name == "listen");
     flags.entry("listen").or_insert_with(|| "127.0.0.1:0".to_owned());
-    let mut config = Config::load(Overrides { file: Some(file), flags, ..Overrides::default() })?;
+    let mut environment = given.environment;
+    environment.retain(|name, _| is_of_provider(name));
+    let mut config = Config::load(Overrides { file: Some(file), flags, environment })?;
+    let has_services = !config.integrations.is_empty();
     let listener = serve::bind(config.listen).await?;
     let address = listener.local_addr()?;
     config.listen = address;
@@ -77,7 +81,8 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     let mut out = super::out();
     writeln!(out, "listening on {base}")?;
     let toured = tokio::select! {
-        left = leave(&client, &folder.0, &shop, &ingest, &args, &door), if args.hands_on => left,
+        left = leave(&client, &folder.0, &shop, &ingest, &args, &door, has_services),
+            if args.hands_on => left,
         toured = tour(&client, &folder.0, &shop, &ingest, args.pace), if !args.hands_on => toured,
         () = shutdown.cancelled() => Ok(()),
     };
@@ -130,6 +135,15 @@ async fn tour(
     Ok(())
 }
 
+/// Whether a variable tells how Lux is registered with a provider: `LUX_GITHUB_CLIENT_ID`.
+fn is_of_provider(name: &str) -> bool {
+    PROVIDERS.iter().any(|provider| {
+        let rest = name.strip_prefix("LUX_");
+        let rest = rest.and_then(|rest| rest.strip_prefix(&provider.key.to_uppercase()));
+        rest.is_some_and(|rest| rest.starts_with('_'))
+    })
+}
+
 /// How often customers come while nobody has repaired the shop.
 const CUSTOMERS_COME: Duration = Duration::from_secs(5);
 
@@ -142,6 +156,7 @@ async fn leave(
     ingest: &str,
     args: &Args,
     door: &str,
+    has_services: bool,
 ) -> anyhow::Result<()> {
     let mut out = super::out();
     for recording in replay::RECORDINGS {
@@ -156,6 +171,13 @@ async fn leave(
          it repair the shop, approve what it proposes, and see the proof. Ctrl-C ends it.",
         shop.address()
     )?;
+    if has_services {
+        writeln!(
+            out,
+            "\nUnder Connections you can connect a tracker and let it serve tickets: an error that a \
+             repair leaves open becomes a ticket there, which is closed with the proof."
+        )?;
+    }
     let mut works = false;
     loop {
         tokio::time::sleep(CUSTOMERS_COME).await;

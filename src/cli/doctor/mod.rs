@@ -68,6 +68,7 @@ pub(super) async fn run(args: Args, overrides: Overrides) -> anyhow::Result<Exit
     checks.push(service::mail(&config).await);
     checks.push(service::sign_in(&config));
     checks.extend(service::providers(&config).await);
+    checks.extend(service::integrations(&config));
     checks.push(host::clock(&config).await);
     checks.push(service::schedules(&config));
 

@@ -12,6 +12,7 @@ use crate::{
     db::Db,
     error,
     http::cookie,
+    integrations::KINDS,
     jobs::{Scheduled, next_runs},
     llm::{self, Prompts, Trouble},
     mail::{self, Mail},
@@ -250,6 +251,24 @@ fn remedy(refused: Refused) -> &'static str {
         Refused::DiscoveryInvalid => "check issuer: its /.well-known/openid-configuration is asked",
         _ => "check issuer, the network and the provider; who is signed in stays so",
     }
+}
+
+/// What is to be registered in the consoles of services that can be connected.
+pub(super) fn integrations(config: &Config) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for client in &config.integrations {
+        let name = format!("connections {}", client.provider);
+        let Some(address) = oidc::address(config) else {
+            let remedy = "set public_url (LUX_PUBLIC_URL) to the https address that people use";
+            checks.push(Check::fail(name, Refused::NoAddress.sentence(), remedy));
+            continue;
+        };
+        let kinds = KINDS.iter().filter(|kind| kind.provider.key == client.provider);
+        let back: Vec<String> =
+            kinds.map(|kind| format!("{address}/api/integrations/{}/callback", kind.key)).collect();
+        checks.push(Check::ok(name, format!("registered; it sends back to {}", back.join(", "))));
+    }
+    checks
 }
 
 /// Who may sign in, and from where.

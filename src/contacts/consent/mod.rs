@@ -4,7 +4,10 @@
 //! Who said no is on the suppression list, which outlives the contact: no file and no form makes
 //! that a yes again, only the person (by following a link) or an operator who takes the address
 //! off the list.
+//!
+//! Who said yes in a form is asked by itself (`asking`).
 
+mod asking;
 mod question;
 mod routes;
 mod store;
@@ -27,6 +30,7 @@ use crate::{
     error::{Error, Result},
 };
 
+pub use asking::start;
 pub use question::{Ask, ask, confirm, look};
 pub use routes::router;
 pub use store::{Question, Suppressed, Word};

@@ -17,11 +17,13 @@ use crate::{
     clock,
     contacts::{Contact, Email, Status, find, segment::Rules, suppress},
     error::{Error, Result},
-    mail::Letter,
+    mail::{Letter, Trouble},
 };
 
 /// How long the link can be used.
 const LASTS: TimeDelta = TimeDelta::hours(48);
+/// In words of the person who is shown it, where the form told none.
+const WORDING: &str = "I want to get mail at this address.";
 /// How often somebody is asked within that time.
 const MOST: i64 = 2;
 
@@ -36,7 +38,11 @@ pub struct Ask {
     pub wording: String,
 }
 
-fn secret() -> Result<SecretString> {
+pub(super) const fn lasts() -> TimeDelta {
+    LASTS
+}
+
+pub(super) fn secret() -> Result<SecretString> {
     let mut bytes = [0; 32];
     rand::fill(&mut bytes)
         .map_err(|_| Error::Unavailable("the system gave no random bytes".to_owned()))?;
@@ -44,7 +50,7 @@ fn secret() -> Result<SecretString> {
 }
 
 /// What is kept of the secret, and looked up.
-fn hash(secret: &str) -> String {
+pub(super) fn hash(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
 }
 
@@ -85,7 +91,8 @@ async fn prepare(app: &App, caller: &Caller, id: i64, ask: &Ask) -> Result<(Emai
         return Err(refused());
     }
     let now = clock::now();
-    if store::asked_since(&mut tx, id, now - LASTS).await? >= MOST {
+    let address = suppress::hash(keyed, &email.key);
+    if store::asked_at(&mut tx, organization, &address, now - LASTS).await? >= MOST {
         return Err(Error::Conflict(format!(
             "the contact was asked {MOST} times within two days; wait for an answer"
         )));
@@ -96,6 +103,7 @@ async fn prepare(app: &App, caller: &Caller, id: i64, ask: &Ask) -> Result<(Emai
         organization,
         contact: id,
         email_key: &email.key,
+        address: &address,
         source: &source,
         wording: &wording,
         made_by: &by,
@@ -114,13 +122,18 @@ async fn prepare(app: &App, caller: &Caller, id: i64, ask: &Ask) -> Result<(Emai
 /// What the link of a question asks. Looking at it changes nothing: programs that look at links
 /// in messages open them, too.
 pub async fn look(app: &App, secret: &str) -> Result<Question> {
-    store::question(&app.db, &hash(secret)).await?.ok_or_else(gone)
+    let mut question = store::question(&app.db, &hash(secret)).await?.ok_or_else(gone)?;
+    if question.wording.is_empty() {
+        WORDING.clone_into(&mut question.wording);
+    }
+    Ok(question)
 }
 
 /// The person says yes, by the link that only they were sent. That takes their address off the
 /// suppression list, too. `address` is the network's.
 pub async fn confirm(app: &App, secret: &str, address: Option<String>) -> Result<()> {
-    let Question { organization_id: organization, contact_id: id, .. } = look(app, secret).await?;
+    let shown = look(app, secret).await?;
+    let Question { organization_id: organization, contact_id: id, .. } = shown;
     let keyed = app.lasting.keyed().await?;
     let mut tx = app.db.begin().await?;
     let rules = Rules::hold(&mut tx, organization).await?;
@@ -138,7 +151,7 @@ pub async fn confirm(app: &App, secret: &str, address: Option<String>) -> Result
     let word = Word {
         status: Status::Confirmed,
         source: format!("double opt-in, {}", asked.source),
-        wording: asked.wording,
+        wording: shown.wording,
         address,
         at: clock::now(),
     };
@@ -151,14 +164,14 @@ fn gone() -> Error {
 }
 
 /// The mail that asks.
-struct Letters<'a> {
+pub(super) struct Letters<'a> {
     app: &'a App,
     /// Where the link leads.
     base: &'a str,
 }
 
 impl<'a> Letters<'a> {
-    fn of(app: &'a App) -> Result<Self> {
+    pub(super) fn of(app: &'a App) -> Result<Self> {
         if !app.mail.is_on() {
             return Err(Error::Conflict(
                 "Lux cannot send mail yet: set [mail] in lux.toml (server and sender)".to_owned(),
@@ -175,6 +188,17 @@ impl<'a> Letters<'a> {
     }
 
     async fn send(&self, to: &Email, wording: &str, secret: &SecretString) -> Result<()> {
+        self.mail(to, wording, secret)
+            .await
+            .map_err(|trouble| Error::Unavailable(format!("the question was not sent: {trouble}")))
+    }
+
+    pub(super) async fn mail(
+        &self,
+        to: &Email,
+        wording: &str,
+        secret: &SecretString,
+    ) -> std::result::Result<(), Trouble> {
         let base = self.base.trim_end_matches('/');
         let link = format!("{base}/confirm/{}", secret.expose_secret());
         let letter = Letter {
@@ -188,9 +212,6 @@ impl<'a> Letters<'a> {
             html: None,
             bulk: None,
         };
-        self.app.mail.send(&letter).await.map_err(|trouble| {
-            Error::Unavailable(format!("the question was not sent: {trouble}"))
-        })?;
-        Ok(())
+        self.app.mail.send(&letter).await.map(drop)
     }
 }

@@ -1,6 +1,6 @@
 //! All SQL of consent and of the questions for it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::{
@@ -102,6 +102,8 @@ pub(super) struct NewQuestion<'q> {
     pub(super) organization: OrganizationId,
     pub(super) contact: i64,
     pub(super) email_key: &'q str,
+    /// What stands for the address where it is counted how often it was asked.
+    pub(super) address: &'q str,
     pub(super) source: &'q str,
     pub(super) wording: &'q str,
     pub(super) made_by: &'q str,
@@ -126,14 +128,52 @@ pub(super) async fn ask(tx: &mut Tx, new: NewQuestion<'_>) -> Result<()> {
     .bind(new.now)
     .bind(new.expires_at)
     .run()
-    .await
-    .map(drop)
+    .await?;
+    // Whoever asks next tidies up.
+    tx.query("delete from consent_asked where at < $1")
+        .bind(new.now - TimeDelta::days(2))
+        .run()
+        .await?;
+    tx.query("insert into consent_asked (organization_id, email_hash, at) values ($1, $2, $3)")
+        .bind(new.organization)
+        .bind(new.address)
+        .bind(new.now)
+        .run()
+        .await?;
+    // Asked by a person, nobody has to be asked by itself any more.
+    tx.query("delete from contact_unasked where contact_id = $1")
+        .bind(new.contact)
+        .run()
+        .await
+        .map(drop)
 }
 
-/// Questions to a contact since a time.
-pub(super) async fn asked_since(tx: &mut Tx, contact: i64, since: DateTime<Utc>) -> Result<i64> {
-    tx.query("select count(*) from contact_confirmation where contact_id = $1 and created_at > $2")
-        .bind(contact)
+/// Questions to an address (its hash) since a time, whoever has it.
+pub(super) async fn asked_at(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    address: &str,
+    since: DateTime<Utc>,
+) -> Result<i64> {
+    tx.query(
+        "select count(*) from consent_asked
+         where organization_id = $1 and email_hash = $2 and at > $3",
+    )
+    .bind(organization)
+    .bind(address)
+    .bind(since)
+    .scalar()
+    .await
+}
+
+/// Questions of an organization since a time.
+pub(super) async fn asked_by(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    since: DateTime<Utc>,
+) -> Result<i64> {
+    tx.query("select count(*) from consent_asked where organization_id = $1 and at > $2")
+        .bind(organization)
         .bind(since)
         .scalar()
         .await
@@ -141,11 +181,93 @@ pub(super) async fn asked_since(tx: &mut Tx, contact: i64, since: DateTime<Utc>)
 
 /// Takes a question back, whose mail did not leave.
 pub(super) async fn take_back(db: &Db, hash: &str) -> Result<()> {
-    db.query("delete from contact_confirmation where hash = $1 and used_at is null")
+    let mut tx = db.begin().await?;
+    undo(&mut tx, hash).await?;
+    tx.commit().await
+}
+
+async fn undo(tx: &mut Tx, hash: &str) -> Result<()> {
+    // Of a time, only one question was asked at an address.
+    let asked: Option<(OrganizationId, DateTime<Utc>)> = tx
+        .query(
+            "delete from contact_confirmation where hash = $1 and used_at is null
+             returning organization_id, created_at",
+        )
         .bind(hash)
+        .optional()
+        .await?;
+    if let Some((organization, at)) = asked {
+        tx.query("delete from consent_asked where organization_id = $1 and at = $2")
+            .bind(organization)
+            .bind(at)
+            .run()
+            .await?;
+    }
+    Ok(())
+}
+
+/// Somebody who said yes in a form.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub(super) struct Unasked {
+    pub(super) contact_id: i64,
+    pub(super) organization_id: OrganizationId,
+    pub(super) source: String,
+    pub(super) wording: String,
+    pub(super) at: DateTime<Utc>,
+    pub(super) tries: i64,
+}
+
+pub(super) async fn has_unasked(db: &Db) -> Result<bool> {
+    let found: Option<(i64,)> =
+        db.query("select contact_id from contact_unasked limit 1").optional().await?;
+    Ok(found.is_some())
+}
+
+pub(super) async fn forget_unasked(db: &Db, before: DateTime<Utc>) -> Result<()> {
+    db.query("delete from contact_unasked where at < $1").bind(before).run().await.map(drop)
+}
+
+/// Takes the next one who is due off the list.
+pub(super) async fn take_unasked(tx: &mut Tx, now: DateTime<Utc>) -> Result<Option<Unasked>> {
+    let sql = tx.dialect(
+        "delete from contact_unasked where contact_id in (
+             select contact_id from contact_unasked where next_at <= $1
+             order by next_at limit 1 for update skip locked)
+         returning contact_id, organization_id, source, wording, at, tries",
+        "delete from contact_unasked where contact_id in (
+             select contact_id from contact_unasked where next_at <= $1 order by next_at limit 1)
+         returning contact_id, organization_id, source, wording, at, tries",
+    );
+    tx.query(sql).bind(now).optional().await
+}
+
+/// Takes a question back, whose mail did not leave; it is tried again at `next`, if there is one.
+pub(super) async fn not_asked(
+    db: &Db,
+    hash: &str,
+    person: &Unasked,
+    next: Option<DateTime<Utc>>,
+) -> Result<()> {
+    let mut tx = db.begin().await?;
+    undo(&mut tx, hash).await?;
+    if let Some(next) = next {
+        // The contact may be gone by now.
+        tx.query(
+            "insert into contact_unasked
+                 (contact_id, organization_id, source, wording, at, tries, next_at)
+             select id, organization_id, $2, $3, $4, $5, $6 from contact where id = $1
+             on conflict (contact_id) do nothing",
+        )
+        .bind(person.contact_id)
+        .bind(person.source.as_str())
+        .bind(person.wording.as_str())
+        .bind(person.at)
+        .bind(person.tries + 1)
+        .bind(next)
         .run()
-        .await
-        .map(drop)
+        .await?;
+    }
+    tx.commit().await
 }
 
 /// A question whose link can be used.

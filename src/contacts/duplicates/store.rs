@@ -123,6 +123,16 @@ pub(super) async fn move_all(
         .bind(into)
         .run()
         .await?;
+    tx.query("update call_log set contact_id = $2 where contact_id = $1")
+        .bind(from)
+        .bind(into)
+        .run()
+        .await?;
+    tx.query("update contact_elsewhere set contact_id = $2 where contact_id = $1")
+        .bind(from)
+        .bind(into)
+        .run()
+        .await?;
     // One mail of a campaign for one contact; a second one stays without its contact.
     tx.query(
         "update campaign_mail set contact_id = $2
@@ -219,7 +229,8 @@ pub(super) async fn same_phone(
     .await
 }
 
-/// Names with a company, in lower case.
+/// Names with a company, in lower case; in the order of the index contact_alike, so that it ends
+/// with the page.
 pub(super) async fn same_name(
     db: &Db,
     organization: OrganizationId,
@@ -227,13 +238,12 @@ pub(super) async fn same_name(
     limit: i64,
 ) -> Result<Vec<(String,)>> {
     db.query(
-        "select v.same from
-             (select lower(first_name || ' ' || last_name || ' · ' || company) as same,
-                  count(*) as times
-              from contact
-              where organization_id = $1 and company <> '' and first_name <> '' and last_name <> ''
-              group by 1) v
-         where v.times > 1 and v.same > $2 order by v.same limit $3",
+        "select lower(first_name || ' ' || last_name || ' · ' || company) from contact
+         where organization_id = $1 and company <> '' and first_name <> '' and last_name <> ''
+           and lower(first_name || ' ' || last_name || ' · ' || company) > $2
+         group by lower(first_name || ' ' || last_name || ' · ' || company)
+         having count(*) > 1
+         order by lower(first_name || ' ' || last_name || ' · ' || company) limit $3",
     )
     .bind(organization)
     .bind(after)
@@ -309,12 +319,14 @@ pub(super) async fn of_names(
         "select lower(first_name || ' ' || last_name || ' · ' || company) as same, id, email,
              first_name, last_name, company, phone, source, consent, created_at, active_at
          from contact where organization_id = $1
+           and company <> '' and first_name <> '' and last_name <> ''
            and lower(first_name || ' ' || last_name || ' · ' || company)
              in (select value from jsonb_array_elements_text($2::jsonb))
          order by id limit 2000",
         "select lower(first_name || ' ' || last_name || ' · ' || company) as same, id, email,
              first_name, last_name, company, phone, source, consent, created_at, active_at
          from contact where organization_id = $1
+           and company <> '' and first_name <> '' and last_name <> ''
            and lower(first_name || ' ' || last_name || ' · ' || company)
              in (select value from json_each($2))
          order by id limit 2000",

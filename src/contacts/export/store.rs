@@ -10,17 +10,25 @@ use crate::{
 
 /// Names of attributes that become columns; further ones stand in the column of the rest.
 const MOST_NAMES: i64 = 300;
+/// Contacts whose attributes are looked into for their names.
+const LOOKS: i64 = 20_000;
 
-/// The names of all attributes that contacts have.
+/// The names of the attributes that contacts have: of the newest, because each is looked into.
 pub async fn attribute_names(db: &Db, organization: OrganizationId) -> Result<Vec<String>> {
     let sql = db.dialect(
-        "select distinct k.name from contact c,
+        "select distinct k.name from
+             (select attributes from contact where organization_id = $1
+              order by created_at desc, id desc limit $3) c,
              lateral json_object_keys(cast(c.attributes as json)) as k(name)
-         where c.organization_id = $1 and c.attributes <> '{}' order by 1 limit $2",
-        "select distinct k.key from contact c, json_each(c.attributes) k
-         where c.organization_id = $1 and c.attributes <> '{}' order by 1 limit $2",
+         where c.attributes <> '{}' order by 1 limit $2",
+        "select distinct k.key from
+             (select attributes from contact where organization_id = $1
+              order by created_at desc, id desc limit $3) c,
+             json_each(c.attributes) k
+         where c.attributes <> '{}' order by 1 limit $2",
     );
-    let rows: Vec<(String,)> = db.query(sql).bind(organization).bind(MOST_NAMES).all().await?;
+    let rows: Vec<(String,)> =
+        db.query(sql).bind(organization).bind(MOST_NAMES).bind(LOOKS).all().await?;
     Ok(rows.into_iter().map(|(name,)| name).collect())
 }
 

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::{
+    contacts::names,
+    error::{Error, Result},
+};
 
 /// What becomes of a column.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,28 +166,21 @@ fn guess(name: &str) -> Target {
     if name.starts_with("lux ") {
         return Target::Skip;
     }
-    let plain: String =
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect();
-    match plain.as_str() {
-        "email" | "emailaddress" | "mail" | "mailaddress" | "emailadresse" | "contactemail"
-        | "youremail" | "emails" | "email1" | "email1value" | "primaryemail" => Target::Email,
-        "firstname" | "givenname" | "forename" | "vorname" | "prénom" | "prenom" | "fname" => {
-            Target::FirstName
-        }
-        "lastname" | "surname" | "familyname" | "nachname" | "nom" | "lname" => Target::LastName,
-        "name" | "fullname" | "contactname" | "yourname" | "displayname" => Target::Name,
-        "company" | "companyname" | "organization" | "organisation" | "firma" | "business"
-        | "employer" => Target::Company,
-        "phone" | "phonenumber" | "mobile" | "mobilephone" | "tel" | "telephone" | "telefon"
-        | "cell" | "cellphone" | "phone1value" => Target::Phone,
-        "source" | "utmsource" | "formname" | "leadsource" => Target::Source,
-        "tags" | "tag" | "labels" | "label" => Target::Tags,
-        "consent" | "optin" | "marketingconsent" | "emailconsent" | "newsletterconsent" => {
-            Target::Consent
-        }
-        "" => Target::Skip,
-        _ => Target::Attribute(attribute_name(name)),
-    }
+    let plain = names::plain(name);
+    let known = [
+        (names::EMAIL, Target::Email),
+        (names::FIRST_NAME, Target::FirstName),
+        (names::LAST_NAME, Target::LastName),
+        (names::NAME, Target::Name),
+        (names::COMPANY, Target::Company),
+        (names::PHONE, Target::Phone),
+        (names::SOURCE, Target::Source),
+        (names::TAGS, Target::Tags),
+        (names::CONSENT, Target::Consent),
+        (&[""], Target::Skip),
+    ];
+    let found = known.into_iter().find(|(names, _)| names.contains(&plain.as_str()));
+    found.map_or_else(|| Target::Attribute(attribute_name(name)), |(_, target)| target)
 }
 
 /// The name of an attribute: lower case, with underscores.

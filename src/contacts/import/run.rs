@@ -2,6 +2,7 @@
 
 use std::{collections::HashSet, hash::BuildHasher, path::PathBuf, time::Duration};
 
+use phonenumber::country;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -9,13 +10,13 @@ use super::{
     Counts, Imports, Status,
     read::{self, Rows},
     row::Reading,
-    store::{self, Kept, MOST_REJECTED, Rejected, Step},
+    store::{self, Kept, MOST_REJECTED, MOST_REJECTED_BYTES, Rejected, Step},
 };
 use crate::{
     auth::OrganizationId,
     clock,
     contacts::{
-        Done as What, Incoming,
+        Arrival, Done as What,
         store::write::{Terms, judge, write},
     },
     db::{self, Failure, failure},
@@ -26,11 +27,15 @@ use crate::{
 
 pub(super) const KIND: &str = "contacts.import";
 
-/// People of one transaction: enough that its cost is shared, and not so many that others wait
-/// long for their turn.
-const BATCH: usize = 4000;
+/// People of one transaction, and bytes of their rows: enough that its cost is shared, and not so
+/// many that others wait long for their turn.
+const BATCH: usize = 2000;
+const BATCH_BYTES: usize = 4 << 20;
 /// Batches that are read ahead.
 const AHEAD: usize = 2;
+/// People of a dry run that are remembered, to know them again further down in the file: 8 bytes
+/// each, in a table that doubles.
+const SEEN: usize = 3_500_000;
 /// How often a batch is tried, and the pause before the second try.
 const TRIES: u32 = 5;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -54,7 +59,7 @@ pub(super) fn register(imports: &Imports) {
 /// Rows that were read, up to a position.
 #[derive(Default)]
 struct Batch {
-    people: Vec<Incoming>,
+    people: Vec<Arrival>,
     rejected: Vec<Rejected>,
     refused: i64,
     /// Rows of the file up to which this goes.
@@ -62,13 +67,23 @@ struct Batch {
     bytes: i64,
 }
 
-/// Reads rows from `done` on, until the end or until nobody listens.
+/// Where a reader begins.
+struct Start {
+    /// Rows that are done.
+    rows: i64,
+    /// Bytes of refused rows that may still be kept.
+    room: usize,
+}
+
+/// Reads rows until the end or until nobody listens.
 fn read_rows(
     path: &std::path::Path,
     kept: &Kept,
-    done: i64,
+    start: &Start,
+    region: Option<country::Id>,
     to: &mpsc::Sender<Batch>,
 ) -> Result<()> {
+    let Start { rows: done, mut room } = *start;
     let settings = &kept.import.settings;
     let encoding = read::encoding(&settings.encoding)?;
     let mut rows = Rows::open(path, encoding, settings.delimiter)?;
@@ -78,19 +93,21 @@ fn read_rows(
     let reading = Reading::new(settings.clone(), format!("import {}", kept.import.id));
     let mut keeps = MOST_REJECTED - kept.import.rejected_kept;
     let mut batch = Batch::default();
-    let mut number = 0;
+    let (mut number, mut bytes) = (0, 0);
     while rows.next()? {
         number += 1;
         if number <= done {
             continue;
         }
+        let size = rows.row.as_slice().len();
+        bytes += size;
         match reading.read(&rows.row) {
             None => {}
-            Some(Ok(person)) => batch.people.push(person),
+            Some(Ok(person)) => batch.people.push(Arrival::new(person, region)),
             Some(Err(refused)) => {
                 batch.refused += 1;
-                if keeps > 0 {
-                    keeps -= 1;
+                if keeps > 0 && size <= room {
+                    (keeps, room) = (keeps - 1, room - size);
                     let line = i64::try_from(rows.line).unwrap_or(i64::MAX);
                     let cells = rows.row.iter().map(str::to_owned).collect();
                     batch.rejected.push(Rejected { number, line, refused, cells });
@@ -98,7 +115,8 @@ fn read_rows(
             }
         }
         batch.rows = number;
-        if batch.people.len() + batch.rejected.len() >= BATCH {
+        if batch.people.len() + batch.rejected.len() >= BATCH || bytes >= BATCH_BYTES {
+            bytes = 0;
             batch.bytes = i64::try_from(rows.bytes()).unwrap_or(i64::MAX);
             if to.blocking_send(std::mem::take(&mut batch)).is_err() {
                 return Ok(());
@@ -164,18 +182,23 @@ impl Imports {
     }
 
     /// Begins to read in a thread of its own.
-    fn reader(
+    async fn reader(
+        &self,
         kept: Kept,
         path: PathBuf,
-        done: i64,
-    ) -> (mpsc::Receiver<Batch>, tokio::task::JoinHandle<Result<()>>) {
-        let (to, from) = mpsc::channel(AHEAD);
-        (from, tokio::task::spawn_blocking(move || read_rows(&path, &kept, done, &to)))
+        rows: i64,
+    ) -> Result<(mpsc::Receiver<Batch>, tokio::task::JoinHandle<Result<()>>)> {
+        let kept_bytes = store::rejected_bytes(&self.app.db, kept.import.id).await?;
+        let room = MOST_REJECTED_BYTES.saturating_sub(usize::try_from(kept_bytes).unwrap_or(0));
+        let (start, region) = (Start { rows, room }, self.contacts.region());
+        let (to, batches) = mpsc::channel(AHEAD);
+        let read = move || read_rows(&path, &kept, &start, region, &to);
+        Ok((batches, tokio::task::spawn_blocking(read)))
     }
 
     async fn import(&self, lease: &Lease, kept: Kept, path: PathBuf) -> Result<()> {
         let (id, organization, done) = (kept.import.id, kept.organization, kept.done_rows);
-        let (mut batches, reader) = Self::reader(kept, path, done);
+        let (mut batches, reader) = self.reader(kept, path, done).await?;
         while let Some(batch) = batches.recv().await {
             if lease.lost.is_cancelled() {
                 return Ok(());
@@ -214,9 +237,10 @@ impl Imports {
         let keyed = Some(self.app.lasting.keyed().await?);
         let mut tx = self.app.db.begin().await?;
         lease.hold(&mut tx).await?;
-        let people: Vec<&Incoming> = batch.people.iter().collect();
-        let terms = Terms { region: self.contacts.region(), keyed, now };
+        let people: Vec<&Arrival> = batch.people.iter().collect();
+        let terms = Terms { keyed, now };
         let recorded = write(&mut tx, organization, &people, &terms).await?;
+        self.contacts.wrote(recorded.len());
         let counts = counted(recorded.iter().map(|it| it.done), batch.refused);
         store::reject(&mut tx, id, &batch.rejected).await?;
         let step = Step { rows: batch.rows, bytes: batch.bytes, counts };
@@ -231,7 +255,7 @@ impl Imports {
     /// for longer than one batch takes.
     async fn check(&self, lease: &Lease, kept: Kept, path: PathBuf) -> Result<()> {
         let (id, organization) = (kept.import.id, kept.organization);
-        let (mut batches, reader) = Self::reader(kept, path, 0);
+        let (mut batches, reader) = self.reader(kept, path, 0).await?;
         // Whoever is new in one batch is known in the next; told by hashes, 8 bytes each.
         let mut seen: HashSet<u64> = HashSet::new();
         let mut all = Counts::default();
@@ -244,12 +268,16 @@ impl Imports {
             let keyed = Some(self.app.lasting.keyed().await?);
             let mut tx = self.app.db.begin().await?;
             lease.hold(&mut tx).await?;
-            let people: Vec<&Incoming> = batch.people.iter().collect();
-            let terms = Terms { region: self.contacts.region(), keyed, now };
+            let people: Vec<&Arrival> = batch.people.iter().collect();
+            let terms = Terms { keyed, now };
             let mut judged = judge(&mut tx, organization, &people, &terms).await?;
-            for (person, what) in batch.people.iter().zip(&mut judged) {
+            for (Arrival { person, .. }, what) in batch.people.iter().zip(&mut judged) {
                 let key = person.email.as_ref().map_or(&person.phone, |email| &email.key);
-                if *what == What::Created && !seen.insert(foldhash(key)) {
+                let is_again = match seen.len() {
+                    SEEN.. => seen.contains(&foldhash(key)),
+                    _ => !seen.insert(foldhash(key)),
+                };
+                if *what == What::Created && is_again {
                     *what = What::Updated;
                 }
             }

@@ -12,6 +12,8 @@ use crate::{
 
 /// Refused rows that are kept of an import; the rest is counted.
 pub(super) const MOST_REJECTED: i64 = 10_000;
+/// Bytes of them; a row that does not fit is counted as well.
+pub(super) const MOST_REJECTED_BYTES: usize = 32 << 20;
 
 pub(super) struct New<'n> {
     pub(super) organization: OrganizationId,
@@ -265,6 +267,17 @@ pub(super) async fn reject(tx: &mut Tx, id: i64, rows: &[Rejected]) -> Result<()
 /// PostgreSQL's texts hold no NUL.
 fn plain(text: &str) -> String {
     text.replace('\0', "\u{fffd}")
+}
+
+/// Bytes of the refused rows that are kept.
+pub(super) async fn rejected_bytes(db: &Db, id: i64) -> Result<i64> {
+    db.query(
+        "select cast(coalesce(sum(length(cells)), 0) as bigint) from contact_import_rejected
+         where import_id = $1",
+    )
+    .bind(id)
+    .scalar()
+    .await
 }
 
 /// How far a running import has come.

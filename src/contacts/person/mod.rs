@@ -43,6 +43,8 @@ pub async fn everything(app: &App, caller: &Caller, id: i64) -> Result<Value> {
         "suppression": suppressed.map(|(reason, at)| json!({ "reason": reason, "at": at })),
         "mails": store::mails(db, id).await?,
         "webhook_requests": store::receipts(db, id).await?,
+        "calls": store::calls(db, id).await?,
+        "known_elsewhere": store::elsewhere(db, id).await?,
         "rejected_rows_of_files": rejected,
         "former_ids": store::former_ids(db, id).await?,
     });

@@ -91,6 +91,47 @@ pub(super) async fn receipts(db: &Db, id: i64) -> Result<Vec<Receipt>> {
 }
 
 #[derive(Serialize, sqlx::FromRow)]
+pub(super) struct Call {
+    source: String,
+    started_at: DateTime<Utc>,
+    duration_seconds: i64,
+    from_number: String,
+    summary: String,
+    transcript: String,
+    extracted: String,
+}
+
+pub(super) async fn calls(db: &Db, id: i64) -> Result<Vec<Call>> {
+    db.query(
+        "select source, started_at, duration_seconds, from_number, summary, transcript, extracted
+         from call_log where contact_id = $1 order by started_at, id limit $2",
+    )
+    .bind(id)
+    .bind(MOST)
+    .all()
+    .await
+}
+
+#[derive(Serialize, sqlx::FromRow)]
+pub(super) struct Elsewhere {
+    service: String,
+    external_id: String,
+    at: DateTime<Utc>,
+}
+
+/// As whom services know the person.
+pub(super) async fn elsewhere(db: &Db, id: i64) -> Result<Vec<Elsewhere>> {
+    db.query(
+        "select service, external_id, at from contact_elsewhere where contact_id = $1
+         order by service, external_id limit $2",
+    )
+    .bind(id)
+    .bind(MOST)
+    .all()
+    .await
+}
+
+#[derive(Serialize, sqlx::FromRow)]
 pub(super) struct RejectedRow {
     import_id: i64,
     line: i64,
@@ -203,6 +244,16 @@ pub(super) async fn forget(
         .run()
         .await?;
     tx.query("update campaign_mail set told = '' where contact_id = $1").bind(id).run().await?;
+    // That there was a call stays, and how long it was; it is not fetched again.
+    tx.query(
+        "update call_log set from_number = '', from_email = '', provider_contact_id = null,
+             summary = '', transcript = '', actions = '[]', extracted = '{}',
+             content_hash = 'erased'
+         where contact_id = $1",
+    )
+    .bind(id)
+    .run()
+    .await?;
     tx.query("delete from contact where id = $1").bind(id).run().await?;
     tx.query(
         "insert into contact_erased (organization_id, contact_id, made_by, at)

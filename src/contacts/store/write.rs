@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Utc};
-use phonenumber::country;
 use serde::Serialize;
 use serde_json::json as value;
 
@@ -11,7 +10,7 @@ use super::row::{ContactRow, json, text};
 use crate::{
     auth::OrganizationId,
     contacts::{
-        Contact, Done, Incoming, Recorded, Status, e164,
+        Arrival, Contact, Done, Recorded, Status,
         merge::{blank, done, merge},
         segment::{Member, Rules},
         suppress,
@@ -101,7 +100,6 @@ struct TagRow<'a> {
 
 /// What the writer needs besides what came.
 pub(in crate::contacts) struct Terms<'a> {
-    pub(in crate::contacts) region: Option<country::Id>,
     /// None where nobody says anything about consent.
     pub(in crate::contacts) keyed: Option<&'a Keyed>,
     pub(in crate::contacts) now: DateTime<Utc>,
@@ -115,7 +113,7 @@ pub(in crate::contacts) struct Terms<'a> {
 pub(in crate::contacts) async fn write(
     tx: &mut Tx,
     organization: OrganizationId,
-    items: &[&Incoming],
+    items: &[&Arrival],
     terms: &Terms<'_>,
 ) -> Result<Vec<Recorded>> {
     let rules = Rules::hold(tx, organization).await?;
@@ -125,11 +123,12 @@ pub(in crate::contacts) async fn write(
     for (item, &place) in items.iter().zip(&places) {
         let work = &mut works[place];
         let was_new = work.is_new && work.notes.is_empty();
-        let is_suppressed = item.email.as_ref().is_some_and(|it| suppressed.contains(&it.key));
+        let is_suppressed =
+            item.person.email.as_ref().is_some_and(|it| suppressed.contains(&it.key));
         let consent = work.contact.consent;
-        let changed = merge(&mut work.contact, item, terms.region, is_suppressed);
+        let changed = merge(&mut work.contact, item, is_suppressed);
         work.contact.active_at = terms.now;
-        if let Some(email) = &item.email
+        if let Some(email) = &item.person.email
             && changed.contains(&"email")
         {
             work.email_key = Some(email.key.clone());
@@ -138,17 +137,17 @@ pub(in crate::contacts) async fn write(
         if !changed.is_empty() || was_new {
             work.is_changed = true;
             let kind = if was_new { "created" } else { "updated" };
-            let detail = value!({"fields": changed, "source": item.source});
+            let detail = value!({"fields": changed, "source": item.person.source});
             work.notes.push(Note {
                 contact: 0,
                 kind,
-                by: item.by.clone(),
+                by: item.person.by.clone(),
                 detail: detail.to_string(),
                 at: text(terms.now),
             });
         }
         if work.contact.consent != consent
-            && let Some(agreed) = &item.consent
+            && let Some(agreed) = &item.person.consent
         {
             work.consents.push(Consent {
                 contact: 0,
@@ -168,7 +167,7 @@ pub(in crate::contacts) async fn write(
     insert(tx, organization, &mut works).await?;
     update(tx, &works).await?;
     tags(tx, organization, &works).await?;
-    note(tx, organization, &mut works).await?;
+    note(tx, organization, &mut works, terms.now).await?;
     let members: Vec<Member<'_>> =
         works.iter().map(|work| Member { contact: &work.contact, is_new: work.is_new }).collect();
     let segments = rules.place(tx, &members, terms.now).await?;
@@ -187,7 +186,7 @@ pub(in crate::contacts) async fn write(
 pub(in crate::contacts) async fn judge(
     tx: &mut Tx,
     organization: OrganizationId,
-    items: &[&Incoming],
+    items: &[&Arrival],
     terms: &Terms<'_>,
 ) -> Result<Vec<Done>> {
     let suppressed = suppressed(tx, organization, items, terms.keyed).await?;
@@ -195,8 +194,9 @@ pub(in crate::contacts) async fn judge(
     let mut judged = Vec::with_capacity(items.len());
     for (item, place) in items.iter().zip(places) {
         let work = &mut works[place];
-        let is_suppressed = item.email.as_ref().is_some_and(|it| suppressed.contains(&it.key));
-        let changed = merge(&mut work.contact, item, terms.region, is_suppressed);
+        let is_suppressed =
+            item.person.email.as_ref().is_some_and(|it| suppressed.contains(&it.key));
+        let changed = merge(&mut work.contact, item, is_suppressed);
         judged.push(done(work.is_new, &changed));
         work.is_new = false;
     }
@@ -207,15 +207,16 @@ pub(in crate::contacts) async fn judge(
 async fn suppressed(
     tx: &mut Tx,
     organization: OrganizationId,
-    items: &[&Incoming],
+    items: &[&Arrival],
     keyed: Option<&Keyed>,
 ) -> Result<BTreeSet<String>> {
     let Some(keyed) = keyed else { return Ok(BTreeSet::new()) };
     // Asked only where it matters: where something says that mail is wanted.
     let asked: BTreeMap<String, &str> = items
         .iter()
-        .filter(|item| item.consent.as_ref().is_some_and(|it| it.status != Status::Withdrawn))
-        .filter_map(|item| item.email.as_ref())
+        .map(|item| &item.person)
+        .filter(|person| person.consent.as_ref().is_some_and(|it| it.status != Status::Withdrawn))
+        .filter_map(|person| person.email.as_ref())
         .map(|email| (suppress::hash(keyed, &email.key), &*email.key))
         .collect();
     if asked.is_empty() {
@@ -237,17 +238,17 @@ async fn suppressed(
 async fn gather(
     tx: &mut Tx,
     organization: OrganizationId,
-    items: &[&Incoming],
+    items: &[&Arrival],
     terms: &Terms<'_>,
 ) -> Result<(Vec<Work>, Vec<usize>)> {
     let keys: BTreeSet<&str> =
-        items.iter().filter_map(|item| item.email.as_ref()).map(|email| &*email.key).collect();
+        items.iter().filter_map(|it| it.person.email.as_ref()).map(|email| &*email.key).collect();
     // Only those without an address are looked for by their telephone.
-    let numbers: Vec<Option<String>> = items
+    let numbers: Vec<Option<&str>> = items
         .iter()
-        .map(|item| item.email.is_none().then(|| e164(&item.phone, terms.region)).flatten())
+        .map(|item| item.person.email.is_none().then_some(item.number.as_deref()).flatten())
         .collect();
-    let phones: BTreeSet<&str> = numbers.iter().flatten().map(String::as_str).collect();
+    let phones: BTreeSet<&str> = numbers.iter().flatten().copied().collect();
     let mut works = Vec::with_capacity(items.len());
     let mut by_key: HashMap<String, usize> = HashMap::new();
     let mut by_phone: HashMap<String, usize> = HashMap::new();
@@ -298,19 +299,19 @@ async fn gather(
     }
     let mut places = Vec::with_capacity(items.len());
     for (item, number) in items.iter().zip(numbers) {
-        let found = match (&item.email, &number) {
+        let found = match (&item.person.email, number) {
             (Some(email), _) => by_key.get(&email.key),
             (None, Some(number)) => by_phone.get(number),
             (None, None) => None,
         };
         let place = found.copied().unwrap_or_else(|| {
             let place = works.len();
-            match (&item.email, number) {
+            match (&item.person.email, number) {
                 (Some(email), _) => {
                     by_key.insert(email.key.clone(), place);
                 }
                 (None, Some(number)) => {
-                    by_phone.insert(number, place);
+                    by_phone.insert(number.to_owned(), place);
                 }
                 (None, None) => {}
             }
@@ -527,7 +528,37 @@ pub(in crate::contacts) async fn unindexed(tx: &mut Tx, contacts: &[i64]) -> Res
     tx.query(sql).bind(json(contacts)?).run().await.map(drop)
 }
 
-async fn note(tx: &mut Tx, organization: OrganizationId, works: &mut [Work]) -> Result<()> {
+/// Notes who said yes and is to be asked whether that was them.
+async fn ask(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    consents: &[Consent],
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let said_yes: Vec<&Consent> =
+        consents.iter().filter(|it| it.status == Status::Pending).collect();
+    if said_yes.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.dialect(
+        "insert into contact_unasked (contact_id, organization_id, source, wording, at, next_at)
+         select r.contact, $1, r.source, r.wording, $3, $3
+         from json_to_recordset(cast($2 as json)) as r(contact bigint, source text, wording text)
+         on conflict (contact_id) do nothing",
+        "insert into contact_unasked (contact_id, organization_id, source, wording, at, next_at)
+         select value ->> 'contact', $1, value ->> 'source', value ->> 'wording', $3, $3
+         from jsonb_each($2) where true
+         on conflict (contact_id) do nothing",
+    );
+    tx.query(sql).bind(organization).bind(json(&said_yes)?).bind(now).run().await.map(drop)
+}
+
+async fn note(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    works: &mut [Work],
+    now: DateTime<Utc>,
+) -> Result<()> {
     let (mut notes, mut consents) = (Vec::new(), Vec::new());
     for work in works {
         let contact = work.contact.id;
@@ -561,6 +592,7 @@ async fn note(tx: &mut Tx, organization: OrganizationId, works: &mut [Work]) -> 
              from jsonb_each($2)",
         );
         tx.query(sql).bind(organization).bind(json(&consents)?).run().await?;
+        ask(tx, organization, &consents, now).await?;
     }
     Ok(())
 }

@@ -72,10 +72,10 @@ pub(crate) async fn waiting(app: &App, organization: OrganizationId) -> Result<V
         .map_err(Error::from)?;
     let mut cards = Vec::new();
     for campaign in found {
-        let (campaign, version) = deeds::newest(app, organization, campaign.id).await?;
+        let (campaign, version, hash) = deeds::to_approve(app, organization, campaign.id).await?;
         cards.push(Card {
             subject: version.content.subjects.first().cloned().unwrap_or_default(),
-            hash: deeds::hash(&campaign, &version),
+            hash,
             checklist: check(app, organization, &campaign).await?,
             campaign,
         });

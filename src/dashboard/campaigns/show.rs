@@ -216,8 +216,7 @@ async fn whole(
     asked: Asked,
     wrong: Option<(String, Content)>,
 ) -> Result<Show> {
-    let (campaign, version) = deeds::newest(app, organization, id).await?;
-    let hash = deeds::hash(&campaign, &version);
+    let (campaign, version, hash) = deeds::to_approve(app, organization, id).await?;
     let checklist = check(app, organization, &campaign).await?;
     let tab = TABS.iter().find(|(key, _)| *key == asked.tab).map_or("mail", |(key, _)| key);
     let segments = store::segments(&app.db, organization).await.map_err(Error::from)?;

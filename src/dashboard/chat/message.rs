@@ -184,6 +184,10 @@ pub(super) struct Answer {
     /// A run that is not shown here.
     other_run: Option<i64>,
     proposals: Vec<Proposal>,
+    /// Errors that a ticket may be opened for: their group, and what the button says.
+    tickets: Vec<(i64, String)>,
+    /// What leaves Lux when a button is pressed.
+    wishes: Vec<Wish>,
     /// Pages of Lux that it leads to: what they are called, and where they are.
     pages: Vec<(String, String)>,
     /// What is missing, and whether the model failed.
@@ -196,6 +200,17 @@ pub(super) struct Answer {
     retry: Option<(i64, String, &'static str)>,
     may_operate: bool,
     panel: Option<Panel>,
+}
+
+/// A message or a meeting, as it would be made.
+struct Wish {
+    title: String,
+    /// What it says, for the person who decides.
+    text: String,
+    action: &'static str,
+    icon: &'static str,
+    /// JSON.
+    body: String,
 }
 
 /// What a person may start with one click.
@@ -255,6 +270,8 @@ impl Answer {
             other_run: kept.run_id.filter(|_| run.is_none()),
             run,
             pages: pages(&kept.proposals),
+            tickets: tickets(&kept.proposals),
+            wishes: wishes(&kept.proposals),
             proposals: if kept.run_id.is_none() { proposals(&kept.proposals) } else { Vec::new() },
             notice: kept
                 .notice
@@ -305,6 +322,29 @@ fn pages(kept: &[Value]) -> Vec<(String, String)> {
         (one["kind"] == "open" && own).then(|| (title.to_owned(), path.to_owned()))
     };
     kept.iter().filter_map(page).collect()
+}
+
+fn tickets(kept: &[Value]) -> Vec<(i64, String)> {
+    let ticket = |one: &Value| {
+        let group = one["body"]["group_id"].as_i64()?;
+        (one["kind"] == "ticket")
+            .then(|| (group, one["title"].as_str().unwrap_or("Create ticket").to_owned()))
+    };
+    kept.iter().filter_map(ticket).collect()
+}
+
+fn wishes(kept: &[Value]) -> Vec<Wish> {
+    let wish = |one: &Value| {
+        let (action, icon) = match one["kind"].as_str()? {
+            "message" => ("/integrations/messages", "send"),
+            "meeting" => ("/integrations/meetings", "calendar-clock"),
+            _ => return None,
+        };
+        let text = |name: &str| one[name].as_str().map(str::to_owned);
+        let body = one["body"].to_string();
+        Some(Wish { title: text("title")?, text: text("text")?, action, icon, body })
+    };
+    kept.iter().filter_map(wish).collect()
 }
 
 fn proposals(kept: &[Value]) -> Vec<Proposal> {

@@ -77,6 +77,15 @@ impl Show {
                 "pending" => format!("Asked whether mail is wanted: {}", text("source")),
                 _ => format!("Consent cleared: {}", text("source")),
             },
+            "called" => {
+                let seconds = activity.detail["seconds"].as_i64().unwrap_or_default();
+                let (minutes, rest) = (seconds / 60, seconds % 60);
+                match text("summary").as_str() {
+                    "" => format!("Called, {minutes}:{rest:02} min"),
+                    summary => format!("Called, {minutes}:{rest:02} min: {summary}"),
+                }
+            }
+            "highlevel" => "Taken to HighLevel".to_owned(),
             other => other.replace('_', " "),
         }
     }
@@ -90,6 +99,7 @@ impl Show {
             "consent" => "handshake",
             "mailed" | "opened" | "clicked" => "mail",
             "bounced" | "unsubscribed" => "ban",
+            "called" => "smartphone",
             _ => "activity",
         }
     }

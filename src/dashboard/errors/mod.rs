@@ -7,6 +7,7 @@ mod list;
 mod query;
 mod request;
 mod show;
+mod ticket;
 mod timeline;
 mod traceback;
 
@@ -14,6 +15,8 @@ use axum::{
     Router,
     routing::{get, post},
 };
+
+pub(super) use ticket::link;
 
 use super::{Page, Shell, Told, chart, filters, html, see_other, views, when};
 use crate::app::App;
@@ -28,6 +31,7 @@ pub(super) fn router() -> Router<App> {
         .route("/errors/events/{id}", get(show::event))
         .route("/errors/{id}", get(show::page))
         .route("/errors/{id}/split", post(show::split))
+        .route("/errors/{id}/ticket", post(ticket::create))
 }
 
 /// "1 error", "12 errors".

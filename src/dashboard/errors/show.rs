@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use askama::Template;
 use axum::{
+    Extension,
     extract::{RawForm, State},
     response::{IntoResponse, Redirect, Response},
 };
@@ -18,6 +19,7 @@ use super::{
     filters, html,
     request::{self, Line},
     see_other,
+    ticket::Ticketed,
     timeline::{self, Item},
     traceback::{self, Raised},
 };
@@ -37,6 +39,7 @@ use crate::{
         },
     },
     http::{Operator, Path, Query, Reader, Result as Answer},
+    integrations::ticketing::Tickets,
     repair::store::attempts,
 };
 
@@ -120,6 +123,7 @@ struct Show {
     timeline: Vec<Item>,
     tags: Tags,
     spread: Vec<Spread>,
+    ticketed: Ticketed,
     ask: String,
     markdown: String,
 }
@@ -168,6 +172,7 @@ fn spread(tags: &Tags) -> Vec<Spread> {
 pub(super) async fn page(
     page: Page<Reader>,
     State(app): State<App>,
+    Extension(tickets): Extension<Tickets>,
     Path(id): Path<i64>,
     Query(asked): Query<Asked>,
 ) -> Answer<Response> {
@@ -200,6 +205,7 @@ pub(super) async fn page(
     let message = event.as_ref().map(|event| event.message.clone());
     let message = message.unwrap_or_else(|| badge::message(group).to_owned());
     let place = badge::place(group);
+    let ticketed = Ticketed::of(&tickets, organization, group.id).await?;
     let ask = ask(group.id, &group.error_type, &place);
     let markdown = markdown(&shown, &badge, event.as_ref());
     let show = Show {
@@ -214,6 +220,7 @@ pub(super) async fn page(
         event,
         timeline,
         spread: spread(&tags),
+        ticketed,
         tags,
         ask,
         markdown,

@@ -21,11 +21,15 @@ use super::{
 use crate::{
     app::App,
     auth::OrganizationId,
-    dashboard::approvals::card::{Card, cards},
+    dashboard::{
+        approvals::card::{Card, cards},
+        errors::link,
+    },
     diagnose,
     error::{Error, Result},
     errors::store::events as captured,
     http::{Path, Query, Reader, Result as Answer},
+    integrations::ticketing::{Ticket, Tickets},
     logs,
     probe::{Outcome, Phase, Sample, store as probes},
     repair::{
@@ -73,6 +77,8 @@ pub(super) struct ErrorRow {
     /// The beginning of what the last failing check answered.
     pub excerpt: Option<String>,
     pub may_repeat: bool,
+    /// What its ticket is called, how it stands, and where it is.
+    pub ticket: Option<(String, &'static str, Option<String>)>,
 }
 
 impl ErrorRow {
@@ -130,10 +136,11 @@ pub(super) async fn show(
     page: Page<Reader>,
     State(app): State<App>,
     Extension(actions): Extension<Actions>,
+    Extension(tickets): Extension<Tickets>,
     Path(id): Path<i64>,
     headers: HeaderMap,
 ) -> Answer<Response> {
-    let page = load(app, actions, page.shell, page.caller.organization, id).await?;
+    let page = load(app, actions, tickets, page.shell, page.caller.organization, id).await?;
     if is_fragment(&headers) {
         return html(&page.as_live());
     }
@@ -143,6 +150,7 @@ pub(super) async fn show(
 async fn load(
     app: App,
     actions: Actions,
+    tickets: Tickets,
     shell: Shell,
     organization: OrganizationId,
     id: i64,
@@ -161,6 +169,8 @@ async fn load(
     for attempt in &attempts {
         outcomes.add(attempt.verdict, 1);
     }
+    let groups: Vec<i64> = attempts.iter().map(|attempt| attempt.group_id).collect();
+    let tickets = tickets.of_groups(organization, &groups).await?;
     let causes = runs::causes(db, id).await?;
     let more_causes = causes.len().saturating_sub(CAUSES);
     let mut sections = Vec::new();
@@ -180,7 +190,13 @@ async fn load(
             |attempt: &Attempt| subjects.iter().find(|subject| subject.attempt_id == attempt.id);
         let names: Vec<String> =
             of_cause.iter().filter_map(|attempt| own_name(subject(attempt)?)).collect();
-        let seen = Seen { run: &run, names: &names, planned: &found, samples: &samples };
+        let seen = Seen {
+            run: &run,
+            names: &names,
+            planned: &found,
+            samples: &samples,
+            tickets: &tickets,
+        };
         let needed = app.config.repair.passes;
         let rows = of_cause.iter().take(ERRORS);
         let errors = rows.map(|attempt| seen.row(attempt, subject(attempt), needed)).collect();
@@ -208,6 +224,13 @@ async fn load(
     })
 }
 
+/// What a ticket is called, how it stands, and where it is.
+fn named(ticket: &Ticket) -> (String, &'static str, Option<String>) {
+    let key = ticket.key.as_deref().unwrap_or_default();
+    let name = format!("{} {key}", ticket.label());
+    (name.trim_end().to_owned(), ticket.word(), link(ticket).map(str::to_owned))
+}
+
 /// The name of the check that is the error's own request.
 fn own_name(subject: &Subject) -> Option<String> {
     let path = subject.endpoint.as_deref()?;
@@ -222,6 +245,7 @@ struct Seen<'a> {
     planned: &'a Diagnosed,
     /// Oldest first.
     samples: &'a [Sample],
+    tickets: &'a [Ticket],
 }
 
 impl Seen<'_> {
@@ -257,6 +281,7 @@ impl Seen<'_> {
                     None | Some(Verdict::StillFailing | Verdict::Inconclusive)
                 ),
             attempt: attempt.clone(),
+            ticket: self.tickets.iter().find(|it| it.group_id == attempt.group_id).map(named),
         }
     }
 }

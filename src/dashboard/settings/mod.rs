@@ -4,6 +4,7 @@
 mod about;
 mod apps;
 mod audit;
+mod hooks;
 mod ledger;
 mod model;
 mod people;
@@ -43,6 +44,8 @@ pub(super) fn router() -> Router<App> {
         .route("/settings/audit/check", get(audit::check))
         .route("/settings/webhook", get(webhook::show).post(webhook::make))
         .route("/settings/webhook/{id}/revoke", post(webhook::revoke))
+        .route("/settings/hooks", get(hooks::show))
+        .route("/settings/hooks/{id}/remove", post(hooks::remove))
         .route("/settings/about", get(about::show))
 }
 

@@ -18,7 +18,7 @@ use super::{
     check::{self, Checklist},
     content::{Content, Engine},
     draft::{self, Drafted},
-    render::{Letter, NOWHERE, Person, compiled},
+    render::{Letter, NOWHERE, Person, brand_of, compiled},
     store::{self, Campaign, Plan, Status, Version},
     test_mail,
 };
@@ -28,7 +28,7 @@ use crate::{
     clock,
     db::Tx,
     error::{Error, Result},
-    marketing::brand,
+    marketing::brand::{self, Brand},
 };
 
 /// Longest name of a campaign, and longest reason.
@@ -112,7 +112,7 @@ async fn known_segment(app: &App, organization: OrganizationId, segment: i64) ->
 }
 
 /// What an approval is bound to; it changes with whatever the recipients would notice.
-pub fn hash(campaign: &Campaign, version: &Version) -> String {
+fn hash(campaign: &Campaign, version: &Version, brand: &Brand) -> String {
     let seen = json!([
         campaign.id,
         version.version,
@@ -121,6 +121,8 @@ pub fn hash(campaign: &Campaign, version: &Version) -> String {
         campaign.send_at.map(|at| at.timestamp()),
         campaign.timezone,
         campaign.per_minute,
+        [&brand.name, &brand.address, &brand.logo_url],
+        brand.colours,
     ]);
     let digest = digest::digest(&digest::SHA256, seen.to_string().as_bytes());
     URL_SAFE_NO_PAD.encode(&digest.as_ref()[..16])
@@ -135,6 +137,18 @@ pub async fn newest(
     let campaign = store::find(&app.db, organization, id).await?;
     let version = store::version(&app.db, organization, id, campaign.version).await?;
     Ok((campaign, version))
+}
+
+/// The same with what an approval of it has to name.
+pub async fn to_approve(
+    app: &App,
+    organization: OrganizationId,
+    id: i64,
+) -> Result<(Campaign, Version, String)> {
+    let (campaign, version) = newest(app, organization, id).await?;
+    let brand = brand_of(&app.db, organization, id, version.version).await?;
+    let hash = hash(&campaign, &version, &brand);
+    Ok((campaign, version, hash))
 }
 
 /// Adds a version. `base` is the newest one as the writer knows it, so that nobody overwrites
@@ -334,10 +348,11 @@ pub async fn submit(app: &App, caller: &Caller, id: i64) -> Result<Campaign> {
 pub async fn approve(app: &App, caller: &Caller, id: i64, seen: &str) -> Result<Campaign> {
     let organization = caller.organization;
     let (campaign, version) = newest(app, organization, id).await?;
-    let hash = hash(&campaign, &version);
+    let brand = brand_of(&app.db, organization, id, version.version).await?;
+    let hash = hash(&campaign, &version, &brand);
     if hash != seen {
         return Err(Error::Conflict(
-            "the campaign was changed since you looked at it; look again".to_owned(),
+            "the campaign or the brand was changed since you looked at it; look again".to_owned(),
         ));
     }
     approvable(&check::check(app, organization, &campaign).await?)?;
@@ -360,7 +375,11 @@ pub async fn approve(app: &App, caller: &Caller, id: i64, seen: &str) -> Result<
     if audience == 0 {
         return Err(Error::Conflict("nobody would get it; look at the audience".to_owned()));
     }
-    store::set_approved(&mut tx, id, newest, &hash, &caller.author(), audience).await?;
+    let brand = serde_json::to_string(&brand).map_err(|error| Error::Internal(error.into()))?;
+    let by = caller.author();
+    let approval =
+        store::Approval { version: newest, hash: &hash, brand: &brand, by: &by, audience };
+    store::set_approved(&mut tx, id, approval).await?;
     let detail = json!({
         "version": newest, "hash": hash, "segment": segment, "audience": audience,
         "send_at": campaign.send_at, "per_minute": campaign.per_minute,
@@ -424,8 +443,7 @@ async fn step(
     store::set_status(&mut tx, id, to, note).await?;
     let mut detail = json!({ "version": version });
     if to == Status::Cancelled {
-        let skipped = store::skip_waiting(&mut tx, id, "the campaign was cancelled").await?;
-        detail["skipped"] = json!(skipped);
+        detail["mails"] = json!(store::cancel_waiting(&mut tx, id).await?);
     }
     if !note.is_empty() {
         detail["note"] = json!(note);

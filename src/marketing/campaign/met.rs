@@ -32,6 +32,8 @@ use crate::{
 const MOST_USERS: i64 = 10_000;
 /// Newest events whose details are looked into for addresses.
 const EVENTS: i64 = 200;
+/// The kind of the evidence that a test left, and nobody's word.
+const PROVEN: &str = "probe";
 /// The last second of the year 9999: until then members of a static segment are in it.
 const FOR_EVER: i64 = 253_402_300_799;
 
@@ -80,6 +82,12 @@ pub async fn tell(app: &App, caller: &Caller, group: i64) -> Result<Met> {
             "error {group} is {}, not resolved: telling customers that it is solved needs evidence \
              that it is; repair it first",
             found.status
+        )));
+    }
+    if found.resolution_kind.as_deref() != Some(PROVEN) {
+        return Err(Error::Conflict(format!(
+            "error {group} was marked resolved by hand; telling customers that it is solved needs \
+             evidence, which is a test that passed: reopen it and let Lux repair and re-test it"
         )));
     }
     let users = users(app, organization, group).await?;

@@ -12,7 +12,7 @@ use crate::{
     auth::OrganizationId,
     db::Db,
     error::{Error, Result},
-    marketing::brand,
+    marketing::brand::{self, Brand},
 };
 
 /// Longest subject after its fields were filled in, in characters.
@@ -122,15 +122,29 @@ pub async fn render(
     Ok(letters.collect())
 }
 
-/// A version with the brand as it is now, ready to be filled in.
+/// The brand that a version is shown and sent with: the one that it was approved with, else the one
+/// there is now.
+pub(super) async fn brand_of(
+    db: &Db,
+    organization: OrganizationId,
+    campaign: i64,
+    version: i64,
+) -> Result<Brand> {
+    match store::approved_brand(db, organization, campaign, version).await? {
+        Some(brand) => serde_json::from_str(&brand).map_err(|error| Error::Internal(error.into())),
+        None => Ok(brand::store::find(db, organization).await?.brand),
+    }
+}
+
+/// A version with its brand, ready to be filled in.
 pub async fn compiled(
     db: &Db,
     organization: OrganizationId,
     campaign: i64,
     version: i64,
 ) -> Result<Compiled> {
+    let brand = brand_of(db, organization, campaign, version).await?;
     let version = store::version(db, organization, campaign, version).await?;
-    let brand = brand::store::find(db, organization).await?.brand;
     Compiled::of(&version.content, &brand).map_err(Error::Invalid)
 }
 

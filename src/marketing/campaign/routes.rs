@@ -96,8 +96,7 @@ struct Whole {
 }
 
 async fn whole(app: &App, who: &crate::auth::Caller, id: i64) -> Result<Whole> {
-    let (campaign, newest) = deeds::newest(app, who.organization, id).await?;
-    let hash = deeds::hash(&campaign, &newest);
+    let (campaign, newest, hash) = deeds::to_approve(app, who.organization, id).await?;
     Ok(Whole { campaign, newest, hash })
 }
 

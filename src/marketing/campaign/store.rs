@@ -468,7 +468,7 @@ pub async fn unapprove(tx: &mut Tx, id: i64) -> db::Result<()> {
         .await?;
     tx.query(
         "update campaign set approved_version = null, approved_hash = null, approved_by = null,
-             approved_at = null, audience = 0 where id = $1",
+             approved_at = null, approved_brand = null, audience = 0 where id = $1",
     )
     .bind(id)
     .run()
@@ -476,41 +476,65 @@ pub async fn unapprove(tx: &mut Tx, id: i64) -> db::Result<()> {
     .map(drop)
 }
 
+/// What was approved, and who gets it.
+pub struct Approval<'a> {
+    pub version: i64,
+    pub hash: &'a str,
+    /// As JSON.
+    pub brand: &'a str,
+    pub by: &'a str,
+    pub audience: i64,
+}
+
 /// Notes an approval of a version as it was seen.
-pub async fn set_approved(
-    tx: &mut Tx,
-    id: i64,
-    version: i64,
-    hash: &str,
-    by: &str,
-    audience: i64,
-) -> db::Result<()> {
+pub async fn set_approved(tx: &mut Tx, id: i64, approval: Approval<'_>) -> db::Result<()> {
     tx.query(
         "update campaign set status = 'approved', approved_version = $2, approved_hash = $3,
-             approved_by = $4, approved_at = $5, audience = $6, note = '', updated_at = $5
+             approved_by = $4, approved_at = $5, audience = $6, approved_brand = $7, note = '',
+             updated_at = $5
          where id = $1",
     )
     .bind(id)
-    .bind(version)
-    .bind(hash)
-    .bind(by)
+    .bind(approval.version)
+    .bind(approval.hash)
+    .bind(approval.by)
     .bind(clock::now())
-    .bind(audience)
+    .bind(approval.audience)
+    .bind(approval.brand)
     .run()
     .await
     .map(drop)
 }
 
 /// What is not sent yet will not be.
-pub async fn skip_waiting(tx: &mut Tx, id: i64, why: &str) -> db::Result<u64> {
+pub async fn cancel_waiting(tx: &mut Tx, id: i64) -> db::Result<u64> {
     tx.query(
-        "update campaign_mail set status = 'skipped', told = $2
+        "update campaign_mail set status = 'cancelled', due_at = null, told = ''
          where campaign_id = $1 and status = 'waiting'",
     )
     .bind(id)
-    .bind(why)
     .run()
     .await
+}
+
+/// The brand that a version was approved with, as JSON.
+pub async fn approved_brand(
+    db: &Db,
+    organization: OrganizationId,
+    id: i64,
+    version: i64,
+) -> db::Result<Option<String>> {
+    let found: Option<(Option<String>,)> = db
+        .query(
+            "select approved_brand from campaign
+             where organization_id = $1 and id = $2 and approved_version = $3",
+        )
+        .bind(organization)
+        .bind(id)
+        .bind(version)
+        .optional()
+        .await?;
+    Ok(found.and_then(|(brand,)| brand))
 }
 
 /// Takes a campaign away, with its versions.
@@ -627,6 +651,8 @@ pub struct Statistics {
     /// Nobody knows whether they were sent.
     pub uncertain: i64,
     pub skipped: i64,
+    /// Not sent because the campaign was cancelled.
+    pub cancelled: i64,
     pub bounced: i64,
     pub complained: i64,
     pub unsubscribed: i64,
@@ -644,6 +670,7 @@ pub async fn statistics(db: &Db, campaign: i64) -> db::Result<Statistics> {
              coalesce(sum(case when status = 'refused' then 1 else 0 end), 0) as refused,
              coalesce(sum(case when status = 'uncertain' then 1 else 0 end), 0) as uncertain,
              coalesce(sum(case when status = 'skipped' then 1 else 0 end), 0) as skipped,
+             coalesce(sum(case when status = 'cancelled' then 1 else 0 end), 0) as cancelled,
              coalesce(sum(case when bounced in ('soft', 'hard') then 1 else 0 end), 0) as bounced,
              coalesce(sum(case when bounced = 'complaint' then 1 else 0 end), 0) as complained,
              coalesce(sum(case when unsubscribed_at is not null then 1 else 0 end), 0)

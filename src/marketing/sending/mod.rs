@@ -235,6 +235,13 @@ impl Sending {
     pub async fn decide(&self, caller: &Caller, campaign: i64, again: bool) -> Result<u64> {
         let organization = caller.organization;
         self.counts(organization, campaign).await?;
+        let status = store::status(&self.0.app.db, campaign).await?;
+        if again && status.as_deref() == Some("cancelled") {
+            return Err(Error::Conflict(
+                "the campaign was cancelled, so nothing of it is sent again; leave those mails"
+                    .to_owned(),
+            ));
+        }
         let told = if again { "to be sent again, by" } else { "left as it is, by" };
         let told = format!("whether it was sent is not known; {told} {}", caller.name);
         let mut tx = self.0.app.db.begin().await?;
@@ -251,42 +258,6 @@ impl Sending {
         }
         Ok(changed)
     }
-}
-
-/// Holds a campaign that goes out, within moments, in the caller's transaction.
-pub async fn pause(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    campaign: i64,
-    note: &str,
-) -> Result<()> {
-    let from = ["sending"];
-    if store::turn(tx, organization, campaign, &from, "paused", note).await? {
-        return Ok(());
-    }
-    Err(Error::Conflict("only a campaign that is being sent can be paused".to_owned()))
-}
-
-/// Lets a paused campaign go on where it stood.
-pub async fn resume(tx: &mut Tx, organization: OrganizationId, campaign: i64) -> Result<()> {
-    if store::turn(tx, organization, campaign, &["paused"], "sending", "").await? {
-        return Ok(());
-    }
-    Err(Error::Conflict("only a paused campaign can go on".to_owned()))
-}
-
-/// Ends a campaign for good; what has gone out has gone out.
-pub async fn cancel(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    campaign: i64,
-    note: &str,
-) -> Result<()> {
-    let from = ["draft", "in_review", "approved", "sending", "paused"];
-    if store::turn(tx, organization, campaign, &from, "cancelled", note).await? {
-        return Ok(());
-    }
-    Err(Error::Conflict("it has ended already".to_owned()))
 }
 
 async fn enqueue(tx: &mut Tx, campaign: i64) -> Result<()> {

@@ -62,6 +62,8 @@ pub struct Counts {
     /// May have been sent, and were left so.
     pub left_alone: i64,
     pub skipped: i64,
+    /// Not sent because the campaign was cancelled.
+    pub cancelled: i64,
     pub bounced: i64,
     pub complained: i64,
     pub opened: i64,
@@ -136,28 +138,6 @@ pub(super) async fn reopen(tx: &mut Tx, id: i64) -> Result<bool> {
         .bind(clock::now())
         .run()
         .await?;
-    Ok(changed == 1)
-}
-
-/// Moves a campaign from one of some states to another; false if it was in none of them.
-pub(super) async fn turn(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    id: i64,
-    from: &[&str],
-    to: &str,
-    note: &str,
-) -> Result<bool> {
-    let sql = tx.dialect(
-        "update campaign set status = $4, note = $5, updated_at = $6
-         where organization_id = $1 and id = $2
-           and status in (select value from json_array_elements_text(cast($3 as json)))",
-        "update campaign set status = $4, note = $5, updated_at = $6
-         where organization_id = $1 and id = $2
-           and status in (select value from json_each($3))",
-    );
-    let query = tx.query(sql).bind(organization).bind(id).bind(Value::from(from).to_string());
-    let changed = query.bind(to).bind(note).bind(clock::now()).run().await?;
     Ok(changed == 1)
 }
 
@@ -343,6 +323,7 @@ pub(super) async fn settle(
     );
     let query = tx.query(sql).bind(Value::from(rows).to_string()).bind(now).bind(claim);
     let changed: Vec<(i64, String)> = query.all().await?;
+    end_cancelled(&mut tx, &changed).await?;
     let is = |wanted: &str| {
         let of = changed.iter().filter(|(_, status)| status == wanted);
         of.map(|(id, _)| *id).collect::<Vec<_>>()
@@ -360,6 +341,25 @@ pub(super) async fn settle(
         }
     }
     tx.commit().await
+}
+
+/// What would wait again of a campaign that was cancelled meanwhile is cancelled with it.
+async fn end_cancelled(tx: &mut Tx, changed: &[(i64, String)]) -> Result<()> {
+    let waiting: Vec<i64> =
+        changed.iter().filter(|(_, status)| status == "waiting").map(|(id, _)| *id).collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let sql = tx.dialect(
+        "update campaign_mail set status = 'cancelled', due_at = null
+         where id in (select cast(value as bigint)
+                      from json_array_elements_text(cast($1 as json)))
+           and campaign_id in (select id from campaign where status = 'cancelled')",
+        "update campaign_mail set status = 'cancelled', due_at = null
+         where id in (select value from json_each($1))
+           and campaign_id in (select id from campaign where status = 'cancelled')",
+    );
+    tx.query(sql).bind(list(&waiting)).run().await.map(drop)
 }
 
 async fn mailed(tx: &mut Tx, mails: &[i64], now: DateTime<Utc>) -> Result<()> {
@@ -428,6 +428,7 @@ pub(super) async fn counts(
              count(case when status = 'uncertain' and claim is not null then 1 end) as uncertain,
              count(case when status = 'uncertain' and claim is null then 1 end) as left_alone,
              count(case when status = 'skipped' then 1 end) as skipped,
+             count(case when status = 'cancelled' then 1 end) as cancelled,
              count(case when bounced in ('soft', 'hard') then 1 end) as bounced,
              count(case when bounced = 'complaint' then 1 end) as complained,
              count(opened_at) as opened, count(clicked_at) as clicked,
@@ -443,7 +444,8 @@ pub(super) async fn decide(tx: &mut Tx, id: i64, again: bool, told: &str) -> Res
     let query = if again {
         tx.query(
             "update campaign_mail set status = 'waiting', claim = null, due_at = null, told = $2
-             where campaign_id = $1 and status = 'uncertain' and claim is not null",
+             where campaign_id = $1 and status = 'uncertain' and claim is not null
+               and campaign_id not in (select id from campaign where status = 'cancelled')",
         )
     } else {
         tx.query(

@@ -21,6 +21,21 @@ module.exports = async ({ page, open, look, expect, host }) => {
   await page.getByText("What was sent").click();
   await page.getByText("Favourite color").waitFor();
 
+  // Who is told of what happens, and no more.
+  await open("/settings/hooks");
+  await page.getByText("Nobody has subscribed").waitFor();
+  const hook = await page.evaluate(async () => {
+    const body = JSON.stringify({ target_url: "https://hooks.zapier.com/hooks/standard/1/abcd/", event: "repair.finished" });
+    return (await fetch("/api/hooks", { method: "POST", headers: { "Content-Type": "application/json" }, body })).status;
+  });
+  expect(hook === 201, `subscribing was answered ${hook}`);
+  await open("/settings/hooks");
+  await page.getByText("hooks.zapier.com/…abcd", { exact: true }).waitFor();
+  await look("settings-hooks");
+  await page.getByRole("button", { name: /^Remove/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
+  await page.getByText("Nobody has subscribed").waitFor();
+
   await open("/contacts");
   await page.getByRole("link", { name: /Newsletter/ }).click();
   await page.getByRole("link", { name: "Zoë Zapier" }).waitFor();

@@ -8,6 +8,7 @@ mod demo;
 mod errors;
 mod health;
 mod home;
+mod integrations;
 mod logs;
 mod people;
 mod repairs;

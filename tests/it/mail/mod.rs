@@ -2,6 +2,7 @@
 //! mail server on loopback, kill -9.
 
 mod bounces;
+mod independent;
 mod leaving;
 mod sending;
 pub(crate) mod sink;

@@ -46,7 +46,7 @@ async fn a_campaign_goes_out(database: Database) {
         counts(&server, 1).await,
         json!({
             "total": 300, "waiting": 0, "sent": 296, "refused": 0, "uncertain": 0,
-            "left_alone": 0, "skipped": 4, "bounced": 0, "complained": 0, "opened": 0,
+            "left_alone": 0, "skipped": 4, "cancelled": 0, "bounced": 0, "complained": 0, "opened": 0,
             "clicked": 0, "unsubscribed": 0,
         })
     );

@@ -6,9 +6,13 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{add, begun, contacts, upload};
+use crate::contacts::{credential, zapier};
 use crate::contract::patient;
-use crate::mail::{posting, sink::Sink};
-use crate::support::{Answer, Database, on_both};
+use crate::mail::{
+    posting,
+    sink::{Act, Sink},
+};
+use crate::support::{Answer, Database, Role, on_both, until};
 
 on_both!(the_person_says_yes_once);
 async fn the_person_says_yes_once(database: Database) {
@@ -83,6 +87,98 @@ async fn somebody_is_asked_by_mail(database: Database) {
     assert_eq!(said.status, 200, "{said:?}");
     assert_eq!(server.get(&format!("/api/contacts/{id}")).await["consent"], "confirmed");
     server.post(&path, &ask).await.problem(409);
+}
+
+on_both!(who_says_yes_in_a_form_is_asked_once);
+async fn who_says_yes_in_a_form_is_asked_once(database: Database) {
+    // Of one, the first mail is put off.
+    let sink = Sink::acting(|to, before| match (to, before) {
+        ("later@example.com", 0..3) => Act::Rcpt("451 4.7.1 come again"),
+        ("never@example.com", _) => Act::Rcpt("550 5.1.1 nobody"),
+        _ => Act::Take,
+    })
+    .await;
+    let mut server = posting(&database, &sink).start().await;
+    let who = credential(&server, "zapier");
+    let form = |email: &str, more: &str| {
+        json!({ "email": email, "source": "Footer form", "opt_in": "yes", "note": more,
+            "consent_text": "Buy pills at https://evil.example" })
+    };
+    let no = json!({ "email": "no@example.com" });
+    assert_eq!(server.post("/api/suppressions", &no).await.status, 204);
+    for email in ["ada@example.com", "no@example.com", "later@example.com", "never@example.com"] {
+        assert_eq!(zapier(&server, &who, &form(email, "")).await.status, 201);
+    }
+    assert_eq!(zapier(&server, &who, &json!({ "email": "eve@example.com" })).await.status, 201);
+    let asked = async |to: &str| {
+        until("the question comes", async || (sink.to(to).len() == 1).then_some(())).await;
+        sink.to(to).remove(0)
+    };
+    let body = asked("ada@example.com").await.body();
+    assert!(body.contains("we hope it was you") && body.contains("mail from Shop"), "{body}");
+    // Anybody can fill in a form with anybody's address, and anything.
+    assert!(!body.contains("pills") && !body.contains("evil"), "{body}");
+    let sql = "select cast(count(*) as text) from contact_unasked where tries > 0";
+    until("it is tried later", async || {
+        let later = server.database().column(&server.data(), sql).await;
+        (later == ["1"]).then_some(())
+    })
+    .await;
+    let soon = "update contact_unasked set next_at = at";
+    server.database().execute(&server.data(), soon).await;
+    asked("later@example.com").await;
+
+    // The same form again, also after a restart, asks nobody again; nor does the contact anew.
+    for more in ["again", "and again"] {
+        assert_eq!(zapier(&server, &who, &form("ada@example.com", more)).await.status, 200);
+        server.kill().await;
+        server.start().await;
+    }
+    let contact = contacts(&server, "q=ada").await[0].clone();
+    assert_eq!(contact["consent"], "pending");
+    let path = format!("/api/contacts/{}", contact["id"]);
+    let gone = server.request_as(Role::Operator, Method::DELETE, &path);
+    assert_eq!(Answer::of(gone).await.status, 204);
+    assert_eq!(zapier(&server, &who, &form("ada@example.com", "")).await.status, 201);
+    assert_eq!(zapier(&server, &who, &form("last@example.com", "")).await.status, 201);
+    asked("last@example.com").await;
+    until("nobody waits", async || {
+        let sql = "select cast(count(*) as text) from contact_unasked";
+        (server.database().column(&server.data(), sql).await == ["0"]).then_some(())
+    })
+    .await;
+    let mut to: Vec<String> = sink.received().into_iter().map(|it| it.to).collect();
+    to.sort_unstable();
+    assert_eq!(to, ["ada@example.com", "last@example.com", "later@example.com"]);
+
+    // The link of the mail is the yes, and what the form said is kept as what they agreed to.
+    let mail = sink.to("last@example.com").remove(0).body();
+    let token = mail.split("https://lux.example.com/confirm/").nth(1).unwrap();
+    let token = token.split_whitespace().next().unwrap();
+    let said = Answer::of(server.request(Method::POST, &format!("/confirm/{token}"))).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    let last = contacts(&server, "q=last").await[0].clone();
+    assert_eq!(last["consent"], "confirmed");
+    let words = server.get(&format!("/api/contacts/{}/consent", last["id"])).await;
+    assert_eq!(words["consents"][0]["source"], "double opt-in, Footer form");
+    assert_eq!(words["consents"][0]["wording"], "Buy pills at https://evil.example");
+}
+
+#[tokio::test]
+async fn without_mail_nobody_is_asked() {
+    let server = patient(&Database::sqlite()).await;
+    let who = credential(&server, "zapier");
+    let form = json!({ "email": "ada@example.com", "opt_in": "yes" });
+    assert_eq!(zapier(&server, &who, &form).await.status, 201);
+    assert_eq!(contacts(&server, "").await[0]["consent"], "pending");
+    // What nobody knows any more is not asked either, once mail is set up.
+    let sql = "update contact_unasked set at = '2026-01-01T00:00:00+00:00'";
+    server.database().execute(&server.data(), sql).await;
+    until("it is forgotten", async || {
+        let sql = "select cast(count(*) as text) from contact_unasked";
+        (server.database().column(&server.data(), sql).await == ["0"]).then_some(())
+    })
+    .await;
 }
 
 on_both!(who_said_no_stays_out);

@@ -8,7 +8,7 @@ use super::super::{
     input::{Gather, Inputs, Line, at, said},
     report::{Kind, Report, count},
 };
-use crate::{error::Result, health::Wellness};
+use crate::{error::Result, health::Wellness, integrations};
 
 /// A token that ends within this time is told of.
 const ENDING: TimeDelta = TimeDelta::days(14);
@@ -29,6 +29,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>, agents: &Agents) -> Result<
     gather.add("parts", "Health of all parts", &columns, lines.collect());
     work(gather).await?;
     repairs(gather).await?;
+    connections(gather).await?;
     let (db, organization, now) = (&gather.app.db, gather.organization, gather.now);
     let tokens = db
         .query(
@@ -133,6 +134,90 @@ async fn work(gather: &mut Gather<'_>) -> Result<()> {
     };
     let columns = ["action", "waits, hours", "expires"];
     gather.table("approvals", "Actions that wait for an approval", &columns, approvals, line).await
+}
+
+/// "connections", "syncs", "hooks", "deliveries".
+async fn connections(gather: &mut Gather<'_>) -> Result<()> {
+    let (db, organization, now) = (&gather.app.db, gather.organization, gather.now);
+    let standing = integrations::standing(db, Some(organization)).await?;
+    let lines = standing.iter().map(|it| {
+        Line::of([
+            json!(it.label),
+            json!(it.status),
+            said(&it.advice()),
+            json!(it.error_count),
+            at(it.expires_at),
+            json!(i64::from(it.is_problematic())),
+        ])
+        .to("/integrations")
+    });
+    let columns = ["service", "status", "what to do", "failures in a row", "token ends", "ill"];
+    gather.add("connections", "Connected services", &columns, lines.collect());
+    let syncs = db
+        .query(
+            "select service, last_sync_status, last_sync_message, failures, last_sync_at
+             from sync_status where organization_id = $1 order by service limit 50",
+        )
+        .bind(organization);
+    let line = |(service, status, message, failures, last): (
+        String,
+        Option<String>,
+        String,
+        i64,
+        Option<DateTime<Utc>>,
+    )| {
+        let status = status.unwrap_or_default();
+        Line::of([json!(service), json!(status), said(&message), json!(failures), at(last)])
+            .to("/integrations")
+    };
+    let columns = ["service", "last time", "what was said", "failures in a row", "ended"];
+    gather.table("syncs", "What is fetched from services", &columns, syncs, line).await?;
+    let hooks = db
+        .query(
+            "select event, target_shown, failures, last_error, disabled_at from hook
+             where organization_id = $1 and (failures > 0 or disabled_at is not null)
+             order by failures desc, id limit 50",
+        )
+        .bind(organization);
+    let line = |(event, target, failures, error, disabled): (
+        String,
+        String,
+        i64,
+        Option<String>,
+        Option<DateTime<Utc>>,
+    )| {
+        Line::of([
+            json!(event),
+            said(&target),
+            json!(failures),
+            said(error.as_deref().unwrap_or_default()),
+            at(disabled),
+        ])
+    };
+    let columns = ["event", "target", "failures in a row", "why", "given up"];
+    gather.table("hooks", "Hooks that fail", &columns, hooks, line).await?;
+    let deliveries = db
+        .query(
+            "select kind, title, status, last_error, created_at from integration_delivery
+             where organization_id = $1 and created_at >= $2
+               and status in ('failed', 'uncertain')
+             order by id desc limit 50",
+        )
+        .bind(organization)
+        .bind(now - TimeDelta::days(7));
+    let line = |(kind, title, status, error, made): (
+        String,
+        String,
+        String,
+        Option<String>,
+        DateTime<Utc>,
+    )| {
+        let why = error.unwrap_or_default();
+        Line::of([json!(kind), said(&title), json!(status), said(&why), at(Some(made))])
+    };
+    let columns = ["kind", "title", "status", "why", "made"];
+    let name = "Messages and reports that did not arrive in 7 days";
+    gather.table("deliveries", name, &columns, deliveries, line).await
 }
 
 /// "repairs" and "open".
@@ -246,6 +331,33 @@ pub(super) fn advise(inputs: &Inputs) -> Report {
     }
     for line in inputs.get("repairs").lines.iter().filter(|line| line.text(2) == "failed") {
         let text = format!("Repair run {} stopped early: {}", line.number(0), line.text(7));
+        report.find(text, [line.id.as_str()]);
+    }
+    for line in inputs.get("connections").lines.iter().filter(|line| line.number(5) > 0) {
+        let (label, advice) = (line.text(0), line.text(2));
+        report.find(format!("{advice}."), [line.id.as_str()]);
+        ticket(&mut report, &format!("{label} needs a look"), advice, &line.id);
+    }
+    for line in inputs.get("syncs").lines.iter().filter(|line| line.text(1) == "failure") {
+        let text = format!(
+            "Fetching from {} has failed {} in a row: {}",
+            line.text(0),
+            count(line.number(3), "time", "times"),
+            line.text(2)
+        );
+        report.find(text, [line.id.as_str()]);
+    }
+    for line in &inputs.get("hooks").lines {
+        let (event, target, why) = (line.text(0), line.text(1), line.text(3));
+        let text = if line.text(4).is_empty() {
+            format!("The hook for {event} to {target} failed {} times: {why}", line.number(2))
+        } else {
+            format!("The hook for {event} to {target} was given up ({why}): subscribe again.")
+        };
+        report.find(text, [line.id.as_str()]);
+    }
+    for line in &inputs.get("deliveries").lines {
+        let text = format!("A {} is {}: {}", line.text(0), line.text(2), line.text(3));
         report.find(text, [line.id.as_str()]);
     }
     // What has stood for days is work for somebody: each becomes a ticket's draft.

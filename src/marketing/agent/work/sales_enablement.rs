@@ -7,10 +7,11 @@ use super::super::{
     input::{Gather, Inputs, Line, MOST_ROWS, said},
     report::{Kind, Report, count},
 };
-use crate::error::Result;
+use crate::{error::Result, integrations};
 
 /// What a fact is worth, and how it is said.
-const RULES: [(&str, i64, &str); 7] = [
+const RULES: [(&str, i64, &str); 8] = [
+    ("called", 35, "called in 30 days"),
     ("clicked", 30, "clicked or replied to a mail in 30 days"),
     ("week", 25, "heard of within 7 days"),
     ("month", 10, "heard of within 30 days"),
@@ -33,6 +34,7 @@ struct Candidate {
     active_at: DateTime<Utc>,
     segments: i64,
     clicks: i64,
+    calls: i64,
 }
 
 /// What of a contact gives points.
@@ -45,6 +47,7 @@ struct Facts {
     days: i64,
     segments: i64,
     clicked: bool,
+    calls: i64,
 }
 
 impl Facts {
@@ -52,6 +55,7 @@ impl Facts {
     fn rules(&self) -> Vec<&'static (&'static str, i64, &'static str)> {
         let source = self.source.to_lowercase();
         let applies = |rule: &str| match rule {
+            "called" => self.calls > 0,
             "clicked" => self.clicked,
             "week" => self.days <= 7,
             "month" => self.days > 7 && self.days <= 30,
@@ -76,7 +80,9 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
                     (select count(*) from campaign_mail m where m.contact_id = c.id
                         and m.clicked_at >= $2)
                     + (select count(*) from contact_activity a where a.contact_id = c.id
-                        and a.kind = 'replied' and a.at >= $2) as clicks
+                        and a.kind = 'replied' and a.at >= $2) as clicks,
+                    (select count(*) from call_log l where l.contact_id = c.id
+                        and l.started_at >= $2) as calls
              from contact c where c.organization_id = $1 and c.active_at >= $2
              order by c.active_at desc, c.id desc limit $3",
         )
@@ -98,6 +104,7 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
                 days: (now - found.active_at).num_days(),
                 segments: found.segments,
                 clicked: found.clicks > 0,
+                calls: found.calls,
             };
             (facts.rules().iter().map(|(_, points, _)| points).sum(), facts)
         })
@@ -128,20 +135,59 @@ pub(super) async fn collect(gather: &mut Gather<'_>) -> Result<()> {
     let rules =
         RULES.iter().map(|(_, points, why)| Line::of([json!(why), json!(points)])).collect();
     gather.add("rules", "What gives points", &["rule", "points"], rules);
+    calls(gather).await
+}
+
+/// "calls": those of 30 days, or what it takes for there to be some.
+async fn calls(gather: &mut Gather<'_>) -> Result<()> {
+    let (db, organization, now) = (&gather.app.db, gather.organization, gather.now);
+    let served = integrations::served(db, organization).await?;
+    let is_served = served.iter().any(|served| served.duty == integrations::Duty::Calls);
+    let calls = db
+        .query(
+            "select count(*), cast(coalesce(sum(duration_seconds), 0) as bigint),
+                    count(distinct contact_id)
+             from call_log where organization_id = $1 and started_at >= $2",
+        )
+        .bind(organization)
+        .bind(now - TimeDelta::days(30));
+    let line = |(calls, seconds, contacts): (i64, i64, i64)| {
+        Line::of([json!(calls), json!(seconds), json!(contacts)])
+    };
+    let columns = ["calls", "seconds", "contacts"];
+    gather.table("calls", "Calls in 30 days", &columns, calls, line).await?;
+    if !is_served {
+        gather.note(OFF);
+    }
     Ok(())
 }
+
+/// What it takes for calls to be known.
+const OFF: &str = "Call logs are off: connect HighLevel under Connections, and let it serve calls.";
 
 pub(super) fn advise(inputs: &Inputs) -> Report {
     let scored = inputs.get("scored");
     let Some(best) = scored.lines.first() else {
         return Report::new("Nothing to do: no contact was heard of in 30 days.");
     };
+    let calls = inputs.get("calls");
     let mut report = Report::new(format!(
         "{} in 30 days; contact {} leads with {} points.",
         count(scored.rows, "contact was heard of", "contacts were heard of"),
         best.number(0),
         best.number(1)
     ));
+    if calls.first(0) > 0 {
+        let text = format!(
+            "{} in 30 days, from {}.",
+            count(calls.first(0), "call was taken", "calls were taken"),
+            count(calls.first(2), "contact that is known", "contacts that are known")
+        );
+        report.find(text, ["calls.1"]);
+    }
+    if !calls.note.is_empty() {
+        report.note(calls.note.clone());
+    }
     for line in scored.lines.iter().take(10) {
         let (id, points, why) = (line.number(0), line.number(1), line.text(2));
         let why = if why.is_empty() { "no rule applies" } else { why };
