@@ -33,4 +33,5 @@ pub mod redact;
 pub mod repair;
 pub mod seal;
 pub mod serve;
+pub mod statistics;
 pub mod web;

@@ -383,6 +383,7 @@ fn service(
 > {
     hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        web::host::complete(&mut request);
         let answer = answering.begin();
         let answered = router.clone().oneshot(request);
         async move { Ok(answered.await?.map(|body| Counted::new(body, answer))) }

@@ -9,6 +9,8 @@ mod campaigns;
 pub mod chart;
 mod chat;
 mod contacts;
+mod conversations;
+mod customers;
 mod errors;
 pub mod filters;
 mod form;
@@ -47,6 +49,8 @@ pub fn router(app: &App) -> Router<App> {
         .merge(campaigns::router())
         .merge(chat::router())
         .merge(contacts::router())
+        .merge(conversations::router())
+        .merge(customers::router())
         .merge(errors::router())
         .merge(health::router())
         .merge(home::router())
@@ -65,6 +69,7 @@ pub fn router(app: &App) -> Router<App> {
 /// The pages that take files, which have bounds of their own.
 pub fn upload_router(app: &App) -> Router<App> {
     contacts::upload_router()
+        .merge(customers::upload_router())
         .layer(axum::Extension(live::Live::new(app.clone())))
         .layer(middleware::from_fn(reply::refusals))
 }

@@ -56,8 +56,15 @@ pub const RUN: &[Entry] = &[
 ];
 
 /// What brings people in.
-pub const GROW: &[Entry] =
-    &[entry("/contacts", "Contacts", "users"), entry("/campaigns", "Campaigns", "megaphone")];
+pub const GROW: &[Entry] = &[
+    entry("/contacts", "Contacts", "users"),
+    entry("/campaigns", "Campaigns", "megaphone"),
+    entry("/customers", "Customers", "building-2"),
+    entry("/interactions", "Interactions", "handshake"),
+];
+
+/// What a customer sees.
+pub const OWN: &[Entry] = &[entry("/customers/me", "Your account", "user")];
 
 /// What is set up once.
 pub const SET_UP: &[Entry] =
@@ -80,6 +87,10 @@ impl Shell {
         GROW
     }
 
+    pub fn own(&self) -> &'static [Entry] {
+        OWN
+    }
+
     pub fn set_up(&self) -> &'static [Entry] {
         SET_UP
     }
@@ -88,6 +99,8 @@ impl Shell {
     pub fn is_here(&self, href: &str) -> bool {
         match href {
             "/" => self.here == "/",
+            "/customers/me" => true,
+            "/interactions" if self.here.starts_with("/conversations") => true,
             "/contacts" if self.here.starts_with("/segments") => true,
             _ => self
                 .here

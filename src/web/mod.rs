@@ -6,6 +6,7 @@ mod apps;
 mod audit;
 mod confirm;
 mod description;
+pub mod host;
 mod ledger;
 mod links;
 mod logs;
@@ -52,6 +53,7 @@ use crate::{
     },
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
+    statistics,
 };
 
 pub use sign_in::SignIn;
@@ -111,6 +113,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(tokens::router())
         .merge(deploys::router())
         .merge(hooks::router())
+        .merge(statistics::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
         .merge(reach(mcp::router(), mcp))
         .routes(routes!(read_openapi))
@@ -166,6 +169,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
         .layer(CatchPanicLayer::new())
         .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
+        .layer(middleware::from_fn(host::redirect))
         .layer(middleware::from_fn(edge::read_small_body))
         .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
         .layer(DefaultBodyLimit::max(http.max_body_bytes))

@@ -1,5 +1,6 @@
 // Lives through one story in headless Chromium.
-// run.cjs CHROMIUM PROFILE LUX COOKIE STORY PICTURES
+// run.cjs CHROMIUM PROFILE LUX COOKIE STORY PICTURES LOOKS
+// LOOKS is "no" where the same story is looked at on another database: pages are the same there.
 //
 // A story is a module that exports an async function. It is given:
 //   page      a page of playwright, signed in (COOKIE "-": not signed in), 1280 pixels wide
@@ -17,7 +18,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 const readline = require("node:readline");
 
-const [executablePath, profile, lux, cookie, story, pictures] = process.argv.slice(2);
+const [executablePath, profile, lux, cookie, story, pictures, looks] = process.argv.slice(2);
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const tell = (what) => process.stdout.write(`${JSON.stringify(what)}\n`);
@@ -79,6 +80,7 @@ function expect(holds, otherwise) {
 
   /** Pictures at 1280 and 390 pixels; axe and overflow at both, overflow at 320 as well. */
   const look = async (name, on = page) => {
+    if (looks === "no") return;
     const was = on.viewportSize();
     const found = [];
     for (const [width, height] of [[1280, 900], [390, 844], [320, 700]]) {

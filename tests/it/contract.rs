@@ -193,6 +193,10 @@ impl Operation {
                 "headers": { "Accept": "text/html" }, "expect": { "status": 200 },
                 "covers": ["GET /cart"],
             }),
+            ("POST", "/api/call-logs") => json!({
+                "id": "c1", "from_number": "+442079460018", "started_at": "2026-11-20T10:00:00Z",
+                "metadata": { "duration": 61 },
+            }),
             ("PUT", "/api/brand") => json!({
                 "name": "Shop", "voice": "calm", "colours": { "accent": "#6b1fb8" },
                 "links": [{ "label": "Home", "url": "https://shop.example/" }], "avoid": ["cheap"],

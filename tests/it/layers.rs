@@ -36,6 +36,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
         &["contacts", "deploys", "diagnose", "errors", "health", "integrations", "probe", "repair"],
     ),
     (3, "customers", &[]),
+    (3, "statistics", &[]),
     (
         3,
         "chat",

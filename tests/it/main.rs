@@ -63,6 +63,7 @@ mod security_table;
 mod sentry;
 mod sessions;
 mod statements;
+mod statistics;
 mod storms;
 mod support;
 mod tail;

@@ -36,6 +36,8 @@ pub(super) struct Setting {
     schedule: Option<String>,
     timezone: Option<String>,
     pages: Option<String>,
+    /// Where it leads back to: the agent's own page if it is left out.
+    next: Option<String>,
 }
 
 pub(super) async fn set(
@@ -60,7 +62,9 @@ pub(super) async fn set(
         None => "Saved".to_owned(),
     };
     agents.change(&page.caller, key, change).await?;
-    Ok(see_other(&format!("/agents/{}", key.as_str()), &Told::done(said)))
+    let own = format!("/agents/{}", key.as_str());
+    let next = form.next.as_deref().map_or(own.as_str(), |next| safe_next(Some(next)));
+    Ok(see_other(next, &Told::done(said)))
 }
 
 pub(super) async fn pause(

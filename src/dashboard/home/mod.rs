@@ -84,6 +84,9 @@ async fn show(
     Extension(actions): Extension<Actions>,
     Extension(agents): Extension<Agents>,
 ) -> Result<Response> {
+    if !page.caller.role.may_read() && page.caller.account().is_some() {
+        return Ok(Redirect::to("/customers/me").into_response());
+    }
     if !page.caller.role.may_read() {
         return html(&Stranger { shell: page.shell });
     }

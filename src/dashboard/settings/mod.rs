@@ -2,6 +2,7 @@
 //! is a page of its own; what only administrators may see is neither shown nor served to others.
 
 mod about;
+mod agents;
 mod apps;
 mod audit;
 mod hooks;
@@ -46,6 +47,7 @@ pub(super) fn router() -> Router<App> {
         .route("/settings/webhook/{id}/revoke", post(webhook::revoke))
         .route("/settings/hooks", get(hooks::show))
         .route("/settings/hooks/{id}/remove", post(hooks::remove))
+        .route("/settings/agents", get(agents::show))
         .route("/settings/about", get(about::show))
 }
 

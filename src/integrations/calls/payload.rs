@@ -11,8 +11,8 @@ use crate::{
 };
 
 /// The longest texts, in bytes.
-const MAX_SUMMARY: usize = 4 << 10;
-const MAX_TRANSCRIPT: usize = 64 << 10;
+pub(super) const MAX_SUMMARY: usize = 4 << 10;
+pub(super) const MAX_TRANSCRIPT: usize = 64 << 10;
 const MAX_EXTRACTED: usize = 8 << 10;
 /// What is kept of what was done, and of what was gathered.
 const MAX_ACTIONS: usize = 20;
@@ -54,7 +54,7 @@ pub(super) fn read(call: &Value) -> Option<Heard> {
     let extracted = extracted(&call["extractedData"]);
     let email = email(&extracted).unwrap_or_default();
     let extracted = Value::Object(extracted).to_string();
-    let mut heard = Heard {
+    let heard = Heard {
         contact: name(&call["contactId"]),
         agent: name(&call["agentId"]),
         number,
@@ -69,12 +69,19 @@ pub(super) fn read(call: &Value) -> Option<Heard> {
         hash: String::new(),
         id,
     };
-    heard.hash = secret::hash(&format!("{heard:?}"));
-    Some(heard)
+    Some(heard.hashed())
+}
+
+impl Heard {
+    /// With the hash of all that it holds.
+    pub(super) fn hashed(mut self) -> Self {
+        self.hash = secret::hash(&format!("{self:?}"));
+        self
+    }
 }
 
 /// Whole seconds, of a number or of a text with one; 0 for what is neither.
-fn seconds(value: &Value) -> i64 {
+pub(super) fn seconds(value: &Value) -> i64 {
     let text = value.as_str().and_then(|text| text.trim().parse::<f64>().ok());
     let seconds = value.as_f64().or(text).filter(|it| it.is_finite()).unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "it is within a day")]
@@ -88,12 +95,12 @@ fn name(value: &Value) -> Option<String> {
     (!text.is_empty()).then(|| bounded(text, 200))
 }
 
-fn text(value: &Value, most: usize) -> String {
+pub(super) fn text(value: &Value, most: usize) -> String {
     let text = redact::secrets(value.as_str().unwrap_or_default().trim()).into_owned();
     bounded(&text, most)
 }
 
-fn bounded(text: &str, most: usize) -> String {
+pub(super) fn bounded(text: &str, most: usize) -> String {
     // PostgreSQL takes no zero byte in a text.
     text[..text.floor_char_boundary(most)].replace('\0', "")
 }

@@ -117,7 +117,7 @@ pub async fn page(
 }
 
 /// One call with its transcript.
-pub(super) async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Option<Call>> {
+pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Option<Call>> {
     let row: Option<Row> = db
         .query(
             "select id, source, provider_call_id, contact_id, agent_id, from_number, started_at,
@@ -176,6 +176,24 @@ pub(super) async fn put(
         .run()
         .await?;
     Ok(changed > 0)
+}
+
+/// The id of a call that is here.
+pub(super) async fn known(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    source: &str,
+    provider_call_id: &str,
+) -> Result<i64> {
+    tx.query(
+        "select id from call_log
+         where organization_id = $1 and source = $2 and provider_call_id = $3",
+    )
+    .bind(organization)
+    .bind(source)
+    .bind(provider_call_id)
+    .scalar()
+    .await
 }
 
 /// A call whose contact was found.

@@ -28,7 +28,7 @@ use tokio::{
 
 use crate::{
     authority::person,
-    support::{PATIENCE, Server, repository, skip, variable},
+    support::{Database, PATIENCE, Server, repository, skip, variable},
 };
 
 /// Lives through a story as a person of a role ("-": not signed in). `host` does what the story
@@ -40,8 +40,10 @@ pub(crate) async fn story(
     host: impl AsyncFnMut(&str, Value) -> Value,
 ) {
     let cookie = if role == "-" { "-".to_owned() } else { person(server, role).await };
-    let told = play(&server.base, server.folder(), &cookie, name, host).await;
-    told.unwrap_or_else(|failed| panic!("{failed}\n{}", server.log()));
+    // Pages do not depend on the database: pictures and accessibility are checked on one.
+    let looks = if matches!(server.database(), Database::Sqlite) { "yes" } else { "no" };
+    let told = live(&server.base, server.folder(), &cookie, name, looks, host).await;
+    told.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
 }
 
 /// Lives through a story on any server, with this cookie ("-": none); why it failed, if it did.
@@ -50,6 +52,17 @@ pub(crate) async fn play(
     folder: &Path,
     cookie: &str,
     name: &str,
+    host: impl AsyncFnMut(&str, Value) -> Value,
+) -> Result<(), String> {
+    live(base, folder, cookie, name, "yes", host).await
+}
+
+async fn live(
+    base: &str,
+    folder: &Path,
+    cookie: &str,
+    name: &str,
+    looks: &str,
     mut host: impl AsyncFnMut(&str, Value) -> Value,
 ) -> Result<(), String> {
     let modules = variable("LUX_TEST_BROWSER").map(|it| PathBuf::from(it).join("node_modules"));
@@ -67,6 +80,7 @@ pub(crate) async fn play(
         .args([base, cookie])
         .arg(repository(&format!("tests/browser/stories/{name}.cjs")))
         .arg(&pictures)
+        .arg(looks)
         .env("NODE_PATH", &modules)
         .env("HOME", folder)
         .stdin(Stdio::piped())

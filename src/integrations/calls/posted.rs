@@ -1,0 +1,304 @@
+//! Calls that other programs post, with durations in whichever form they have them, and the log
+//! of all calls.
+
+use axum::extract::State;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::{
+    payload::{self, Heard},
+    store::{self, Call, Position},
+};
+use crate::{
+    app::App,
+    auth::{Caller, audit},
+    clock,
+    contacts::{Email, e164},
+    error::{Error, Result as Deed},
+    http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
+};
+
+/// Calls of one request.
+const MOST: usize = 500;
+/// Calls that are tied to contacts at once.
+const TIE: i64 = 500;
+/// How far ahead of us a clock may be.
+const AHEAD: TimeDelta = TimeDelta::hours(24);
+
+pub(in crate::integrations) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list_calls, post_calls)).routes(routes!(read_call))
+}
+
+/// A call that took place.
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
+struct NewCall {
+    /// The sender's name for the call, at most 200 characters: sent again with the same, it is
+    /// the same call. Without one it is a new call each time.
+    id: Option<String>,
+    /// Who sends: letters, digits, "-" and "_", at most 40. "posted" if it is left out;
+    /// "highlevel" is the connection's own.
+    source: Option<String>,
+    from_number: Option<String>,
+    /// Of who called; the contact is found by number or address.
+    email: Option<String>,
+    started_at: Option<DateTime<Utc>>,
+    /// Whole seconds; a text with a number is read, too.
+    #[schema(value_type = Option<f64>)]
+    duration_seconds: Option<Value>,
+    /// The same, as the first version had it beside `metadata`.
+    #[schema(value_type = Option<f64>)]
+    duration: Option<Value>,
+    /// An object, or a text with one, whose `duration` counts where no other is given. What is
+    /// missing or odd in it counts 0 seconds.
+    #[schema(value_type = Option<Object>)]
+    metadata: Option<Value>,
+    summary: Option<String>,
+    transcript: Option<String>,
+}
+
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(untagged)]
+enum NewCalls {
+    Several(Vec<NewCall>),
+    One(Box<NewCall>),
+}
+
+/// What became of a call.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Posted {
+    /// Its place in what was sent.
+    index: usize,
+    id: i64,
+    /// False if it was there already, just so.
+    changed: bool,
+}
+
+/// A call that was not taken.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = RejectedCall)]
+struct Rejected {
+    index: usize,
+    detail: String,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PostedCalls {
+    success: bool,
+    accepted: usize,
+    calls: Vec<Posted>,
+    rejected: Vec<Rejected>,
+}
+
+/// Takes one call or several (at most 500). Those that are not right are named, the others are
+/// stored.
+#[utoipa::path(
+    post, path = "/api/call-logs", request_body = NewCalls,
+    responses(
+        (status = 201, body = PostedCalls),
+        (status = 207, body = PostedCalls, description = "some were rejected"),
+        (status = 400, body = Problem, description = "all were"),
+    )
+)]
+async fn post_calls(
+    who: Operator,
+    State(app): State<App>,
+    Json(calls): Json<NewCalls>,
+) -> Result<(StatusCode, Json<PostedCalls>)> {
+    let calls = match calls {
+        NewCalls::One(call) => vec![*call],
+        NewCalls::Several(calls) => calls,
+    };
+    if calls.is_empty() || calls.len() > MOST {
+        return Err(Error::invalid(format!("send 1 to {MOST} calls")).into());
+    }
+    let (posted, rejected) = take(&app, &who.caller, calls).await?;
+    if let (Some(first), true) = (rejected.first(), posted.is_empty()) {
+        return Err(Error::invalid(format!("call {}: {}", first.index, first.detail)).into());
+    }
+    let status = if rejected.is_empty() { StatusCode::CREATED } else { StatusCode::MULTI_STATUS };
+    let accepted = posted.len();
+    let success = rejected.is_empty();
+    Ok((status, Json(PostedCalls { success, accepted, calls: posted, rejected })))
+}
+
+/// Stores what is right of them in one transaction, and ties the calls to contacts.
+async fn take(
+    app: &App,
+    caller: &Caller,
+    calls: Vec<NewCall>,
+) -> Deed<(Vec<Posted>, Vec<Rejected>)> {
+    let now = clock::now();
+    let mut rejected = Vec::new();
+    let mut right = Vec::new();
+    for (index, call) in calls.into_iter().enumerate() {
+        match read(call, now) {
+            Ok((source, heard)) => right.push((index, source, heard)),
+            Err(detail) => rejected.push(Rejected { index, detail }),
+        }
+    }
+    let mut posted = Vec::new();
+    if right.is_empty() {
+        return Ok((posted, rejected));
+    }
+    let organization = caller.organization;
+    let mut tx = app.db.begin().await?;
+    for (index, source, heard) in &right {
+        let changed = store::put(&mut tx, organization, source, heard, now).await?;
+        let id = store::known(&mut tx, organization, source, &heard.id).await?;
+        posted.push(Posted { index: *index, id, changed });
+    }
+    store::tie(&mut tx, organization, &caller.author(), TIE).await?;
+    let changed = posted.iter().filter(|it| it.changed).count();
+    if changed > 0 {
+        let detail = json!({"calls": changed});
+        audit::write(&mut tx, organization, caller, "call.post", "calls", &detail).await?;
+    }
+    tx.commit().await?;
+    Ok((posted, rejected))
+}
+
+/// The source and the call, or which field is wrong.
+fn read(call: NewCall, now: DateTime<Utc>) -> std::result::Result<(String, Heard), String> {
+    let source = call.source.as_deref().map_or("posted", str::trim).to_owned();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if source.is_empty() || source.len() > 40 || !source.chars().all(is_plain) {
+        return Err("source: letters, digits, \"-\" and \"_\", at most 40".to_owned());
+    }
+    if source == super::SERVICE {
+        return Err(format!("source: \"{source}\" is what the connection itself fetches"));
+    }
+    let id = match call.id.as_deref().map(str::trim) {
+        None => uuid::Uuid::now_v7().to_string(),
+        Some(id) if (1..=200).contains(&id.chars().count()) && !id.contains('\0') => id.to_owned(),
+        Some(_) => return Err("id: 1 to 200 characters".to_owned()),
+    };
+    let started_at = call.started_at.ok_or("started_at: when the call began, as RFC 3339")?;
+    if started_at > now + AHEAD || started_at.timestamp() < 0 {
+        return Err("started_at: a time between 1970 and tomorrow".to_owned());
+    }
+    let email = match call.email.as_deref().map(str::trim).filter(|it| !it.is_empty()) {
+        None => String::new(),
+        Some(text) => Email::parse(text).map_err(|why| format!("email: {why}"))?.key,
+    };
+    let given = call.from_number.as_deref().unwrap_or_default().trim();
+    let number = e164(given, None).unwrap_or_else(|| payload::bounded(given, 40));
+    let seconds = duration(&call);
+    let text = |text: Option<String>, most| payload::text(&json!(text.unwrap_or_default()), most);
+    let heard = Heard {
+        id,
+        contact: None,
+        agent: None,
+        number,
+        email,
+        started_at,
+        seconds,
+        is_trial: false,
+        summary: text(call.summary, payload::MAX_SUMMARY),
+        transcript: text(call.transcript, payload::MAX_TRANSCRIPT),
+        actions: "[]".to_owned(),
+        extracted: "{}".to_owned(),
+        hash: String::new(),
+    };
+    Ok((source, heard.hashed()))
+}
+
+/// Whole seconds: given as such, or in the metadata of the first version; 0 where there is
+/// nothing that is a number.
+fn duration(call: &NewCall) -> i64 {
+    let given = call.duration_seconds.as_ref().or(call.duration.as_ref());
+    if let Some(given) = given.filter(|value| !value.is_null()) {
+        return payload::seconds(given);
+    }
+    let parsed;
+    let metadata = match &call.metadata {
+        Some(Value::String(text)) => {
+            parsed = serde_json::from_str(text).unwrap_or(Value::Null);
+            &parsed
+        }
+        Some(value) => value,
+        None => return 0,
+    };
+    let named = ["duration_seconds", "duration", "call_duration"];
+    named.iter().find_map(|name| metadata.get(name)).map_or(0, payload::seconds)
+}
+
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+struct CallsQuery {
+    /// Only calls of this contact.
+    contact_id: Option<i64>,
+    /// Default 50, at most 200.
+    limit: Option<i64>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = CallLogPage)]
+struct Page {
+    calls: Vec<Call>,
+    next: Option<String>,
+}
+
+/// All calls, wherever they come from, newest first, without their transcripts.
+#[utoipa::path(
+    get, path = "/api/call-logs", params(CallsQuery),
+    responses((status = 200, body = Page), (status = 400, body = Problem))
+)]
+async fn list_calls(
+    who: Reader,
+    State(app): State<App>,
+    Query(query): Query<CallsQuery>,
+) -> Result<Json<Page>> {
+    let limit = paging::limit(query.limit, 50);
+    let after = query.cursor.as_deref().map(paging::position).transpose()?;
+    let found = store::page(&app.db, who.caller.organization, query.contact_id, after, limit);
+    let calls = found.await.map_err(Error::from)?;
+    let next = paging::after(&calls, limit, |call| Position { at: call.started_at, id: call.id })?;
+    Ok(Json(Page { calls, next }))
+}
+
+/// One call with its transcript.
+#[utoipa::path(
+    get, path = "/api/call-logs/{id}",
+    params(("id" = i64, Path, description = "the call's id")),
+    responses((status = 200, body = Call), (status = 404, body = Problem))
+)]
+async fn read_call(who: Reader, State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Call>> {
+    let found = store::find(&app.db, who.caller.organization, id).await.map_err(Error::from)?;
+    Ok(Json(found.ok_or(Error::NotFound("call"))?))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::{NewCall, duration};
+
+    #[test]
+    fn durations_of_old_are_numbers_or_nothing() {
+        for (body, expected) in [
+            (json!({"duration_seconds": 61}), 61),
+            (json!({"duration": "45", "metadata": {"duration": 3}}), 45),
+            (json!({"metadata": {"duration": 30}}), 30),
+            (json!({"metadata": {"duration": "30.6"}}), 31),
+            (json!({"metadata": "{\"call_duration\": 12}"}), 12),
+            (json!({"metadata": "not JSON"}), 0),
+            (json!({"metadata": {}}), 0),
+            (json!({"metadata": {"duration": null}}), 0),
+            (json!({"metadata": {"duration": {"s": 3}}}), 0),
+            (json!({"metadata": [1, 2]}), 0),
+            (json!({"metadata": null}), 0),
+            (json!({"duration": "an hour"}), 0),
+            (json!({"duration": -5}), 0),
+            (json!({}), 0),
+        ] {
+            let call: NewCall = serde_json::from_value(body.clone()).unwrap();
+            assert_eq!(duration(&call), expected, "{body}");
+        }
+        assert_eq!(duration(&NewCall { metadata: Some(Value::Bool(true)), ..NewCall::default() }), 0);
+    }
+}
