@@ -35,7 +35,7 @@ use crate::{
         self, Contacts,
         import::{self, Imports},
     },
-    dashboard, deploys,
+    customers, dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
@@ -109,6 +109,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
+        .merge(customers::router())
         .merge(deploys::router())
         .merge(hooks::router())
         .merge(reach(openai::router(), of.map(|of| of.chat.clone())))
