@@ -40,7 +40,8 @@ const MAX_SHOWN: i64 = 30;
 const MAX_SHOWN_BYTES: usize = 16 << 10;
 
 /// What stands for an answer that the assistant cannot give.
-const A_PERSON_WILL: &str = "Thank you for your message. A person of our team will answer you here.";
+const A_PERSON_WILL: &str =
+    "Thank you for your message. A person of our team will answer you here.";
 
 /// Wakes those who wait for an answer.
 static ANSWERED: Notify = Notify::const_new();
@@ -167,8 +168,15 @@ async fn put(
         let subject = deeds::subject_for(conversation);
         let detail = json!({ "customer": held.customer_id, "notice": answer.detail.notice });
         let organization = owed.organization_id;
-        audit::write(&mut tx, organization, "assistant", "conversation.hand_over", &subject, &detail)
-            .await?;
+        audit::write(
+            &mut tx,
+            organization,
+            "assistant",
+            "conversation.hand_over",
+            &subject,
+            &detail,
+        )
+        .await?;
     }
     tx.commit().await?;
     Ok(())

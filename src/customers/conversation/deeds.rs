@@ -83,7 +83,6 @@ pub async fn begin(app: &App, caller: &Caller, new: &New) -> Result<Sent> {
         customer_id: customer,
         status: Status::Open,
         message_count: 0,
-        waiting_since: None,
     };
     let mut sent = Sent { conversation: id, message: None, is_owed: false };
     if let Some(text) = text {
@@ -110,8 +109,15 @@ pub async fn send(app: &App, caller: &Caller, id: i64, text: &str) -> Result<Sen
     if let (Side::Team(_), Some(message)) = (side, &sent.message) {
         let detail = json!({ "message": message.id, "status": [held.status, Status::Person] });
         let subject = subject_for(id);
-        audit::write(&mut tx, held.organization_id, caller, "conversation.answer", &subject, &detail)
-            .await?;
+        audit::write(
+            &mut tx,
+            held.organization_id,
+            caller,
+            "conversation.answer",
+            &subject,
+            &detail,
+        )
+        .await?;
     }
     tx.commit().await?;
     app.jobs.wake();
@@ -145,9 +151,8 @@ async fn write(
             let minute = Duration::from_mins(1);
             let (written, first) = store::written_since(tx, own, now - minute).await?;
             if written >= PER_MINUTE {
-                let wait = first.map_or(minute, |first| {
-                    (first + minute - now).to_std().unwrap_or_default()
-                });
+                let wait = first
+                    .map_or(minute, |first| (first + minute - now).to_std().unwrap_or_default());
                 let why = format!("you wrote {PER_MINUTE} messages within a minute");
                 return Err(Error::TooMany(why, wait.as_secs() + 1));
             }

@@ -97,9 +97,8 @@ pub async fn messages(
     let newest = rows.first().map(|row| row.author);
     let mut messages: Vec<_> = rows.into_iter().map(|row| Message::of(row, side)).collect();
     messages.reverse();
-    let answering = conversation.status == Status::Open
-        && before.is_none()
-        && newest == Some(Author::Customer);
+    let answering =
+        conversation.status == Status::Open && before.is_none() && newest == Some(Author::Customer);
     Ok(Whole { conversation, answering, messages, next })
 }
 

@@ -253,8 +253,7 @@ async fn list_sessions(
 ) -> Result<Json<Sessions>> {
     let customer = customer_named(&who.caller, &id)?;
     let (limit, cursor) = (query.limit, query.cursor.as_deref());
-    let (sessions, next) =
-        find::sessions_of(&app.db, &who.caller, customer, limit, cursor).await?;
+    let (sessions, next) = find::sessions_of(&app.db, &who.caller, customer, limit, cursor).await?;
     Ok(Json(Sessions { sessions, next }))
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn page(
 ) -> Result<Vec<Conversation>> {
     let (at, id) = after.unwrap_or_else(top);
     // Each of them walks along an index of its own.
-    let query = if let Some(customer) = customer {
+    let query = if customer.is_some() {
         db.query(
             "select c.id, c.customer_id, a.name as customer_name, c.subject, c.status,
                  c.assigned_to, p.name as assigned_name, c.message_count, c.created_at,
@@ -374,7 +374,6 @@ pub(super) struct Held {
     pub(super) customer_id: i64,
     pub(super) status: Status,
     pub(super) message_count: i64,
-    pub(super) waiting_since: Option<DateTime<Utc>>,
 }
 
 /// Holds a conversation until the end of the transaction, and counts its version up. Of one
@@ -389,7 +388,7 @@ pub(super) async fn hold(
         "update conversation set version = version + 1
          where organization_id = $1 and id = $2
            and (cast($3 as bigint) is null or customer_id = $3)
-         returning organization_id, customer_id, status, message_count, waiting_since",
+         returning organization_id, customer_id, status, message_count",
     )
     .bind(organization)
     .bind(id)
@@ -402,7 +401,7 @@ pub(super) async fn hold(
 pub(super) async fn hold_open(tx: &mut Tx, id: i64) -> Result<Option<Held>> {
     tx.query(
         "update conversation set version = version + 1 where id = $1 and status = 'open'
-         returning organization_id, customer_id, status, message_count, waiting_since",
+         returning organization_id, customer_id, status, message_count",
     )
     .bind(id)
     .optional()
