@@ -25,6 +25,9 @@ pub enum Error {
     /// The sizes are bytes or items, as the text says.
     #[error("{0}")]
     TooLarge(String),
+    /// More often than is allowed; with the seconds after which to try again.
+    #[error("{0}; try again in {1} s")]
+    TooMany(String, u64),
     /// Temporarily impossible (queue full, disk full, database away); worth a retry.
     #[error("{0}")]
     Unavailable(String),

@@ -68,6 +68,11 @@ impl Role {
         matches!(self, Self::Admin | Self::Operator | Self::Ingest)
     }
 
+    /// Any person that is signed in; tokens as far as they operate.
+    pub const fn may_be_served(self) -> bool {
+        matches!(self, Self::Admin | Self::Operator | Self::Customer)
+    }
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",

@@ -62,6 +62,10 @@ authority!(
     /// May report errors.
     Ingest, may_report, "ingest, operator or admin"
 );
+authority!(
+    /// Any person that is signed in: customer, operator, admin.
+    Customer, may_be_served, "customer, operator or admin"
+);
 
 /// Anybody who is known, for what is about the caller alone.
 #[derive(Clone, Debug)]

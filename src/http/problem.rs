@@ -129,6 +129,9 @@ impl From<Error> for Problem {
             Error::Unauthenticated(_) => Self::new(StatusCode::UNAUTHORIZED, detail),
             Error::Denied(_) => Self::new(StatusCode::FORBIDDEN, detail),
             Error::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, detail),
+            Error::TooMany(_, seconds) => {
+                Self::new(StatusCode::TOO_MANY_REQUESTS, detail).retry_after(seconds)
+            }
             Error::Unavailable(_) => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(5)
             }

@@ -36,7 +36,7 @@ use crate::{
         self, Contacts,
         import::{self, Imports},
     },
-    dashboard, deploys,
+    customers, dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
@@ -111,6 +111,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
+        .merge(customers::router())
         .merge(deploys::router())
         .merge(hooks::router())
         .merge(statistics::router())

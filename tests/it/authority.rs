@@ -26,6 +26,7 @@ pub(crate) enum Needs {
     Page,
     Webhook,
     Known,
+    Customer,
     Ingest,
     Reader,
     Operator,
@@ -41,6 +42,7 @@ impl Needs {
             "page" => Self::Page,
             "webhook" => Self::Webhook,
             "known" => Self::Known,
+            "customer" => Self::Customer,
             "ingest" => Self::Ingest,
             "reader" => Self::Reader,
             "operator" => Self::Operator,
@@ -55,7 +57,7 @@ impl Needs {
             "admin" => self.allows(Role::Admin),
             "operator" => self.allows(Role::Operator),
             // What is about the caller alone is for customers, too.
-            _ => matches!(self, Self::Open | Self::Local | Self::Known),
+            _ => matches!(self, Self::Open | Self::Local | Self::Known | Self::Customer),
         }
     }
 
@@ -65,7 +67,8 @@ impl Needs {
             Self::Key | Self::Page | Self::Webhook => false,
             Self::Ingest => role != Role::Read,
             Self::Reader => role != Role::Ingest,
-            Self::Operator => matches!(role, Role::Operator | Role::Admin),
+            // No token is a customer's.
+            Self::Customer | Self::Operator => matches!(role, Role::Operator | Role::Admin),
             Self::Admin => role == Role::Admin,
         }
     }
@@ -503,7 +506,17 @@ async fn make_another_organization(server: &Server) -> String {
         ),
         format!(
             "insert into account (id, organization_id, name, role, created_at)
-             values ({id}, {org}, {named}, 'operator', {at})"
+             values ({id}, {org}, {named}, 'customer', {at})"
+        ),
+        format!(
+            "insert into conversation (id, organization_id, customer_id, subject, message_count,
+                 created_at, last_message_at)
+             values ({id}, {org}, {id}, {named}, 1, {at}, {at})"
+        ),
+        format!(
+            "insert into conversation_message (id, conversation_id, author, author_id, text,
+                 created_at)
+             values ({id}, {id}, 'customer', {id}, {named}, {at})"
         ),
         format!(
             "insert into session (id, organization_id, account_id, hash, user_agent, created_at, seen_at, idle_ends_at, ends_at)

@@ -187,6 +187,10 @@ impl Operation {
                 json!({ "email": "ada@example.com", "type": "soft", "reason": "4.2.2 full" })
             }
             ("POST", "/api/campaigns/{id}/uncertain") => json!({ "decision": "leave" }),
+            ("POST", "/api/conversations") => {
+                json!({ "customer_id": 987_654_321, "subject": "Order", "text": "hello" })
+            }
+            ("POST", "/api/conversations/{id}/messages") => json!({ "text": "hello" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",
@@ -276,6 +280,8 @@ pub(crate) async fn state(server: &Server) -> Vec<Value> {
         "/api/hooks",
         "/api/campaigns",
         "/api/brand",
+        "/api/conversations",
+        "/api/chat-logs",
     ] {
         state.push(server.get(path).await);
     }

@@ -35,8 +35,8 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
         "marketing",
         &["contacts", "deploys", "diagnose", "errors", "health", "integrations", "probe", "repair"],
     ),
-    (3, "customers", &[]),
     (3, "statistics", &[]),
+    (3, "customers", &["diagnose", "marketing"]),
     (
         3,
         "chat",

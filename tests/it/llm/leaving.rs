@@ -240,6 +240,7 @@ fn inputs(desk: &mut Desk, name: &str) -> Inputs {
             inputs.texts("actions", &actions).texts("checks", &[desk.plain("door (http)")])
         }
         "campaign" => inputs.text("networks", &desk.plain("x [280], linkedin [3000]")),
+        "customer" => inputs.text("business", &desk.plain("Acme Engines")),
         "mend" => inputs.text("wrong", &desk.plain("no cause is left of it")),
         "summary" => inputs.number("max_words", 200),
         "form" => inputs.text("schema", &desk.plain("{\"type\":\"object\"}")),
