@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod contacts;
+pub mod customers;
 pub mod dashboard;
 pub mod db;
 pub mod deploys;

@@ -15,7 +15,7 @@ pub mod paging;
 mod problem;
 mod shape;
 
-pub use authority::{Admin, Guess, Ingest, Known, Operator, Reader};
+pub use authority::{Admin, Customer, Guess, Ingest, Known, Operator, Reader};
 pub use body::{Json, Path, Query};
 pub use next::safe_next;
 pub use problem::{Problem, RenderedBy};

@@ -16,6 +16,7 @@ pub(crate) mod sessions;
 mod sign_in;
 mod tokens;
 mod unsubscribe;
+mod verify;
 
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ use crate::{
         self, Contacts,
         import::{self, Imports},
     },
-    dashboard, deploys,
+    customers, dashboard, deploys,
     diagnose::{self, Analyst},
     errors::{self, Capture},
     health::{self, Health},
@@ -86,7 +87,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
     // Files have bounds of their own: where it runs, their route stands beside the layers.
     let described = match running {
         Some(_) => OpenApiRouter::new(),
-        None => import::upload_router(),
+        None => import::upload_router().merge(customers::upload_router()),
     };
     OpenApiRouter::with_openapi(description::Document::openapi())
         .merge(reach(agent::router(), of.map(|of| of.agents.clone())))
@@ -104,6 +105,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(logs::router())
         .merge(accounts::router())
         .merge(apps::router())
+        .merge(customers::router())
         .merge(audit::router())
         .merge(ledger::router())
         .merge(marketing::router())
@@ -159,7 +161,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(DefaultBodyLimit::disable())
         .layer(Extension(features.imports.clone()));
-    let (files, _) = import::upload_router().split_for_parts();
+    let (files, _) = import::upload_router().merge(customers::upload_router()).split_for_parts();
     let files = files.merge(dashboard::upload_router(&app)).layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
@@ -175,6 +177,7 @@ pub fn router(app: App, features: &Features) -> Router {
     let pages = links::router()
         .merge(confirm::router())
         .merge(unsubscribe::router())
+        .merge(verify::router())
         .merge(sign_in)
         .merge(pages(&app, features));
     router

@@ -35,7 +35,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
         "marketing",
         &["contacts", "deploys", "diagnose", "errors", "health", "integrations", "probe", "repair"],
     ),
-    (3, "customers", &[]),
+    (3, "customers", &["contacts", "errors"]),
     (
         3,
         "chat",
