@@ -28,7 +28,7 @@ use crate::{
     clock,
     config::{Config, LogFormat},
     contacts::{Contacts, import::Imports},
-    customers::conversation,
+    customers,
     db::Db,
     deploys,
     diagnose::{Advisor, Analyst, Diagnoser},
@@ -165,7 +165,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let sign_in = SignIn::new(providers);
     let contacts = Contacts::start(&app);
     let imports = Imports::start(app.clone(), contacts.clone());
-    conversation::start_answering(&app);
+    customers::start(&app);
     hooks::start(&app);
     let features = Features {
         actions,

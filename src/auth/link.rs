@@ -62,15 +62,19 @@ pub struct Made {
 
 /// The address of a link. Without `public_url` it works on this host only.
 pub fn url(config: &Config, token: &str) -> String {
-    let base = match &config.public_url {
+    format!("{}/auth/link/{token}", address(config))
+}
+
+/// Where this Lux is reached, without a slash at its end.
+pub fn address(config: &Config) -> String {
+    match &config.public_url {
         Some(url) => url.as_str().trim_end_matches('/').to_owned(),
         // The port may have been chosen by the system.
         None => match std::fs::read_to_string(config.data_dir.join("address")) {
             Ok(address) => format!("http://{}", address.trim()),
             Err(_) => config.base_url(),
         },
-    };
-    format!("{base}/auth/link/{token}")
+    }
 }
 
 /// The link for the first administrator; refused where there is one.

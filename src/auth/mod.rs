@@ -9,6 +9,7 @@ pub mod oidc;
 mod remembered;
 pub(crate) mod secret;
 pub mod session;
+pub mod signup;
 pub mod token;
 
 use std::{fmt, net::IpAddr, str::FromStr};
@@ -64,13 +65,14 @@ impl Role {
         matches!(self, Self::Admin)
     }
 
-    pub const fn may_report(self) -> bool {
-        matches!(self, Self::Admin | Self::Operator | Self::Ingest)
+    /// Has things of their own here: everybody who signs in, and tokens that stand for an operator.
+    /// What may only read the system or report errors is nobody's own.
+    pub const fn may_see_own(self) -> bool {
+        matches!(self, Self::Admin | Self::Operator | Self::Customer)
     }
 
-    /// Any person that is signed in; tokens as far as they operate.
-    pub const fn may_be_served(self) -> bool {
-        matches!(self, Self::Admin | Self::Operator | Self::Customer)
+    pub const fn may_report(self) -> bool {
+        matches!(self, Self::Admin | Self::Operator | Self::Ingest)
     }
 
     pub const fn as_str(self) -> &'static str {
@@ -119,6 +121,14 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// The account of a person; a token has none.
+    pub const fn account(&self) -> Option<i64> {
+        match self.who {
+            Who::Person { account, .. } => Some(account),
+            Who::Token(_) => None,
+        }
+    }
+
     /// How what they do is signed: "token:deploys", "Ada (account 7)".
     pub fn author(&self) -> String {
         match self.who {

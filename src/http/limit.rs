@@ -47,6 +47,8 @@ struct Limiters {
     guesses: Guesses,
     /// Tries to sign in by address.
     sign_ins: Guesses,
+    /// Sign-ups by address.
+    sign_ups: Guesses,
     requests: DefaultKeyedRateLimiter<Who>,
     events: DefaultKeyedRateLimiter<Who>,
     clock: DefaultClock,
@@ -54,6 +56,8 @@ struct Limiters {
 
 /// Tries to sign in a minute from one address: people do that by hand.
 const SIGN_INS_PER_MINUTE: u32 = 10;
+/// Sign-ups a minute from one address: each is a letter to somebody.
+const SIGN_UPS_PER_MINUTE: u32 = 6;
 
 impl Limits {
     pub fn new(config: &config::Http) -> Self {
@@ -62,6 +66,7 @@ impl Limits {
         Self(Arc::new(Limiters {
             guesses: Guesses::new(config.guesses_per_minute),
             sign_ins: Guesses::new(SIGN_INS_PER_MINUTE),
+            sign_ups: Guesses::new(SIGN_UPS_PER_MINUTE),
             requests: RateLimiter::keyed(per_minute(config.requests_per_minute)),
             events: RateLimiter::keyed(per_minute(config.events_per_minute)),
             clock: DefaultClock::default(),
@@ -100,6 +105,16 @@ impl Limits {
         Ok(())
     }
 
+    /// Counts a sign-up.
+    pub fn check_sign_up(&self, peer: Peer) -> Result<(), Problem> {
+        let now = clock::instant();
+        if let Some(wait) = self.0.sign_ups.wait(peer.address, now) {
+            return Err(refusal("too many sign-ups from your address", wait));
+        }
+        self.0.sign_ups.count(peer.address, now);
+        Ok(())
+    }
+
     /// Counts a request of a known caller; reporting errors has a budget of its own.
     pub(super) fn check_caller(&self, who: Who, path: &str) -> Result<(), Problem> {
         let limiter = if path == "/api/errors" { &self.0.events } else { &self.0.requests };
@@ -113,6 +128,7 @@ impl Limits {
     pub fn forget_idle(&self) {
         self.0.guesses.forget_idle(clock::instant());
         self.0.sign_ins.forget_idle(clock::instant());
+        self.0.sign_ups.forget_idle(clock::instant());
         self.0.requests.retain_recent();
         self.0.events.retain_recent();
     }

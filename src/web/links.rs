@@ -134,7 +134,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str
 }
 
 /// To another page, with a cookie set.
-fn see_other(path: &str, cookie: HeaderValue) -> Response {
+pub(super) fn see_other(path: &str, cookie: HeaderValue) -> Response {
     let mut response = StatusCode::SEE_OTHER.into_response();
     let headers = response.headers_mut();
     headers.insert(

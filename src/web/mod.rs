@@ -17,6 +17,7 @@ pub(crate) mod sessions;
 mod sign_in;
 mod tokens;
 mod unsubscribe;
+mod verify;
 
 use std::time::Duration;
 
@@ -88,7 +89,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
     // Files have bounds of their own: where it runs, their route stands beside the layers.
     let described = match running {
         Some(_) => OpenApiRouter::new(),
-        None => import::upload_router(),
+        None => import::upload_router().merge(customers::upload_router()),
     };
     OpenApiRouter::with_openapi(description::Document::openapi())
         .merge(reach(agent::router(), of.map(|of| of.agents.clone())))
@@ -106,12 +107,12 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(logs::router())
         .merge(accounts::router())
         .merge(apps::router())
+        .merge(customers::router())
         .merge(audit::router())
         .merge(ledger::router())
         .merge(marketing::router())
         .merge(sessions::router())
         .merge(tokens::router())
-        .merge(customers::router())
         .merge(deploys::router())
         .merge(hooks::router())
         .merge(statistics::router())
@@ -163,7 +164,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(CatchPanicLayer::new())
         .layer(DefaultBodyLimit::disable())
         .layer(Extension(features.imports.clone()));
-    let (files, _) = import::upload_router().split_for_parts();
+    let (files, _) = import::upload_router().merge(customers::upload_router()).split_for_parts();
     let files = files.merge(dashboard::upload_router(&app)).layer(layers);
     // One stack: each `Router::layer` boxes every route once more, for every request.
     let layers = tower::ServiceBuilder::new()
@@ -180,6 +181,7 @@ pub fn router(app: App, features: &Features) -> Router {
     let pages = links::router()
         .merge(confirm::router())
         .merge(unsubscribe::router())
+        .merge(verify::router())
         .merge(sign_in)
         .merge(pages(&app, features));
     router

@@ -16,7 +16,7 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self'; font
 #[template(path = "door_link.html")]
 pub(super) struct Link<'l> {
     pub(super) title: &'static str,
-    pub(super) text: &'static str,
+    pub(super) text: &'l str,
     pub(super) button: &'static str,
     pub(super) asks_name: bool,
     pub(super) token: &'l str,

@@ -36,7 +36,7 @@ const LAYERS: &[(u8, &str, &[&str])] = &[
         &["contacts", "deploys", "diagnose", "errors", "health", "integrations", "probe", "repair"],
     ),
     (3, "statistics", &[]),
-    (3, "customers", &["diagnose", "marketing"]),
+    (3, "customers", &["contacts", "diagnose", "errors", "marketing"]),
     (
         3,
         "chat",

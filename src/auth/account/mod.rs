@@ -16,7 +16,8 @@ use crate::{
 
 pub use arrive::{Arrived, Carried, Identity, Refusal, arrive};
 pub use email::key as email_key;
-pub(super) use store::{New, get, has_admin, insert, local, take_turn, with_email};
+pub(super) use store::{New, has_admin, insert, local};
+pub(crate) use store::{get, take_turn, with_email};
 
 /// Whether an account may be used.
 #[derive(
@@ -29,6 +30,15 @@ pub enum Status {
     Active,
     /// Nobody signs in with it; it is kept for what it did.
     Disabled,
+}
+
+impl Status {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+        }
+    }
 }
 
 /// A person.
@@ -76,7 +86,7 @@ pub struct Shown {
 const MAX_NAME: usize = 100;
 
 /// A name as it is kept: one line, not too long; `None` if nothing is left.
-pub(super) fn name(text: &str) -> Option<String> {
+pub(crate) fn name(text: &str) -> Option<String> {
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || c.is_control())
         .filter(|w| !w.is_empty())
@@ -86,7 +96,7 @@ pub(super) fn name(text: &str) -> Option<String> {
 }
 
 /// How the audit log names an account.
-pub(super) fn subject(account: i64) -> String {
+pub(crate) fn subject(account: i64) -> String {
     format!("account {account}")
 }
 
@@ -144,12 +154,25 @@ pub async fn change(
     account: i64,
     change: Change,
 ) -> Result<Account> {
+    let mut tx = db.begin().await?;
+    let is = change_in(&mut tx, organization, by, account, change).await?;
+    tx.commit().await?;
+    Ok(is)
+}
+
+/// The same as the last part of what else happens; what is in `tx` stands only if this does.
+pub(crate) async fn change_in(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    by: impl Into<audit::Actor<'_>>,
+    account: i64,
+    change: Change,
+) -> Result<Account> {
     if change.role.is_some_and(|role| !is_for_people(role)) {
         return Err(Error::invalid("an account is of role admin, operator or customer"));
     }
-    let mut tx = db.begin().await?;
-    take_turn(&mut tx, organization).await?;
-    let was = store::get(&mut tx, organization, account).await?;
+    take_turn(tx, organization).await?;
+    let was = store::get(tx, organization, account).await?;
     let was = was.ok_or(Error::NotFound("account"))?;
     if was.version != change.version {
         return Err(Error::Conflict(format!(
@@ -162,7 +185,7 @@ pub async fn change(
     let is_admin = |role, status| role == Role::Admin && status == Status::Active;
     if is_admin(was.role, was.status)
         && !is_admin(role, status)
-        && !store::has_other_admin(&mut tx, organization, account).await?
+        && !store::has_other_admin(tx, organization, account).await?
     {
         return Err(Error::Conflict(
             "this is the last active administrator; make another account one first".to_owned(),
@@ -171,18 +194,22 @@ pub async fn change(
     if (role, status) == (was.role, was.status) {
         return Ok(was);
     }
-    let is = store::set(&mut tx, organization, account, role, status).await?;
-    let ended =
-        if status == Status::Disabled { session::end_all(&mut tx, account).await? } else { 0 };
+    let is = store::set(tx, organization, account, role, status).await?;
+    let ended = if status == Status::Disabled { session::end_all(tx, account).await? } else { 0 };
     let detail = json!({
         "name": was.name,
         "role": [was.role, role],
         "status": [was.status, status],
         "sessions_ended": ended,
     });
-    audit::write(&mut tx, organization, by, "account.change", &subject(account), &detail).await?;
-    tx.commit().await?;
+    audit::write(&mut *tx, organization, by, "account.change", &subject(account), &detail).await?;
     Ok(is)
+}
+
+/// Calls a person by another name. The caller notes it in the audit log.
+pub(crate) async fn rename(tx: &mut Tx, account: &Account, to: &str) -> Result<()> {
+    let to = name(to).ok_or_else(|| Error::invalid("name: is empty; write one"))?;
+    Ok(store::rename(tx, account.organization_id, account.id, &to).await?)
 }
 
 /// Makes sure that the local account may administer, whatever was changed about it.

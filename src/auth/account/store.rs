@@ -8,7 +8,7 @@ use crate::{
 
 /// Whoever makes or changes accounts of an organization waits here for the one before, so that
 /// what was looked up still holds. SQLite has one writer anyway.
-pub(in crate::auth) async fn take_turn(tx: &mut Tx, organization: OrganizationId) -> Result<()> {
+pub(crate) async fn take_turn(tx: &mut Tx, organization: OrganizationId) -> Result<()> {
     let sql = tx
         .dialect("select pg_advisory_xact_lock(hashtextextended('lux accounts', $1))", "select $1");
     tx.query(sql).bind(organization).run().await.map(drop)
@@ -42,7 +42,7 @@ pub(super) async fn find(
 }
 
 /// The same in a transaction, in which it stays as it is.
-pub(in crate::auth) async fn get(
+pub(crate) async fn get(
     tx: &mut Tx,
     organization: OrganizationId,
     account: i64,
@@ -59,7 +59,7 @@ pub(in crate::auth) async fn get(
 }
 
 /// By an address in the form of [`email::key`].
-pub(in crate::auth) async fn with_email(
+pub(crate) async fn with_email(
     tx: &mut Tx,
     organization: OrganizationId,
     key: &str,
@@ -149,6 +149,21 @@ pub(super) async fn set(
     .bind(status)
     .one()
     .await
+}
+
+pub(super) async fn rename(
+    tx: &mut Tx,
+    organization: OrganizationId,
+    account: i64,
+    name: &str,
+) -> Result<()> {
+    tx.query("update account set name = $3 where organization_id = $1 and id = $2")
+        .bind(organization)
+        .bind(account)
+        .bind(name)
+        .run()
+        .await
+        .map(drop)
 }
 
 /// Whether there is an active administrator.

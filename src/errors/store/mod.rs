@@ -10,6 +10,7 @@ pub mod groups;
 pub mod index;
 pub mod intake;
 pub mod known;
+pub mod met;
 pub mod moving;
 pub mod open;
 mod regroup;

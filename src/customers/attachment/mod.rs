@@ -1,0 +1,194 @@
+//! Files of customers. Their bytes lie in the data directory, outside of everything that is served,
+//! under a random name that nobody outside chooses or learns; what a file is called is kept in the
+//! database and given back when it is read. No file is ever shown: it is handed out to be saved.
+
+mod file;
+mod kind;
+mod routes;
+mod store;
+
+use axum::body::Bytes;
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Whose, find};
+use crate::{
+    app::App,
+    auth::{Caller, account, audit},
+    clock,
+    db::Db,
+    error::{Error, Result},
+    logs,
+};
+use kind::Kind;
+
+pub use file::sweep;
+pub(crate) use routes::take;
+pub use routes::{router, upload_router};
+
+/// The largest file, in bytes.
+pub const MAX_FILE: usize = 10 << 20;
+/// Files of one customer.
+pub const MOST: i64 = 50;
+/// The longest name, in characters.
+const MAX_NAME: usize = 150;
+
+/// A file of a customer.
+#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = CustomerAttachment)]
+pub struct Attachment {
+    pub id: i64,
+    /// As its owner called it, without a path.
+    pub name: String,
+    /// As its bytes were found to be: "image/png", "image/jpeg", "image/webp", "image/gif",
+    /// "application/pdf", "text/plain" or "text/csv".
+    pub media_type: String,
+    /// In bytes.
+    pub size: i64,
+    /// Who brought it.
+    pub made_by: String,
+    pub created_at: DateTime<Utc>,
+}
+
+/// A file as somebody brings it.
+#[derive(Clone, Debug)]
+pub struct Brought {
+    pub name: String,
+    /// The `Content-Type` that is claimed.
+    pub claims: String,
+    /// At most [`MAX_FILE`].
+    pub bytes: Bytes,
+}
+
+/// The files of a customer, the newest first.
+pub async fn list(db: &Db, caller: &Caller, whose: Whose) -> Result<Vec<Attachment>> {
+    let id = find(db, caller, whose).await?.id;
+    Ok(store::list(db, caller.organization, id, MOST).await?)
+}
+
+/// Keeps a file of a customer: it is on the disk before the database knows of it.
+pub async fn attach(
+    app: &App,
+    caller: &Caller,
+    whose: Whose,
+    brought: Brought,
+) -> Result<Attachment> {
+    let organization = caller.organization;
+    let id = find(&app.db, caller, whose).await?.id;
+    if brought.bytes.is_empty() {
+        return Err(Error::invalid("the file is empty"));
+    }
+    if brought.bytes.len() > MAX_FILE {
+        return Err(too_large());
+    }
+    let kind = Kind::claimed(&brought.claims).filter(|kind| kind.fits(&brought.bytes));
+    let kind = kind.ok_or_else(|| {
+        Error::invalid(
+            "the file is not what its Content-Type says, or of a type that is not taken; send PNG, \
+             JPEG, WebP, GIF, PDF, plain text or CSV (in UTF-8) by its own name",
+        )
+    })?;
+    let name = name(&brought.name);
+    let size = i64::try_from(brought.bytes.len()).unwrap_or(i64::MAX);
+    let written = file::write(app, brought.bytes).await?;
+    let mut tx = app.db.begin().await?;
+    // One after another, or two could be the fiftieth.
+    store::take_turn(&mut tx, organization, id).await?;
+    if store::count(&mut tx, organization, id).await? >= MOST {
+        return Err(Error::Conflict(format!(
+            "there are {MOST} files of this customer already; remove one first"
+        )));
+    }
+    let new = store::New {
+        organization,
+        account: id,
+        file: written.name(),
+        host: &logs::host_name(),
+        name: &name,
+        media_type: kind.name(),
+        size,
+        made_by: &caller.author(),
+        now: clock::now(),
+    };
+    let kept = store::insert(&mut tx, new).await?;
+    let detail = json!({ "attachment": kept.id, "type": kept.media_type, "bytes": kept.size });
+    let subject = account::subject(id);
+    audit::write(&mut tx, organization, caller, "customer.attach", &subject, &detail).await?;
+    // A commit that fails may have been done; if it was not, the sweep finds the file.
+    written.keep();
+    tx.commit().await?;
+    Ok(kept)
+}
+
+/// A file and its bytes.
+pub async fn read(
+    app: &App,
+    caller: &Caller,
+    whose: Whose,
+    attachment: i64,
+) -> Result<(Attachment, Vec<u8>)> {
+    let id = find(&app.db, caller, whose).await?.id;
+    let kept = store::find(&app.db, caller.organization, id, attachment).await?;
+    let kept = kept.ok_or_else(unknown)?;
+    let bytes = file::read(app, &kept.file).await?;
+    Ok((kept.shown, bytes))
+}
+
+/// Removes a file.
+pub async fn remove(app: &App, caller: &Caller, whose: Whose, attachment: i64) -> Result<()> {
+    let organization = caller.organization;
+    let id = find(&app.db, caller, whose).await?.id;
+    let mut tx = app.db.begin().await?;
+    let file = store::remove(&mut tx, organization, id, attachment).await?.ok_or_else(unknown)?;
+    let (subject, detail) = (account::subject(id), json!({ "attachment": attachment }));
+    audit::write(&mut tx, organization, caller, "customer.detach", &subject, &detail).await?;
+    tx.commit().await?;
+    // Of another host it is swept there.
+    file::remove(app, &file).await;
+    Ok(())
+}
+
+fn unknown() -> Error {
+    Error::NotFound("attachment")
+}
+
+fn too_large() -> Error {
+    Error::TooLarge("the file is larger than 10 MiB; bring a smaller one".to_owned())
+}
+
+/// What a file is called: the last part of a path, in one line, without what turns the direction
+/// of letters and so makes "exe.txt" of "txt.exe".
+fn name(text: &str) -> String {
+    let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
+    let odd = |c: &char| {
+        !c.is_control()
+            && !matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+    };
+    let name: String = last.chars().filter(odd).collect();
+    let name: String = name.trim().trim_start_matches('.').chars().take(MAX_NAME).collect();
+    if name.is_empty() { "file".to_owned() } else { name }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::name;
+
+    #[test]
+    fn a_name_is_no_path() {
+        for (given, kept) in [
+            ("plan.pdf", "plan.pdf"),
+            ("../../etc/passwd", "passwd"),
+            ("C:\\Windows\\system.ini", "system.ini"),
+            ("..", "file"),
+            (".bashrc", "bashrc"),
+            ("a\r\nSet-Cookie: x=1", "aSet-Cookie: x=1"),
+            ("\u{202e}fdp.exe", "fdp.exe"),
+            ("", "file"),
+            ("größe.png", "größe.png"),
+        ] {
+            assert_eq!(name(given), kept, "{given:?}");
+        }
+        assert_eq!(name(&"x".repeat(1000)).len(), 150);
+    }
+}
