@@ -15,6 +15,7 @@ mod openai;
 mod pages;
 pub(crate) mod sessions;
 mod sign_in;
+mod sign_up;
 mod tokens;
 mod unsubscribe;
 mod verify;
@@ -183,6 +184,7 @@ pub fn router(app: App, features: &Features) -> Router {
         .merge(unsubscribe::router())
         .merge(verify::router())
         .merge(sign_in)
+        .merge(sign_up::router())
         .merge(pages(&app, features));
     router
         .merge(pages)

@@ -199,7 +199,7 @@ impl Operation {
             }),
             ("POST", "/api/call-logs") => json!({
                 "id": "c1", "from_number": "+442079460018", "started_at": "2026-11-20T10:00:00Z",
-                "metadata": { "duration": 61 },
+                "duration_seconds": 61,
             }),
             ("PUT", "/api/brand") => json!({
                 "name": "Shop", "voice": "calm", "colours": { "accent": "#6b1fb8" },

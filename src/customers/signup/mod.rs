@@ -112,6 +112,12 @@ fn is_open(config: &SignIn, email: &Email) -> bool {
     config.signup == Signup::Open || config.domains.iter().any(|it| it == email.domain())
 }
 
+/// Whether anybody may sign themselves up, and a letter can be sent.
+pub fn is_offered(app: &App) -> bool {
+    let config = &app.config.sign_in;
+    app.mail.is_on() && (config.signup == Signup::Open || !config.domains.is_empty())
+}
+
 fn line(field: &str, text: &str) -> Result<String> {
     let words: Vec<&str> = text
         .split(|c: char| c.is_whitespace() || c.is_control())

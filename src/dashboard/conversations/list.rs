@@ -35,11 +35,11 @@ pub(super) struct Wish {
 
 /// One number with its bars.
 pub(super) struct Figure {
-    name: &'static str,
+    pub(super) name: &'static str,
     /// `None`: it could not be counted.
-    value: Option<String>,
-    note: String,
-    bars: String,
+    pub(super) value: Option<String>,
+    pub(super) note: String,
+    pub(super) bars: String,
 }
 
 /// The numbers of the last days; what could not be counted says so.
@@ -121,6 +121,10 @@ struct List {
 }
 
 impl List {
+    fn standing(one: &Conversation) -> (&'static str, &'static str) {
+        standing(one.status)
+    }
+
     #[expect(clippy::unused_self, reason = "the shared part asks it of both pages")]
     fn is_calls(&self) -> bool {
         false

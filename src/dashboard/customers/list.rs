@@ -20,7 +20,7 @@ use crate::{
 const LIMIT: i64 = 50;
 
 #[derive(Clone, Debug, Default, Deserialize)]
-struct Wish {
+pub(super) struct Wish {
     #[serde(default)]
     q: String,
     #[serde(default)]

@@ -4,6 +4,8 @@ mod deeds;
 mod list;
 mod show;
 
+pub(super) use show::standing;
+
 use axum::{
     Router,
     routing::{get, post},

@@ -44,6 +44,21 @@ pub(super) struct Show {
 }
 
 impl Show {
+    fn standing(session: &Session) -> (&'static str, &'static str) {
+        standing(session.status)
+    }
+
+    /// How it stands with an error.
+    fn state(group: &Met) -> &'static str {
+        use crate::errors::store::groups::Status;
+        match group.status {
+            Status::Unresolved => "Open",
+            Status::Resolved => "Resolved",
+            Status::Regressed => "Came back",
+            Status::Ignored => "Muted",
+        }
+    }
+
     /// Where the forms go.
     fn at(&self) -> String {
         if self.own { "/customers/me".to_owned() } else { format!("/customers/{}", self.customer.id) }

@@ -18,7 +18,7 @@ const MAX_EXTRACTED: usize = 8 << 10;
 const MAX_ACTIONS: usize = 20;
 const MAX_FIELDS: usize = 50;
 /// The longest that is believed: a day.
-const MAX_SECONDS: f64 = 86_400.0;
+pub(super) const MAX_SECONDS: f64 = 86_400.0;
 
 /// A call that came.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use axum::extract::State;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
@@ -45,10 +45,10 @@ struct NewCall {
     /// Of who called; the contact is found by number or address.
     email: Option<String>,
     started_at: Option<DateTime<Utc>>,
-    /// Whole seconds; a text with a number is read, too.
-    #[schema(value_type = Option<f64>)]
-    duration_seconds: Option<Value>,
-    /// The same, as the first version had it beside `metadata`.
+    /// 0 to 86400.
+    duration_seconds: Option<f64>,
+    /// The same, as the first version had it beside `metadata`, where odd values were usual: what
+    /// is no number counts 0.
     #[schema(value_type = Option<f64>)]
     duration: Option<Value>,
     /// An object, or a text with one, whose `duration` counts where no other is given. What is
@@ -59,11 +59,13 @@ struct NewCall {
     transcript: Option<String>,
 }
 
+/// One call, or an array of calls.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(untagged)]
+#[expect(dead_code, reason = "it describes the body, whose calls are read one by one")]
 enum NewCalls {
     Several(Vec<NewCall>),
-    One(Box<NewCall>),
+    One(NewCall),
 }
 
 /// What became of a call.
@@ -105,11 +107,13 @@ struct PostedCalls {
 async fn post_calls(
     who: Operator,
     State(app): State<App>,
-    Json(calls): Json<NewCalls>,
+    Json(body): Json<Box<RawValue>>,
 ) -> Result<(StatusCode, Json<PostedCalls>)> {
-    let calls = match calls {
-        NewCalls::One(call) => vec![*call],
-        NewCalls::Several(calls) => calls,
+    let calls: Vec<&RawValue> = if body.get().trim_start().starts_with('[') {
+        serde_json::from_str(body.get())
+            .map_err(|error| Error::invalid(format!("the body is no array of calls: {error}")))?
+    } else {
+        vec![&body]
     };
     if calls.is_empty() || calls.len() > MOST {
         return Err(Error::invalid(format!("send 1 to {MOST} calls")).into());
@@ -128,13 +132,15 @@ async fn post_calls(
 async fn take(
     app: &App,
     caller: &Caller,
-    calls: Vec<NewCall>,
+    calls: Vec<&RawValue>,
 ) -> Deed<(Vec<Posted>, Vec<Rejected>)> {
     let now = clock::now();
     let mut rejected = Vec::new();
     let mut right = Vec::new();
     for (index, call) in calls.into_iter().enumerate() {
-        match read(call, now) {
+        let call = serde_json::from_str(call.get())
+            .map_err(|error| format!("it does not have the form of a call: {error}"));
+        match call.and_then(|call| read(call, now)) {
             Ok((source, heard)) => right.push((index, source, heard)),
             Err(detail) => rejected.push(Rejected { index, detail }),
         }
@@ -185,6 +191,9 @@ fn read(call: NewCall, now: DateTime<Utc>) -> std::result::Result<(String, Heard
     };
     let given = call.from_number.as_deref().unwrap_or_default().trim();
     let number = e164(given, None).unwrap_or_else(|| payload::bounded(given, 40));
+    if call.duration_seconds.is_some_and(|it| !(0.0..=payload::MAX_SECONDS).contains(&it)) {
+        return Err("duration_seconds: 0 to 86400".to_owned());
+    }
     let seconds = duration(&call);
     let text = |text: Option<String>, most| payload::text(&json!(text.unwrap_or_default()), most);
     let heard = Heard {
@@ -208,8 +217,10 @@ fn read(call: NewCall, now: DateTime<Utc>) -> std::result::Result<(String, Heard
 /// Whole seconds: given as such, or in the metadata of the first version; 0 where there is
 /// nothing that is a number.
 fn duration(call: &NewCall) -> i64 {
-    let given = call.duration_seconds.as_ref().or(call.duration.as_ref());
-    if let Some(given) = given.filter(|value| !value.is_null()) {
+    if let Some(seconds) = call.duration_seconds {
+        return payload::seconds(&json!(seconds));
+    }
+    if let Some(given) = call.duration.as_ref().filter(|value| !value.is_null()) {
         return payload::seconds(given);
     }
     let parsed;

@@ -31,6 +31,7 @@ use crate::{
         session,
     },
     config::REPLIT,
+    customers::signup,
     error::Error,
     http::{Known, Problem, cookie, edge::RequestId, limit::Peer, origin, safe_next},
 };
@@ -304,7 +305,11 @@ async fn choose(visit: Visit, RawQuery(query): RawQuery) -> Response {
         let href = format!("{}?next={next}", oidc::path(name, "login"));
         Link { href, text: format!("Sign in with {label}") }
     };
-    let links: Vec<Link> = visit.web.providers.list().map(link).collect();
+    let mut links: Vec<Link> = visit.web.providers.list().map(link).collect();
+    if signup::is_offered(&visit.app) {
+        let text = "Sign up, or sign in by letter".to_owned();
+        links.push(Link { href: "/auth/sign-up".to_owned(), text });
+    }
     let without = "No sign-in provider is set up. On the machine that Lux runs on, \
                    `lux login-link` signs you in.";
     let page = Page {

@@ -4,6 +4,7 @@
 mod agents;
 mod campaigns;
 mod chat;
+mod customers;
 mod demo;
 mod errors;
 mod health;
