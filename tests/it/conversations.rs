@@ -295,7 +295,7 @@ async fn without_a_model_a_person_will_answer(database: Database) {
 on_both!(whatever_ails_the_model_a_person_will_answer);
 async fn whatever_ails_the_model_a_person_will_answer(database: Database) {
     let model = Model::scripted().await;
-    let toml = "[model]\nretries = 0\n[model.chat]\nfirst_token = \"300ms\"\n";
+    let toml = "[model]\nretries = 0\n[model.chat]\ntimeout = \"2s\"\n";
     let server = Setup::new(&database).model(&model).toml(toml).start().await;
     let ada = Person::new(&server, "customer", "Ada").await;
     for reply in [
@@ -390,6 +390,23 @@ async fn a_person_takes_over_and_the_assistant_is_silent(database: Database) {
     assert_eq!(reopened["status"], "open");
     let reply = ada.write(&server, other, "still there?").await.json();
     assert_eq!(reply["answer"]["text"], "I am an assistant.");
+
+    // What was closed on the way to its answer is answered when it is reopened.
+    let gate = Arc::new(Semaphore::new(0));
+    model.push(says("late").hold_after(0, &gate));
+    let (waited, ()) = tokio::join!(ada.write(&server, other, "one more"), async {
+        until("it is asked", async || (model.asked().len() == asked + 3).then_some(())).await;
+        assert_eq!(ada.post(&server, &at("close"), Value::Null).await.status, 200);
+        gate.add_permits(1);
+    });
+    assert_eq!((waited.status.as_u16(), &waited.json()["answer"]), (201, &Value::Null));
+    assert_eq!(ada.post(&server, &at("reopen"), Value::Null).await.status, 200);
+    let whole = until("it is answered", async || {
+        let whole = ada.read(&server, other).await;
+        (whole["answering"] == false).then_some(whole)
+    })
+    .await;
+    assert_eq!(whole["messages"][5]["text"], "I am an assistant.", "{whole:#}");
 
     let deeds = server.deeds().await;
     let done: BTreeSet<&str> = deeds.iter().map(|one| one["action"].as_str().unwrap()).collect();
