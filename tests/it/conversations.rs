@@ -666,6 +666,8 @@ async fn transcripts_hold_each_message_once(database: Database) {
         ("limit=11&since=2026-11-20T10:03:00Z&until=2026-11-20T10:05:00Z".to_owned(), 60),
         ("until=2026-11-20T10:00:00Z".to_owned(), 0),
         ("since=2026-11-20T10:09:00.001Z".to_owned(), 0),
+        ("until=-262143-01-01T00:00:00Z".to_owned(), 0),
+        ("limit=200&since=-262143-01-01T00:00:00Z&until=%2B262142-01-01T00:00:00Z".to_owned(), 300),
     ] {
         let found = all(&query).await;
         let ids: BTreeSet<i64> = found.iter().map(|one| one["id"].as_i64().unwrap()).collect();

@@ -6,6 +6,8 @@ mod write;
 
 use chrono::{DateTime, Utc};
 
+use crate::{error, http::paging};
+
 pub(super) use log::{LogRow, LookedFor, log, log_of_customer};
 pub(super) use read::{
     MessageRow, Owed, answer_after, find, is_open, messages, owed, page, sessions,
@@ -21,4 +23,16 @@ pub(super) type Position = (DateTime<Utc>, i64);
 /// Above all that there is: further ahead than any clock.
 pub(super) fn top() -> Position {
     (DateTime::from_timestamp(32_503_680_000, 0).unwrap_or_default(), i64::MAX)
+}
+
+/// A moment that both databases can compare: what lies before their reckoning, or behind it, was
+/// made up.
+pub(super) fn within(at: DateTime<Utc>) -> DateTime<Utc> {
+    at.clamp(DateTime::UNIX_EPOCH, top().0)
+}
+
+/// The position in a cursor.
+pub(super) fn position(cursor: &str) -> error::Result<Position> {
+    let (at, id): Position = paging::position(cursor)?;
+    Ok((within(at), id))
 }
