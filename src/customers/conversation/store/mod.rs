@@ -25,8 +25,7 @@ pub(super) fn top() -> Position {
     (DateTime::from_timestamp(32_503_680_000, 0).unwrap_or_default(), i64::MAX)
 }
 
-/// A moment that both databases can compare: what lies before their reckoning, or behind it, was
-/// made up.
+/// A moment within what both databases can compare; one outside of it was made up.
 pub(super) fn within(at: DateTime<Utc>) -> DateTime<Utc> {
     at.clamp(DateTime::UNIX_EPOCH, top().0)
 }
