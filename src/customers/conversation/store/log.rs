@@ -95,7 +95,7 @@ pub(in crate::customers::conversation) async fn log_of_customer(
          join conversation_message m on m.conversation_id = c.id
          join account u on u.id = c.customer_id
          left join account a on a.id = m.author_id
-         where c.organization_id = $1 and c.customer_id = $2
+         where u.organization_id = $1 and c.customer_id = $2
            and (m.created_at, m.id) < ($3, $4) and m.created_at >= $5
            and (cast($6 as text) is null or lower(m.text) like $6 escape '\\')
          order by m.created_at desc, m.id desc limit $7",
