@@ -22,6 +22,7 @@ mod cli;
 mod config;
 mod contacts;
 mod contract;
+mod conversations;
 mod crash;
 mod database_away;
 mod deploy;

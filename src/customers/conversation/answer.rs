@@ -24,13 +24,13 @@ use crate::{
 
 const JOB: &str = "conversation.answer";
 /// Answers under way in one process.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
 /// How often the model is asked; then a person answers. What fails after that is the database,
 /// and the job goes on until that is well again.
 const TRIES: u32 = 2;
 const ATTEMPTS: u32 = 1_000_000;
 /// How long the model may take, a second answer in place of an unusable one included.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often whoever waits looks for an answer that another process has stored.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -46,11 +46,11 @@ const A_PERSON_WILL: &str =
 /// Wakes those who wait for an answer.
 static ANSWERED: Notify = Notify::const_new();
 
-/// The job of answering a message.
+/// The job of answering a message. It has no name that could be known already: numbers of messages
+/// that were removed may come again, and what is answered is looked up when it runs.
 pub(super) fn job(conversation: i64, message: i64) -> NewJob {
     let payload = json!({ "conversation": conversation, "message": message });
-    let job = NewJob::new(JOB, payload).dedupe(format!("conversation message {message}"));
-    NewJob { max_attempts: ATTEMPTS, ..job }
+    NewJob { max_attempts: ATTEMPTS, ..NewJob::new(JOB, payload) }
 }
 
 /// Registers what answers.
@@ -146,7 +146,7 @@ async fn put(
     let mut tx = app.db.begin().await?;
     lease.hold(&mut tx).await?;
     let Some(held) = store::hold_open(&mut tx, conversation).await? else { return Ok(()) };
-    if !store::is_last(&mut tx, conversation, message).await? {
+    if store::last(&mut tx, conversation).await?.is_none_or(|(last, _)| last != message) {
         return Ok(());
     }
     let now = clock::now();

@@ -234,8 +234,15 @@ pub async fn reopen(app: &App, caller: &Caller, id: i64) -> Result<Conversation>
             Side::Team(_) => (Status::Person, None),
         };
         store::set_status(&mut tx, id, status, since, None).await?;
+        // What was closed before it was answered is owed an answer again.
+        if let (Status::Open, Some((message, Author::Customer))) =
+            (status, store::last(&mut tx, id).await?)
+        {
+            Jobs::enqueue_in(&mut tx, answer::job(id, message)).await?;
+        }
         note(&mut tx, caller, &held, id, "conversation.reopen", status).await?;
         tx.commit().await?;
+        app.jobs.wake();
     }
     find::find(&app.db, caller, id).await
 }

@@ -64,7 +64,7 @@ pub struct Session {
 pub async fn list(db: &Db, caller: &Caller, filter: &Filter) -> Result<Page> {
     let side = Side::of(caller)?;
     let limit = paging::limit(filter.limit, 50);
-    let after = filter.cursor.as_deref().map(paging::position).transpose()?;
+    let after = filter.cursor.as_deref().map(store::position).transpose()?;
     let customer = side.customer().or(filter.customer_id);
     let status = filter.status;
     let found = store::page(db, caller.organization, customer, status, after, limit).await?;
@@ -112,7 +112,7 @@ pub async fn sessions_of(
     cursor: Option<&str>,
 ) -> Result<(Vec<Session>, Option<String>)> {
     let limit = paging::limit(limit, 50);
-    let after = cursor.map(paging::position).transpose()?;
+    let after = cursor.map(store::position).transpose()?;
     if Side::of(caller)?.customer().is_some_and(|own| own != customer) {
         return Err(Error::NotFound("customer"));
     }

@@ -87,6 +87,7 @@ pub enum Author {
 
 /// A conversation, without its messages.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[schema(as = CustomerConversation)]
 pub struct Conversation {
     pub id: i64,
     pub customer_id: i64,

@@ -74,16 +74,16 @@ pub async fn transcript(db: &Db, caller: &Caller, filter: &LogFilter) -> Result<
         return Err(Error::Invalid(why));
     }
     let limit = paging::limit(filter.limit, 50);
-    let after = filter.cursor.as_deref().map(paging::position).transpose()?;
+    let after = filter.cursor.as_deref().map(store::position).transpose()?;
     let looked_for = store::LookedFor {
         organization: caller.organization,
         customer: filter.customer_id,
         pattern: words.map(pattern),
-        since: filter.since.unwrap_or(DateTime::UNIX_EPOCH),
+        since: store::within(filter.since.unwrap_or(DateTime::UNIX_EPOCH)),
     };
     // Nothing that was written at that moment itself.
-    let until = filter.until.map_or_else(store::top, |until| (until, 0));
-    let mut from: store::Position = after.map_or(until, |after: store::Position| after.min(until));
+    let until = filter.until.map_or_else(store::top, |until| (store::within(until), 0));
+    let mut from: store::Position = after.map_or(until, |after| after.min(until));
     let mut lines: Vec<store::LogRow> = Vec::new();
     let mut left = LOOKED_AT;
     // Mostly what is wanted stands right at the beginning.
