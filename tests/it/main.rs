@@ -23,6 +23,7 @@ mod config;
 mod contacts;
 mod contract;
 mod crash;
+mod customers;
 mod database_away;
 mod deploy;
 mod deploys;
