@@ -31,8 +31,9 @@ create index customer_profile_organization on customer_profile (organization_id,
 
 -- The orders in which people are listed.
 create index account_newest on account (organization_id, id desc);
-create index account_role on account (organization_id, role, id desc);
-create index account_status on account (organization_id, status, id desc);
+-- Few among many: without indexes of their own, everybody would be looked at for them.
+create index account_staff on account (organization_id, id desc) where role <> 'customer';
+create index account_disabled on account (organization_id, id desc) where status = 'disabled';
 create index account_name on account (organization_id, lower(name), id);
 create index account_seen on account
     (organization_id, coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id);

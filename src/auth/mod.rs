@@ -67,7 +67,7 @@ impl Role {
 
     /// Has things of their own here: everybody who signs in, and tokens that stand for an operator.
     /// What may only read the system or report errors is nobody's own.
-    pub const fn may_see_own(self) -> bool {
+    pub const fn may_be_served(self) -> bool {
         matches!(self, Self::Admin | Self::Operator | Self::Customer)
     }
 

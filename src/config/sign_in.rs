@@ -20,7 +20,7 @@ pub struct SignIn {
 pub enum Signup {
     /// Who was invited.
     Invited,
-    /// Everybody whom a provider vouches for, as a customer.
+    /// Everybody whom a provider or a letter to their address vouches for, as a customer.
     Open,
 }
 

@@ -82,7 +82,8 @@ fn bound<'q>(
         .bind(limit)
 }
 
-/// A page of customers. The newest of a role or status have indexes of their own.
+/// A page of customers. Operators and admins, and who is deactivated, are few: newest first, they
+/// have indexes of their own, which a statement has to name as the index does.
 pub(super) async fn page(
     db: &Db,
     organization: OrganizationId,
@@ -93,26 +94,26 @@ pub(super) async fn page(
 ) -> Result<Vec<Customer>> {
     let id = after.map(|it| it.id);
     match (sort, filter) {
-        (Sort::Newest, Filter { role: Some(_), .. }) => {
+        (Sort::Newest, Filter { role: Some(Role::Admin | Role::Operator), .. }) => {
             let query = db.query(
                 "select id, name, email, email_key, role, status, verified, verified_at, phone, company,
                 website, industry, company_size, country, timezone, language, audience, goals,
                 created_at, signed_in_at, updated_at, version, name_key
-                 from customer where organization_id = $1 and role = $2
-                     and (cast($3 as text) is null or status = $3)
+                 from customer where organization_id = $1 and role <> 'customer'
+                     and role = $2 and (cast($3 as text) is null or status = $3)
                      and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
             bound(query, organization, filter, limit).bind(id.unwrap_or(LAST)).all().await
         }
-        (Sort::Newest, Filter { status: Some(_), .. }) => {
+        (Sort::Newest, Filter { status: Some(Status::Disabled), .. }) => {
             let query = db.query(
                 "select id, name, email, email_key, role, status, verified, verified_at, phone, company,
                 website, industry, company_size, country, timezone, language, audience, goals,
                 created_at, signed_in_at, updated_at, version, name_key
-                 from customer where organization_id = $1 and cast($2 as text) is null
-                     and status = $3 and (cast($4 as boolean) is null or verified = $4)
-                     and id < $6
+                 from customer where organization_id = $1 and status = 'disabled'
+                     and status = $3 and (cast($2 as text) is null or role = $2)
+                     and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
             bound(query, organization, filter, limit).bind(id.unwrap_or(LAST)).all().await
@@ -122,8 +123,9 @@ pub(super) async fn page(
                 "select id, name, email, email_key, role, status, verified, verified_at, phone, company,
                 website, industry, company_size, country, timezone, language, audience, goals,
                 created_at, signed_in_at, updated_at, version, name_key
-                 from customer where organization_id = $1 and cast($2 as text) is null
-                     and cast($3 as text) is null
+                 from customer where organization_id = $1
+                     and (cast($2 as text) is null or role = $2)
+                     and (cast($3 as text) is null or status = $3)
                      and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
@@ -138,7 +140,7 @@ pub(super) async fn page(
                      and (cast($2 as text) is null or role = $2)
                      and (cast($3 as text) is null or status = $3)
                      and (cast($4 as boolean) is null or verified = $4)
-                     and (name_key, id) > ($7, $6)
+                     and name_key >= $7 and (name_key, id) > ($7, $6)
                  order by name_key, id limit $5",
             );
             let name = after.and_then(|it| it.name.clone()).unwrap_or_default();
@@ -154,7 +156,7 @@ pub(super) async fn page(
                      and (cast($2 as text) is null or role = $2)
                      and (cast($3 as text) is null or status = $3)
                      and (cast($4 as boolean) is null or verified = $4)
-                     and (seen_key, id) < ($7, $6)
+                     and seen_key <= $7 and (seen_key, id) < ($7, $6)
                  order by seen_key desc, id desc limit $5",
             );
             let seen = match after {
@@ -259,19 +261,13 @@ pub(super) async fn with_beginning(
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-/// Whose words are not in the index as they are now.
-pub(super) async fn unindexed(
-    db: &Db,
-    organization: OrganizationId,
-    below: i64,
-    limit: i64,
-) -> Result<Vec<i64>> {
+/// Whose words are not in the index as they are now, of all organizations.
+pub(super) async fn unindexed(db: &Db, below: i64, limit: i64) -> Result<Vec<i64>> {
     let query = db.query(
-        "select u.account_id from customer_unindexed u join account a on a.id = u.account_id
-         where a.organization_id = $1 and u.account_id < $2
-         order by u.account_id desc limit $3",
+        "select account_id from customer_unindexed where account_id < $1
+         order by account_id desc limit $2",
     );
-    let ids: Vec<(i64,)> = query.bind(organization).bind(below).bind(limit).all().await?;
+    let ids: Vec<(i64,)> = query.bind(below).bind(limit).all().await?;
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 

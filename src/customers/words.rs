@@ -80,7 +80,7 @@ pub(super) async fn search(
     let (below, limit) = (below.unwrap_or(i64::MAX), usize::try_from(limit).unwrap_or(1));
     let whole = store::with_word(db, organization, longest, below, LOOKS).await?;
     let begun = store::with_beginning(db, organization, longest, below, LOOKS).await?;
-    let fresh = store::unindexed(db, organization, below, UNINDEXED).await?;
+    let fresh = store::unindexed(db, below, UNINDEXED).await?;
     let is_full = |ids: &[i64], most: i64| i64::try_from(ids.len()).is_ok_and(|it| it >= most);
     // Below the last of these others may have the word, too.
     let floor = is_full(&whole, LOOKS).then(|| whole.last().copied()).flatten();

@@ -67,7 +67,7 @@ authority!(
     /// of an operator or admin. Not tokens that only read the system or report errors: they are
     /// nobody, and people's data is not what they are for. A handler asks `caller.account()`
     /// whether what is asked for is the caller's own; operators and admins may see everybody's.
-    Customer, may_see_own, "customer, operator or admin"
+    Customer, may_be_served, "customer, operator or admin"
 );
 
 /// Anybody who is known, for what is about the caller alone.

@@ -523,6 +523,20 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, {id}, {named}, {named}, {at}, {at}, '2046-11-20T10:00:00+00:00', '2046-11-20T10:00:00+00:00')"
         ),
         format!(
+            "update account set email = '{CANARY}@example.com', email_key = '{CANARY}@example.com'
+             where id = {id}"
+        ),
+        format!(
+            "insert into customer_note (id, organization_id, account_id, text, made_by, created_at)
+             values ({id}, {org}, {id}, {named}, {named}, {at})"
+        ),
+        format!(
+            "insert into customer_attachment (id, organization_id, account_id, file, host, name,
+                 media_type, size, made_by, created_at)
+             values ({id}, {org}, {id}, '{}', 'h', {named}, 'text/plain', 1, {named}, {at})",
+            "7".repeat(32)
+        ),
+        format!(
             "insert into invitation (id, organization_id, role, email, made_by, created_at, expires_at)
              values ({id}, {org}, 'operator', {named}, {named}, {at}, '2046-11-20T10:00:00+00:00')"
         ),
@@ -586,6 +600,9 @@ async fn make_another_organization(server: &Server) -> String {
     for statement in statements {
         server.database().execute(&server.data(), &statement).await;
     }
+    let folder = server.data().join("attachments/77");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("7".repeat(32)), CANARY).unwrap();
     token
 }
 
@@ -594,6 +611,8 @@ fn theirs(path: &str) -> String {
     let path = path.replace("{key}", THEIR_KEY).replace("{name}", CANARY);
     path.replace("{id}", THEIRS)
         .replace("{user_id}", THEIRS)
+        .replace("{attachment_id}", THEIRS)
+        .replace("{email}", &format!("{CANARY}@example.com"))
         .replace("{provider}", "github")
         .replace("{duty}", "tickets")
         .replace("{version}", "2")

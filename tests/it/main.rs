@@ -24,6 +24,7 @@ mod contacts;
 mod contract;
 mod conversations;
 mod crash;
+mod customers;
 mod database_away;
 mod deploy;
 mod deploys;

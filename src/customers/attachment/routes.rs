@@ -173,7 +173,14 @@ fn parts(id: &str, attachment: &str) -> Done<(Whose, i64)> {
         ("attachment_id" = i64, Path)
     ),
     responses(
-        (status = 200, description = "the file", content_type = "application/octet-stream"),
+        (
+            status = 200, description = "the file",
+            content(
+                (Vec<u8> = "image/png"), (Vec<u8> = "image/jpeg"), (Vec<u8> = "image/webp"),
+                (Vec<u8> = "image/gif"), (Vec<u8> = "application/pdf"), (Vec<u8> = "text/plain"),
+                (Vec<u8> = "text/csv")
+            )
+        ),
         (status = 404, description = "no such customer or file")
     )
 )]
