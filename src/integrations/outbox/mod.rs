@@ -20,6 +20,7 @@ pub(super) use weekly::schedule;
 pub(super) use work::start;
 
 pub use store::{Delivery, Kind, State, deliveries};
+pub use words::repair as repair_notice;
 
 use serde::Deserialize;
 
