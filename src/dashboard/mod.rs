@@ -17,6 +17,7 @@ mod home;
 mod integrations;
 pub mod live;
 mod logs;
+mod notifications;
 mod page;
 mod palette;
 mod repairs;
@@ -53,6 +54,7 @@ pub fn router(app: &App) -> Router<App> {
         .merge(integrations::router())
         .merge(live::router())
         .merge(logs::router())
+        .merge(notifications::router())
         .merge(palette::router())
         .merge(repairs::router())
         .merge(segments::router())

@@ -97,6 +97,13 @@ impl Topic {
     }
 }
 
+impl Event {
+    /// The page of Lux that tells more.
+    pub fn path(&self) -> String {
+        self.kind.path(self.subject_id)
+    }
+}
+
 /// How far an event is.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, sqlx::Type, utoipa::ToSchema,

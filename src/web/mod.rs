@@ -199,6 +199,7 @@ fn pages(app: &App, features: &Features) -> Router<App> {
         .layer(Extension(features.chat.clone()))
         .layer(Extension(features.contacts.clone()))
         .layer(Extension(features.health.clone()))
+        .layer(Extension(features.notify.clone()))
         .layer(Extension(features.imports.clone()))
         .layer(Extension(features.integrations.clone()))
         .layer(Extension(features.probes.clone()))

@@ -29,7 +29,7 @@ const TOGETHER: usize = 4;
 /// Whoever dies while sending leaves it to others after this; longer than any way may take.
 pub(super) const HELD: TimeDelta = TimeDelta::minutes(5);
 /// Pauses after a try that failed without anything having left, in seconds; the last one stays.
-const PAUSES: [i64; 7] = [5, 15, 60, 300, 900, 1800, 3600];
+const PAUSES: [i64; 8] = [5, 10, 20, 30, 60, 300, 900, 3600];
 /// After so long nobody needs it any more.
 const STALE: TimeDelta = TimeDelta::days(1);
 /// How often it is tried to write down what was sent, a second apart.
