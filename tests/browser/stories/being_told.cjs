@@ -48,7 +48,7 @@ module.exports = async ({ page, open, look, expect, host }) => {
   // An error arrives: this page says so, and the badge counts it.
   await host("error");
   await page.locator("#toasts").getByText(/New error in shop: KeyError/).waitFor();
-  await page.getByRole("navigation", { name: "Main", exact: true }).getByRole("link", { name: /Notifications 1/ }).click();
+  await page.getByRole("navigation", { name: "Main", exact: true }).getByRole("link", { name: /Notifications\s*1/ }).click();
   await page.getByText("new", { exact: true }).waitFor();
   await look("inbox");
   await page.getByRole("link", { name: /who was told/ }).click();
