@@ -34,8 +34,8 @@ struct List {
     channels: Vec<Channel>,
     windows: Vec<Window>,
     log: Vec<Delivery>,
-    /// Below this the log goes on.
-    older: Option<i64>,
+    /// Where the log goes on.
+    older: Option<String>,
     asked: Asked,
     phone: Option<String>,
     wrong: Option<String>,
@@ -51,15 +51,15 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    fn is_of(&self, id: &i64) -> bool {
-        self.channel == Some(*id)
+    fn is_of(&self, channel: &Channel) -> bool {
+        self.channel == Some(channel.id)
     }
 
     fn is_in(&self, state: &str) -> bool {
         self.state.is_some_and(|it| it.as_str() == state)
     }
 
-    fn older(&self, before: &i64) -> String {
+    fn older(&self, before: i64) -> String {
         let mut link = format!("{HERE}?before={before}");
         if let Some(channel) = self.channel {
             link = format!("{link}&channel={channel}");
@@ -114,8 +114,8 @@ impl List {
         }
     }
 
-    fn tone(state: &State) -> &'static str {
-        match state {
+    fn tone(one: &Delivery) -> &'static str {
+        match one.state {
             State::Sent => "ok",
             State::Failed => "bad",
             State::Uncertain => "warn",
@@ -148,7 +148,7 @@ async fn page<Authority>(
         section: "notifications",
         channels: channel::list(app, organization).await?,
         windows: maintenance::list(&app.db, organization, WINDOWS).await?,
-        older: log.last().filter(|_| is_full).map(|last| last.id),
+        older: log.last().filter(|_| is_full).map(|last| asked.older(last.id)),
         log,
         asked,
         phone: team::phone(notify, organization).await?,

@@ -103,8 +103,8 @@ impl Fields {
         !self.text(key).is_empty()
     }
 
-    pub(super) fn wants(&self, topic: &Topic) -> bool {
-        self.has(&format!("event:{}", topic.as_str()))
+    pub(super) fn wants(&self, topic: &str) -> bool {
+        self.has(&format!("event:{topic}"))
     }
 
     pub(super) fn has_day(&self, day: &str) -> bool {
@@ -151,7 +151,7 @@ impl Fields {
             name: self.text("name").to_owned(),
             kind,
             enabled: self.has("enabled"),
-            events: Topic::ALL.into_iter().filter(|topic| self.wants(topic)).collect(),
+            events: Topic::ALL.into_iter().filter(|topic| self.wants(topic.as_str())).collect(),
             least: self.text("least").parse::<Severity>().unwrap_or_default(),
             app: self.text("app").to_owned(),
             recipients: recipients.filter(|it| !it.is_empty()).map(str::to_owned).collect(),

@@ -7,6 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    auth::Caller,
     http::{Json, Operator, Problem, Reader, Result},
     notify::{Notify, team},
 };
@@ -50,11 +51,11 @@ async fn read_emails(
 }
 
 async fn save_emails(
-    who: Operator,
+    caller: &Caller,
     notify: &Notify,
     wish: &NotificationEmails,
 ) -> Result<Json<SavedEmails>> {
-    let emails = team::set_emails(notify, &who.caller, &wish.emails).await?;
+    let emails = team::set_emails(notify, caller, &wish.emails).await?;
     let mut message = match emails.len() {
         0 => "saved: nobody is told by mail any more".to_owned(),
         1 => "saved: 1 address is told by mail".to_owned(),
@@ -76,7 +77,7 @@ async fn put_emails(
     Extension(notify): Extension<Notify>,
     Json(wish): Json<NotificationEmails>,
 ) -> Result<Json<SavedEmails>> {
-    save_emails(who, &notify, &wish).await
+    save_emails(&who.caller, &notify, &wish).await
 }
 
 /// The same as `PUT`.
@@ -89,7 +90,7 @@ async fn post_emails(
     Extension(notify): Extension<Notify>,
     Json(wish): Json<NotificationEmails>,
 ) -> Result<Json<SavedEmails>> {
-    save_emails(who, &notify, &wish).await
+    save_emails(&who.caller, &notify, &wish).await
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -124,11 +125,11 @@ async fn read_phone(who: Reader, Extension(notify): Extension<Notify>) -> Result
 }
 
 async fn save_phone(
-    who: Operator,
+    caller: &Caller,
     notify: &Notify,
     wish: &NotificationPhone,
 ) -> Result<Json<SavedPhone>> {
-    let phone = team::set_phone(notify, &who.caller, &wish.phone).await?;
+    let phone = team::set_phone(notify, caller, &wish.phone).await?;
     let message = match phone {
         Some(_) => format!("saved: {USE}"),
         None => "saved: there is no number any more".to_owned(),
@@ -146,7 +147,7 @@ async fn put_phone(
     Extension(notify): Extension<Notify>,
     Json(wish): Json<NotificationPhone>,
 ) -> Result<Json<SavedPhone>> {
-    save_phone(who, &notify, &wish).await
+    save_phone(&who.caller, &notify, &wish).await
 }
 
 /// The same as `PUT`.
@@ -159,5 +160,5 @@ async fn post_phone(
     Extension(notify): Extension<Notify>,
     Json(wish): Json<NotificationPhone>,
 ) -> Result<Json<SavedPhone>> {
-    save_phone(who, &notify, &wish).await
+    save_phone(&who.caller, &notify, &wish).await
 }

@@ -22,8 +22,8 @@ on_both!(what_nobody_reacts_to_escalates_once);
 async fn what_nobody_reacts_to_escalates_once(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let boss = channel(&server, mail_to("boss@example.com", json!([]))).await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let boss = channel(&server, mail_to("boss@example.com", &json!([]))).await;
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["escalate_after_minutes"] = json!(30);
     wish["escalate_to"] = json!(boss);
     let ada = channel(&server, wish).await;

@@ -13,7 +13,7 @@ on_both!(quiet_hours_are_quiet_and_summed_up);
 async fn quiet_hours_are_quiet_and_summed_up(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     // The whole day.
     wish["quiet"] = json!({"from": "00:00", "to": "00:00", "zone": "Europe/Berlin"});
     let id = channel(&server, wish.clone()).await;
@@ -52,7 +52,7 @@ on_both!(a_digest_is_one_message);
 async fn a_digest_is_one_message(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["digest"] = json!("daily");
     wish["digest_at"] = json!("08:00");
     wish["zone"] = json!("Europe/Berlin");
@@ -77,7 +77,7 @@ on_both!(maintenance_holds_what_happens_and_sums_it_up);
 async fn maintenance_holds_what_happens_and_sums_it_up(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let id = channel(&server, mail_to("ada@example.com", json!(["error.opened"]))).await;
+    let id = channel(&server, mail_to("ada@example.com", &json!(["error.opened"]))).await;
     let path = "/api/notifications/maintenance";
     let to = lux::clock::now() + TimeDelta::hours(1);
     let wish = json!({"to": to, "app": "shop", "reason": "new disks"});

@@ -37,7 +37,7 @@ async fn channel(server: &Server, wish: Value) -> i64 {
     made.json()["channel"]["id"].as_i64().unwrap()
 }
 
-fn mail_to(address: &str, events: Value) -> Value {
+fn mail_to(address: &str, events: &Value) -> Value {
     json!({"name": address, "kind": "mail", "events": events, "recipients": [address]})
 }
 

@@ -15,7 +15,7 @@ async fn an_error_is_told_when_it_opens_and_when_it_comes_back(database: Databas
     let server = setup(&database, sink.port, "").start().await;
     error(&server, "Before").await;
     let wants = json!(["error.opened", "error.regressed"]);
-    let id = channel(&server, mail_to("ada@example.com", wants)).await;
+    let id = channel(&server, mail_to("ada@example.com", &wants)).await;
     let event = json!({
         "error_type": "KeyError", "error_message": "price\r\nBcc: eve@example.com token=hunter2hunter2",
         "endpoint": "/buy", "method": "POST", "app": "shop",
@@ -58,7 +58,7 @@ on_both!(only_what_is_wanted_is_told);
 async fn only_what_is_wanted_is_told(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["app"] = json!("bank");
     wish["least"] = json!("critical");
     channel(&server, wish).await;
@@ -84,7 +84,7 @@ on_both!(many_new_errors_are_one_message);
 async fn many_new_errors_are_one_message(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "grace = \"3s\"\n").start().await;
-    let id = channel(&server, mail_to("ada@example.com", json!(["error.opened"]))).await;
+    let id = channel(&server, mail_to("ada@example.com", &json!(["error.opened"]))).await;
     let all: Vec<_> = (0..12_u8)
         .map(|n| {
             let kind = format!("Kind{}", char::from(b'a' + n));
@@ -115,7 +115,7 @@ async fn two_replicas_tell_once(database: Database) {
         .env("LUX_MAIL_FROM", "lux@example.com")
         .start()
         .await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["recipients"] = json!(["ada@example.com", "bob@example.com", "eve@example.com"]);
     let id = channel(&server, wish).await;
     for kind in ["First", "Second", "Third"] {

@@ -16,7 +16,7 @@ async fn a_storm_of_a_hundred_thousand_events_is_one_message(database: Database)
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, STORMY).start().await;
     let wants = json!(["error.opened", "error.storm"]);
-    let id = channel(&server, mail_to("ada@example.com", wants)).await;
+    let id = channel(&server, mail_to("ada@example.com", &wants)).await;
     let event = json!({
         "error_type": "Stormy", "error_message": "the same again", "endpoint": "/buy",
         "method": "GET", "app": "shop",
@@ -52,7 +52,7 @@ on_both!(a_storm_that_goes_on_is_told_once_an_hour);
 async fn a_storm_that_goes_on_is_told_once_an_hour(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
-    let id = channel(&server, mail_to("ada@example.com", json!(["error.storm"]))).await;
+    let id = channel(&server, mail_to("ada@example.com", &json!(["error.storm"]))).await;
     // Begun two hours ago.
     let begun = lux::clock::now() - chrono::TimeDelta::hours(2);
     sql(

@@ -100,7 +100,7 @@ on_both!(mail_waits_for_its_server_and_comes_once);
 async fn mail_waits_for_its_server_and_comes_once(database: Database) {
     let port = free_port();
     let server = setup(&database, port, "").start().await;
-    let id = channel(&server, mail_to("ada@example.com", json!(["error.opened"]))).await;
+    let id = channel(&server, mail_to("ada@example.com", &json!(["error.opened"]))).await;
     let browser = json!({"name": "us", "kind": "browser", "events": ["health.changed"]});
     channel(&server, browser).await;
     error(&server, "KeyError").await;
@@ -143,7 +143,7 @@ async fn who_dies_while_sending_sends_nothing_twice(database: Database) {
     })
     .await;
     let mut server = setup(&database, sink.port, "").start().await;
-    let mut wish = mail_to("ada@example.com", json!(["error.opened"]));
+    let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["recipients"] = json!(["ada@example.com", "bob@example.com"]);
     let id = channel(&server, wish).await;
     error(&server, "KeyError").await;
@@ -175,17 +175,17 @@ async fn a_test_says_what_came_of_it(database: Database) {
     })
     .await;
     let server = setup(&database, sink.port, "").start().await;
-    let good = channel(&server, mail_to("ada@example.com", json!([]))).await;
+    let good = channel(&server, mail_to("ada@example.com", &json!([]))).await;
     let came = tested(&server, good).await;
     assert_eq!((&came["success"], &came["message"]), (&json!(true), &json!("sent")), "{came}");
     assert_eq!(sink.count(), 1);
-    let gone = channel(&server, mail_to("gone@example.com", json!([]))).await;
+    let gone = channel(&server, mail_to("gone@example.com", &json!([]))).await;
     let came = tested(&server, gone).await;
     assert_eq!(came["success"], false);
     let message = came["message"].as_str().unwrap();
     assert!(message.contains("gone@example.com") && message.contains("no such user"), "{message}");
     let started = std::time::Instant::now();
-    let slow = channel(&server, mail_to("slow@example.com", json!([]))).await;
+    let slow = channel(&server, mail_to("slow@example.com", &json!([]))).await;
     let came = tested(&server, slow).await;
     assert!(started.elapsed().as_secs() < 15 && came["success"] == false, "{came}");
     // A test is tried once.
@@ -218,7 +218,7 @@ async fn what_is_wrong_with_a_channel_names_its_field(database: Database) {
     let sink = Sink::new().await;
     let server = setup(&database, sink.port, "").start().await;
     let path = "/api/notifications/channels";
-    let good = mail_to("ada@example.com", json!(["error.storm"]));
+    let good = mail_to("ada@example.com", &json!(["error.storm"]));
     for (key, value, field) in [
         ("name", json!(""), "name: "),
         ("recipients", json!([]), "recipients: "),
