@@ -195,6 +195,24 @@ window.lux = (() => {
     if (lost.textContent !== text) lost.textContent = text;
   }
 
+  /** Tells of what came into the inbox a moment ago: a toast, and where it was allowed more. */
+  async function arrived() {
+    const answer = await fetch("/api/notifications/inbox?unread=true&limit=3").catch(() => null);
+    if (!answer?.ok) return;
+    const { entries } = await answer.json();
+    for (const entry of entries.reverse()) {
+      const known = Number(localStorage.getItem("lux-inbox") ?? 0);
+      if (entry.id <= known || Date.now() - new Date(entry.at) > 60000) continue;
+      localStorage.setItem("lux-inbox", entry.id);
+      told({ text: entry.title });
+      if ("Notification" in window && Notification.permission === "granted") {
+        const shown = new Notification(entry.title, { body: entry.body, tag: `lux-${entry.id}` });
+        shown.addEventListener("click", () => { focus(); location.assign(entry.path || "/notifications"); });
+      }
+    }
+  }
+  document.body.addEventListener("lux:inbox", arrived);
+
   let source = null;
   let timer = null;
 
@@ -208,7 +226,7 @@ window.lux = (() => {
       tries = 0;
       beat(JSON.parse(event.data));
       // What happened meanwhile is asked for.
-      if (back) for (const name of ["errors", "repairs", "approvals"]) document.body.dispatchEvent(new CustomEvent(`lux:${name}`));
+      if (back) for (const name of ["errors", "repairs", "approvals", "inbox"]) document.body.dispatchEvent(new CustomEvent(`lux:${name}`));
     });
     stream.addEventListener("error", () => {
       if (stream === source) retry();

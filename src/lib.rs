@@ -28,6 +28,7 @@ pub mod llm;
 pub mod logs;
 pub mod mail;
 pub mod marketing;
+pub mod notify;
 pub mod outbound;
 pub mod probe;
 pub mod redact;

@@ -42,6 +42,7 @@ use crate::{
     logs::{self, Live, Programs},
     mail::Mail,
     marketing::{agent::Agents, campaign::Drafted, sending::Sending},
+    notify::Notify,
     outbound::Outbound,
     probe::Probes,
     repair::{FORGET, Repair, action::Actions},
@@ -141,6 +142,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
     let repair = Repair::start_up(app.clone(), diagnoser.clone(), probes.clone(), actions.clone());
     let agents = Agents::start(app.clone(), health.clone(), repair.clone());
     let integrations = Integrations::start(&app)?;
+    let notify = Notify::start(&app, &integrations);
     let tickets = Tickets::start(integrations.clone(), repair.clone());
     let tools = Tools {
         app: app.clone(),
@@ -177,6 +179,7 @@ pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Resul
         health,
         imports,
         integrations,
+        notify,
         probes,
         repair,
         sending,

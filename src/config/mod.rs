@@ -13,6 +13,7 @@ mod integrations;
 mod load;
 mod mail;
 mod model;
+mod notify;
 mod parameter;
 mod parse;
 mod probes;
@@ -50,6 +51,7 @@ pub use integrations::Client;
 pub use load::{Mistake, Origin, Overrides, Setting};
 pub use mail::{Mail, MailTls};
 pub use model::{Model, ModelUse};
+pub use notify::Notify;
 pub use parameter::{Param, Rule};
 pub use parse::LogFormat;
 pub use probes::{Expect, Probe, ProbeKind};
@@ -103,6 +105,7 @@ pub struct Config {
     pub capture: Capture,
     pub contacts: Contacts,
     pub hooks: Hooks,
+    pub notify: Notify,
     /// The services of others that Lux is registered with.
     pub integrations: Vec<Client>,
     pub apps: Vec<AppEntry>,
@@ -274,6 +277,19 @@ impl Config {
                 ),
             },
             hooks: Hooks { allowed: from.value(&key("hooks.allowed", &[]), "", hooks::origins) },
+            notify: Notify {
+                grace: from.value(
+                    &key("notify.grace", &["LUX_NOTIFY_GRACE"]),
+                    "30s",
+                    notify::grace,
+                ),
+                settle: from.value(
+                    &key("notify.settle", &["LUX_NOTIFY_SETTLE"]),
+                    "1m",
+                    notify::grace,
+                ),
+                poll: from.value(&key("notify.poll", &["LUX_NOTIFY_POLL"]), "1s", notify::poll),
+            },
             integrations: integrations::read(&mut from),
             apps: from.list("apps", |written: AppEntry, entry| {
                 written.check(entry);

@@ -23,12 +23,13 @@ use serde::Serialize;
 
 use crate::{
     app::App,
-    auth::OrganizationId,
+    auth::{Caller, OrganizationId},
     clock,
     error::Result,
     errors::store::groups,
     http::Reader,
     marketing::campaign,
+    notify::inbox,
     repair::{action::Actions, store::runs},
 };
 
@@ -47,12 +48,16 @@ pub struct Pulse {
     pub campaigns: i64,
     /// Repair runs under way.
     pub running: i64,
+    /// Notifications that who looks has not read, counted up to 100; of each person.
+    pub inbox: i64,
     /// Whether the database answered.
     pub known: bool,
     /// Changes with every error that arrives.
     errors_mark: String,
     /// Changes with every step of a repair.
     repairs_mark: String,
+    /// Changes with every notification, and with everything that is read.
+    inbox_mark: String,
 }
 
 impl Pulse {
@@ -67,6 +72,9 @@ impl Pulse {
         }
         if self.approvals != before.approvals {
             changed.push("approvals");
+        }
+        if (self.inbox, &self.inbox_mark) != (before.inbox, &before.inbox_mark) {
+            changed.push("inbox");
         }
         changed
     }
@@ -112,6 +120,18 @@ impl Live {
         pulse
     }
 
+    /// The same as one person is told it: with what they have not read, if that is not known from
+    /// the beat before.
+    pub(super) async fn pulse_of(&self, caller: &Caller, before: Option<&Pulse>) -> Pulse {
+        let mut pulse = self.pulse(caller.organization).await;
+        pulse.inbox = match before {
+            Some(before) if before.inbox_mark == pulse.inbox_mark => before.inbox,
+            _ if !pulse.known => 0,
+            _ => inbox::unread(&self.app.db, caller).await.unwrap_or_default(),
+        };
+        pulse
+    }
+
     async fn feel(&self, organization: OrganizationId) -> Result<Pulse> {
         let db = &self.app.db;
         let attention = groups::attention(db, organization).await?;
@@ -122,9 +142,11 @@ impl Live {
             approvals: Actions::awaiting(db, organization).await? + campaigns,
             campaigns,
             running,
+            inbox: 0,
             known: true,
             errors_mark: attention.newest.map_or_else(String::new, |at| at.to_rfc3339()),
             repairs_mark,
+            inbox_mark: inbox::mark(db, organization).await?,
         })
     }
 }
@@ -148,13 +170,14 @@ async fn follow(
     let state = (live, timer, None::<Pulse>);
     let beats = stream::unfold(state, move |(live, mut timer, before)| {
         let shutdown = app.shutdown.clone();
+        let caller = caller.clone();
         async move {
             loop {
                 shutdown.run_until_cancelled(timer.tick()).await?;
                 if clock::instant() >= ends {
                     return None;
                 }
-                let pulse = live.pulse(caller.organization).await;
+                let pulse = live.pulse_of(&caller, before.as_ref()).await;
                 if before.as_ref() == Some(&pulse) {
                     continue;
                 }

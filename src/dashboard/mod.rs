@@ -19,6 +19,7 @@ mod home;
 mod integrations;
 pub mod live;
 mod logs;
+mod notifications;
 mod page;
 mod palette;
 mod repairs;
@@ -57,6 +58,7 @@ pub fn router(app: &App) -> Router<App> {
         .merge(integrations::router())
         .merge(live::router())
         .merge(logs::router())
+        .merge(notifications::router())
         .merge(palette::router())
         .merge(repairs::router())
         .merge(segments::router())

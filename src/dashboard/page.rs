@@ -32,7 +32,7 @@ where
         let live = live.ok_or_else(|| Error::Internal(anyhow::anyhow!("no pulse at a page")))?;
         // Customers see nothing of the system, its numbers included.
         let pulse = if caller.role.may_read() {
-            live.pulse(caller.organization).await
+            live.pulse_of(&caller, None).await
         } else {
             Pulse::default()
         };

@@ -52,6 +52,7 @@ pub const RUN: &[Entry] = &[
     entry("/logs", "Logs", "scroll-text"),
     entry("/repairs", "Repairs", "wrench"),
     counted(entry("/approvals", "Approvals", "check-check"), "approvals"),
+    counted(entry("/notifications", "Notifications", "bell"), "inbox"),
     entry("/health", "Health", "activity"),
 ];
 
@@ -114,6 +115,7 @@ impl Shell {
         match entry.count {
             Some("errors") => self.pulse.errors,
             Some("approvals") => self.pulse.approvals,
+            Some("inbox") => self.pulse.inbox,
             _ => 0,
         }
     }

@@ -20,7 +20,7 @@ use crate::{
     integrations,
     llm::Standing,
     logs::SourceState,
-    mail,
+    mail, notify,
     repair::action::Actions,
 };
 
@@ -75,6 +75,8 @@ pub struct Health {
     actions: Actions,
     /// Each part's state, and since when.
     seen: Arc<Mutex<Seen>>,
+    /// Tells what becomes of them.
+    watch: notify::Watch,
 }
 
 impl Health {
@@ -87,13 +89,15 @@ impl Health {
         actions: Actions,
     ) -> Self {
         let seen = Arc::default();
-        let health = Self { app: app.clone(), capture, from_logs, intake, actions, seen };
+        let watch = notify::Watch::default();
+        let health = Self { app: app.clone(), capture, from_logs, intake, actions, seen, watch };
         let watcher = health.clone();
         app.tasks.spawn(async move {
             let mut timer = tokio::time::interval(Duration::from_secs(15));
             let shutdown = watcher.app.shutdown.clone();
             while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
-                watcher.snapshot().await;
+                let snapshot = watcher.snapshot().await;
+                watcher.watch.look(&watcher.app, &told(&snapshot)).await;
                 watcher.app.metrics.run_upkeep();
             }
         });
@@ -143,6 +147,8 @@ impl Health {
         parts.insert("model".to_owned(), self.note("model", state, detail));
         let (state, detail) = mail(&self.app);
         parts.insert("mail".to_owned(), self.note("mail", state, detail));
+        let (state, detail) = notifications(&self.app).await;
+        parts.insert("notifications".to_owned(), self.note("notifications", state, detail));
         // A log that is missing is a fact about the host, not an illness of Lux.
         let vital = ["database", "disk", "capture"];
         let status = vital.iter().filter_map(|name| parts.get(*name)).map(|part| part.state).max();
@@ -302,6 +308,39 @@ async fn connections(app: &App) -> (Wellness, String) {
             (Wellness::Degraded, format!("{many} of {connected} connections need a look: {text}"))
         }
     }
+}
+
+/// Whether what happens reaches those who are to be told; they are not asked for this.
+async fn notifications(app: &App) -> (Wellness, String) {
+    match tokio::time::timeout(PING, notify::standing(&app.db)).await {
+        Ok(Ok((0, _))) => (Wellness::Ok, "no channel is set up: nobody is told".to_owned()),
+        Ok(Ok((all, failing))) if failing.is_empty() => {
+            (Wellness::Ok, format!("{all} channels work, as far as they were used"))
+        }
+        Ok(Ok((all, failing))) => {
+            let named: Vec<String> =
+                failing.iter().map(|(name, why)| format!("\"{name}\": {why}")).collect();
+            let (count, text) = (failing.len(), named.join("; "));
+            (Wellness::Degraded, format!("{count} of {all} channels fail: {text}"))
+        }
+        Ok(Err(_)) | Err(_) => {
+            (Wellness::Unknown, "nothing is known until the database answers".to_owned())
+        }
+    }
+}
+
+/// The parts of which something is known, for those who are told of changes.
+fn told(snapshot: &Snapshot) -> Vec<(&str, notify::Standing, &str)> {
+    let parts = snapshot.parts.iter().filter_map(|(name, part)| {
+        let standing = match part.state {
+            Wellness::Ok => notify::Standing::Ok,
+            Wellness::Degraded => notify::Standing::Degraded,
+            Wellness::Down => notify::Standing::Down,
+            Wellness::Unknown => return None,
+        };
+        Some((name.as_str(), standing, part.detail.as_str()))
+    });
+    parts.collect()
 }
 
 /// Whether reported errors are being stored.

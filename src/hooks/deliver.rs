@@ -160,7 +160,7 @@ async fn post(
 
 /// `t=SECONDS,v1=HEX`: HMAC-SHA256 over "SECONDS.BODY", so that a delivery cannot be made up, and
 /// an old one can be told from a new one.
-pub(super) fn signature(secret: &SecretString, second: i64, body: &str) -> String {
+pub fn signature(secret: &SecretString, second: i64, body: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret().as_bytes());
     let tag = hmac::sign(&key, format!("{second}.{body}").as_bytes());
     let mut hex = String::with_capacity(64);

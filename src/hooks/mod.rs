@@ -8,8 +8,8 @@ mod payload;
 mod routes;
 mod store;
 
-pub use deliver::start;
-pub use routes::{remove, router};
+pub use deliver::{signature, start};
+pub use routes::{allowed, remove, router, shown};
 pub use store::{Hook, list};
 
 use serde::{Deserialize, Serialize};

@@ -127,28 +127,31 @@ fn hash(url: &Url) -> String {
 
 /// An address that may be posted to.
 fn target(config: &config::Hooks, text: &str) -> Result<Url> {
-    let wrong = |why: &str| Error::invalid(format!("target_url: {why}"));
+    Ok(allowed(config, text).map_err(|why| Error::invalid(format!("target_url: {why}")))?)
+}
+
+/// Reads an address that deliveries may go to; the error says what is wrong with it.
+pub fn allowed(config: &config::Hooks, text: &str) -> std::result::Result<Url, &'static str> {
     if text.len() > MAX_URL {
-        return Err(wrong("is longer than 2000 bytes").into());
+        return Err("is longer than 2000 bytes");
     }
-    let url = Url::parse(text).map_err(|_| wrong("is no address"))?;
+    let url = Url::parse(text).map_err(|_| "is no address")?;
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(wrong("holds a user name; leave it out").into());
+        return Err("holds a user name; leave it out");
     }
     let is_zapier = url.scheme() == "https"
         && url.host_str() == Some("hooks.zapier.com")
         && url.port().is_none();
     if !is_zapier && !config.allowed.contains(&url.origin()) {
-        return Err(wrong(
+        return Err(
             "only https://hooks.zapier.com is allowed by itself; an administrator allows others in lux.toml: [hooks] allowed = [\"https://hooks.example.com\"]",
-        )
-        .into());
+        );
     }
     Ok(url)
 }
 
 /// Host and the last characters: enough to tell one from another, too little to post to it.
-fn shown(url: &Url) -> String {
+pub fn shown(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     let end: Vec<char> = url.path().chars().rev().filter(|c| *c != '/').take(4).collect();
     format!("{host}/…{}", end.into_iter().rev().collect::<String>())

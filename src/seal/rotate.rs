@@ -23,11 +23,13 @@ enum Kept {
     Lasting,
     HookTarget,
     HookSecret,
+    NotifyTarget,
+    NotifySecret,
     GrantAccess,
     GrantRefresh,
 }
 
-const ALL: [Kept; 9] = [
+const ALL: [Kept; 11] = [
     Kept::Sent,
     Kept::Answer,
     Kept::Transcript,
@@ -35,6 +37,8 @@ const ALL: [Kept; 9] = [
     Kept::Lasting,
     Kept::HookTarget,
     Kept::HookSecret,
+    Kept::NotifyTarget,
+    Kept::NotifySecret,
     Kept::GrantAccess,
     Kept::GrantRefresh,
 ];
@@ -49,6 +53,8 @@ impl Kept {
             Self::Lasting => ("lasting_key", "sealed"),
             Self::HookTarget => ("hook", "target_sealed"),
             Self::HookSecret => ("hook", "secret_sealed"),
+            Self::NotifyTarget => ("notify_channel", "target_sealed"),
+            Self::NotifySecret => ("notify_channel", "secret_sealed"),
             Self::GrantAccess => ("oauth_grant", "access_sealed"),
             Self::GrantRefresh => ("oauth_grant", "refresh_sealed"),
         };
@@ -87,6 +93,14 @@ impl Kept {
                 "select id as at, row_name as name, secret_sealed as sealed
                  from hook where secret_sealed like $1 and id > $2 order by id limit $3",
             ),
+            Self::NotifyTarget => db.query(
+                "select id as at, row_name as name, target_sealed as sealed
+                 from notify_channel where target_sealed like $1 and id > $2 order by id limit $3",
+            ),
+            Self::NotifySecret => db.query(
+                "select id as at, row_name as name, secret_sealed as sealed
+                 from notify_channel where secret_sealed like $1 and id > $2 order by id limit $3",
+            ),
             Self::GrantAccess => db.query(
                 "select id as at, row_name as name, access_sealed as sealed
                  from oauth_grant where access_sealed like $1 and id > $2 order by id limit $3",
@@ -120,6 +134,14 @@ impl Kept {
             Self::HookSecret => {
                 db.query("update hook set secret_sealed = $1 where id = $2 and secret_sealed = $3")
             }
+            Self::NotifyTarget => db.query(
+                "update notify_channel set target_sealed = $1
+                 where id = $2 and target_sealed = $3",
+            ),
+            Self::NotifySecret => db.query(
+                "update notify_channel set secret_sealed = $1
+                 where id = $2 and secret_sealed = $3",
+            ),
             Self::GrantAccess => db.query(
                 "update oauth_grant set access_sealed = $1 where id = $2 and access_sealed = $3",
             ),
@@ -140,6 +162,12 @@ impl Kept {
             Self::Lasting => db.query("select count(*) from lasting_key where sealed like $1"),
             Self::HookTarget => db.query("select count(*) from hook where target_sealed like $1"),
             Self::HookSecret => db.query("select count(*) from hook where secret_sealed like $1"),
+            Self::NotifyTarget => {
+                db.query("select count(*) from notify_channel where target_sealed like $1")
+            }
+            Self::NotifySecret => {
+                db.query("select count(*) from notify_channel where secret_sealed like $1")
+            }
             Self::GrantAccess => {
                 db.query("select count(*) from oauth_grant where access_sealed like $1")
             }

@@ -53,6 +53,7 @@ use crate::{
         agent::{self, Agents},
         sending::{self, Sending},
     },
+    notify::{self, Notify},
     probe::{self, Probes},
     repair::{self, Repair, action::Actions},
     statistics,
@@ -72,6 +73,7 @@ pub struct Features {
     pub health: Health,
     pub imports: Imports,
     pub integrations: Integrations,
+    pub notify: Notify,
     pub probes: Probes,
     pub repair: Repair,
     pub sending: Sending,
@@ -101,6 +103,7 @@ fn routes(running: Option<(&App, &Features)>) -> OpenApiRouter<App> {
         .merge(reach(import::router().merge(described), of.map(|of| of.imports.clone())))
         .merge(reach(diagnose::router(), of.map(|of| of.analyst.clone())))
         .merge(reach(integrations::router(), of.map(|of| of.integrations.clone())))
+        .merge(reach(notify::router(), of.map(|of| of.notify.clone())))
         .merge(reach(ticketing::router(), of.map(|of| of.tickets.clone())))
         .merge(reach(probe::router(), of.map(|of| of.probes.clone())))
         .merge(reach(repair, of.map(|of| of.actions.clone())))
@@ -205,6 +208,7 @@ fn pages(app: &App, features: &Features) -> Router<App> {
         .layer(Extension(features.chat.clone()))
         .layer(Extension(features.contacts.clone()))
         .layer(Extension(features.health.clone()))
+        .layer(Extension(features.notify.clone()))
         .layer(Extension(features.imports.clone()))
         .layer(Extension(features.integrations.clone()))
         .layer(Extension(features.probes.clone()))

@@ -588,6 +588,29 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, 'message', {named}, {named}, 'sent', {named}, {at})"
         ),
         format!(
+            "insert into notify_channel (id, organization_id, row_name, name, kind, enabled,
+                 made_by, created_at)
+             values ({id}, {org}, {named}, {named}, 'browser', false, {named}, {at})"
+        ),
+        format!(
+            "insert into notify_event (id, organization_id, kind, occasion, title, at, state)
+             values ({id}, {org}, 'error.opened', {named}, {named}, {at}, 'unwanted')"
+        ),
+        format!(
+            "insert into notify_delivery (id, organization_id, channel_id, kind, occasion, title,
+                 body, state, created_at)
+             values ({id}, {org}, {id}, 'event', {named}, {named}, {named}, 'sent', {at})"
+        ),
+        format!(
+            "insert into notify_window (id, organization_id, reason, from_at, to_at, made_by,
+                 created_at)
+             values ({id}, {org}, {named}, {at}, '2046-11-20T10:00:00+00:00', {named}, {at})"
+        ),
+        format!(
+            "insert into notify_inbox (id, organization_id, severity, title, body, at)
+             values ({id}, {org}, 'info', {named}, {named}, {at})"
+        ),
+        format!(
             "insert into agent_run (id, organization_id, agent, trigger, requested_by, status, created_at)
              values ({id}, {org}, 'analytics', 'manual', {named}, 'done', {at})"
         ),

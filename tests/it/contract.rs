@@ -41,7 +41,8 @@ impl Operation {
 
     /// Whether it answers with events that do not end.
     pub(crate) fn is_stream(&self) -> bool {
-        self.path.ends_with("/stream") || self.path.ends_with("/events")
+        self.path.ends_with("/stream")
+            || (self.path.ends_with("/events") && self.path != "/api/notifications/events")
     }
 
     /// Its refusals are read by OpenAI's clients, and so they have the form of OpenAI's.
@@ -179,6 +180,26 @@ impl Operation {
                 "target_url": "https://hooks.zapier.com/hooks/catch/1/abc",
                 "event": "contact.created", "expiration_date": "2046-11-20T10:00:00Z",
             }),
+            (
+                "POST" | "PUT",
+                "/api/notifications/channels" | "/api/notifications/channels/{id}",
+            ) => {
+                json!({
+                    "name": "Night watch", "kind": "mail", "events": ["error.storm"],
+                    "least": "error", "recipients": ["ada@example.com"],
+                    "quiet": { "from": "22:00", "to": "07:00", "zone": "UTC", "days": ["mon"] },
+                })
+            }
+            ("POST", "/api/notifications/maintenance") => {
+                json!({ "to": "2046-11-20T10:00:00Z", "from": "2046-11-20T09:00:00Z", "reason": "r" })
+            }
+            ("POST", "/api/notifications/inbox/read") => json!({ "ids": [987_654_321] }),
+            ("POST" | "PUT", "/api/business/notification-emails") => {
+                json!({ "emails": ["ada@example.com"] })
+            }
+            ("POST" | "PUT", "/api/business/notification-phone") => {
+                json!({ "phone": "+442079460018" })
+            }
             ("POST", "/api/webhook/credentials") => json!({ "name": "zapier" }),
             ("POST", "/api/suppressions" | "/api/webhook/zapier-contact") => {
                 json!({ "email": "ada@example.com" })
@@ -294,6 +315,9 @@ pub(crate) async fn state(server: &Server) -> Vec<Value> {
         "/api/brand",
         "/api/conversations",
         "/api/chat-logs",
+        "/api/notifications/channels",
+        "/api/notifications/maintenance",
+        "/api/business/notification-phone",
     ] {
         state.push(server.get(path).await);
     }

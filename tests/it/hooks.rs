@@ -18,14 +18,14 @@ type Reply = (u16, Option<&'static str>);
 
 /// A program that is told things.
 #[derive(Clone, Default)]
-struct Receiver {
+pub(crate) struct Receiver {
     heard: Arc<Mutex<Vec<(HeaderMap, String)>>>,
     /// What it answers next; 200 when nothing is left.
     answers: Arc<Mutex<VecDeque<Reply>>>,
 }
 
 impl Receiver {
-    async fn start() -> (Self, String) {
+    pub(crate) async fn start() -> (Self, String) {
         let receiver = Self::default();
         let routes = Router::new().route("/{*path}", post(hear)).with_state(receiver.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -34,11 +34,11 @@ impl Receiver {
         (receiver, origin)
     }
 
-    fn answers(&self, status: u16, retry_after: Option<&'static str>) {
+    pub(crate) fn answers(&self, status: u16, retry_after: Option<&'static str>) {
         self.answers.lock().unwrap().push_back((status, retry_after));
     }
 
-    fn heard(&self) -> Vec<(HeaderMap, String)> {
+    pub(crate) fn heard(&self) -> Vec<(HeaderMap, String)> {
         self.heard.lock().unwrap().clone()
     }
 

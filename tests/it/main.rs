@@ -46,6 +46,7 @@ mod llm;
 mod mail;
 mod matrix;
 mod mutated;
+mod notify;
 mod oidc;
 mod opinion;
 mod package;

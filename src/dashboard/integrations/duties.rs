@@ -75,7 +75,7 @@ const fn words(duty: Duty) -> Words {
         ),
         Duty::Messages => (
             "Messages",
-            "Tell the channel of a storm, once, and of finished repairs.",
+            "Tell the channel of a storm, once, and of finished repairs, unless a notification channel for Slack does.",
             Some(("channel", "Channel", "C0123ABCD or #incidents")),
         ),
         Duty::Reports => (

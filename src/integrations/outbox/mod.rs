@@ -7,6 +7,9 @@
 //! would notice a repeat: if nobody lived to write down what came of it, or no answer came, the
 //! row becomes `uncertain` and is left alone. What surely did not leave is tried again. Files are
 //! known by their names, so a report is uploaded again without harm.
+//!
+//! Where an organization has an enabled notification channel of kind `slack`, storms and repairs are
+//! told by that alone (`notify`; migration 0032 notes none of them here then).
 
 mod live;
 mod routes;
@@ -20,6 +23,7 @@ pub(super) use weekly::schedule;
 pub(super) use work::start;
 
 pub use store::{Delivery, Kind, State, deliveries};
+pub use words::repair as repair_notice;
 
 use serde::Deserialize;
 

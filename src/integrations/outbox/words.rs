@@ -59,11 +59,7 @@ pub(super) fn storm(app: &App, storm: &Storm) -> Notice {
 }
 
 /// Of a run that ended; `None` if it has no news.
-pub(super) async fn repair(
-    app: &App,
-    organization: OrganizationId,
-    id: i64,
-) -> Result<Option<Notice>> {
+pub async fn repair(app: &App, organization: OrganizationId, id: i64) -> Result<Option<Notice>> {
     let Some(run) = store::run(&app.db, organization, id).await? else { return Ok(None) };
     // What runs by schedule finds the same again and again.
     let is_stale = run.trigger == "schedule"

@@ -11,6 +11,7 @@ mod health;
 mod home;
 mod integrations;
 mod logs;
+mod notifications;
 mod people;
 mod repairs;
 mod settings;

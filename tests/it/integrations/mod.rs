@@ -5,6 +5,7 @@ mod connecting;
 mod demo;
 mod judging;
 mod keeping;
+mod notified;
 mod returning;
 mod secrets;
 pub(crate) mod simulator;

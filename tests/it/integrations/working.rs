@@ -12,7 +12,7 @@ use crate::support::{
 };
 
 /// Lets a connection of the administrator serve a duty.
-async fn serve(
+pub(super) async fn serve(
     browser: &mut Browser,
     server: &Server,
     simulator: &Simulator,
