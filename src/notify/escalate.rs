@@ -70,6 +70,10 @@ async fn reaction(tx: &mut Tx, event: &Event) -> Result<Option<String>> {
             let decided = store::was_decided(tx, action).await?;
             return Ok(decided.then(|| "the action was decided about".to_owned()));
         }
+        (Topic::ConversationWaiting, Some(conversation)) => {
+            let waits = rest::waiting(tx, conversation).await?.is_some();
+            return Ok((!waits).then(|| "somebody answered".to_owned()));
+        }
         (Topic::HealthChanged, _) => {
             let well = store::is_well_again(tx, event).await?;
             return Ok(well.then(|| "it became well again".to_owned()));

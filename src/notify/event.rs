@@ -92,7 +92,8 @@ impl Topic {
             (Self::RepairFinished, None) => "/repairs".to_owned(),
             (Self::RepairApproval, _) => "/approvals".to_owned(),
             (Self::HealthChanged, _) => "/health".to_owned(),
-            (Self::ConversationWaiting, _) => "/".to_owned(),
+            (Self::ConversationWaiting, Some(id)) => format!("/conversations/{id}"),
+            (Self::ConversationWaiting, None) => "/interactions".to_owned(),
         }
     }
 }

@@ -156,3 +156,21 @@ pub(in crate::notify) async fn forget(db: &Db, now: DateTime<Utc>) -> Result<u64
     }
     Ok(gone)
 }
+
+/// A conversation in which a customer waits for a person.
+#[derive(sqlx::FromRow)]
+pub(in crate::notify) struct Waiting {
+    pub(in crate::notify) name: String,
+    pub(in crate::notify) subject: String,
+}
+
+/// Who waits in a conversation; `None` if nobody does any more.
+pub(in crate::notify) async fn waiting(tx: &mut Tx, id: i64) -> Result<Option<Waiting>> {
+    tx.query(
+        "select a.name, c.subject from conversation c join account a on a.id = c.customer_id
+         where c.id = $1 and c.status = 'waiting'",
+    )
+    .bind(id)
+    .optional()
+    .await
+}

@@ -182,7 +182,7 @@ pub(in crate::customers::conversation) async fn sessions(
              from account a
              left join conversation c on c.customer_id = a.id
                  and c.organization_id = a.organization_id and (c.last_message_at, c.id) < ($3, $4)
-             where a.organization_id = $1 and a.id = $2 and a.role = 'customer'
+             where a.organization_id = $1 and a.id = $2
              order by c.last_message_at desc, c.id desc limit $5",
         )
         .bind(organization)
