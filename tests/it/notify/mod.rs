@@ -6,6 +6,7 @@ mod escalation;
 mod held;
 mod opened;
 mod stormy;
+mod waiting;
 mod ways;
 
 use serde_json::{Value, json};
