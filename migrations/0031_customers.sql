@@ -94,21 +94,27 @@ create trigger account_words after insert or update of name, email on account fo
 create trigger customer_profile_words after insert or update of company on customer_profile
     for each row execute function note_profile_words();
 -- only sqlite
+-- Not "or ignore": what made the trigger fire may have a policy for conflicts, which is used
+-- instead.
 create trigger account_words after insert on account
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.id);
+    insert into customer_unindexed (account_id) select new.id
+    where not exists (select 1 from customer_unindexed where account_id = new.id);
 end;
 create trigger account_words_changed after update of name, email on account
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.id);
+    insert into customer_unindexed (account_id) select new.id
+    where not exists (select 1 from customer_unindexed where account_id = new.id);
 end;
 create trigger customer_profile_words after insert on customer_profile
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.account_id);
+    insert into customer_unindexed (account_id) select new.account_id
+    where not exists (select 1 from customer_unindexed where account_id = new.account_id);
 end;
 create trigger customer_profile_words_changed after update of company on customer_profile
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.account_id);
+    insert into customer_unindexed (account_id) select new.account_id
+    where not exists (select 1 from customer_unindexed where account_id = new.account_id);
 end;
 -- both
 
