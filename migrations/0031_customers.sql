@@ -77,15 +77,19 @@ create table customer_unindexed (
 );
 insert into customer_unindexed (account_id) select id from account;
 -- only postgres
+-- A row that is there is locked by this: who is about to index the words of before, and to remove
+-- it, is waited for.
 create function note_customer_words() returns trigger language plpgsql as $$
 begin
-    insert into customer_unindexed (account_id) values (new.id) on conflict do nothing;
+    insert into customer_unindexed (account_id) values (new.id)
+    on conflict (account_id) do update set account_id = excluded.account_id;
     return null;
 end
 $$;
 create function note_profile_words() returns trigger language plpgsql as $$
 begin
-    insert into customer_unindexed (account_id) values (new.account_id) on conflict do nothing;
+    insert into customer_unindexed (account_id) values (new.account_id)
+    on conflict (account_id) do update set account_id = excluded.account_id;
     return null;
 end
 $$;
