@@ -77,15 +77,19 @@ create table customer_unindexed (
 );
 insert into customer_unindexed (account_id) select id from account;
 -- only postgres
+-- A row that is there is locked by this: who is about to index the words of before, and to remove
+-- it, is waited for.
 create function note_customer_words() returns trigger language plpgsql as $$
 begin
-    insert into customer_unindexed (account_id) values (new.id) on conflict do nothing;
+    insert into customer_unindexed (account_id) values (new.id)
+    on conflict (account_id) do update set account_id = excluded.account_id;
     return null;
 end
 $$;
 create function note_profile_words() returns trigger language plpgsql as $$
 begin
-    insert into customer_unindexed (account_id) values (new.account_id) on conflict do nothing;
+    insert into customer_unindexed (account_id) values (new.account_id)
+    on conflict (account_id) do update set account_id = excluded.account_id;
     return null;
 end
 $$;
@@ -94,21 +98,27 @@ create trigger account_words after insert or update of name, email on account fo
 create trigger customer_profile_words after insert or update of company on customer_profile
     for each row execute function note_profile_words();
 -- only sqlite
+-- Not "or ignore": what made the trigger fire may have a policy for conflicts, which is used
+-- instead.
 create trigger account_words after insert on account
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.id);
+    insert into customer_unindexed (account_id) select new.id
+    where not exists (select 1 from customer_unindexed where account_id = new.id);
 end;
 create trigger account_words_changed after update of name, email on account
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.id);
+    insert into customer_unindexed (account_id) select new.id
+    where not exists (select 1 from customer_unindexed where account_id = new.id);
 end;
 create trigger customer_profile_words after insert on customer_profile
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.account_id);
+    insert into customer_unindexed (account_id) select new.account_id
+    where not exists (select 1 from customer_unindexed where account_id = new.account_id);
 end;
 create trigger customer_profile_words_changed after update of company on customer_profile
 begin
-    insert or ignore into customer_unindexed (account_id) values (new.account_id);
+    insert into customer_unindexed (account_id) select new.account_id
+    where not exists (select 1 from customer_unindexed where account_id = new.account_id);
 end;
 -- both
 
