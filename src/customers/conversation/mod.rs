@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A customer's message to an open conversation and the job that answers it are one transaction
-//! ([`deeds`]), so an answer is owed until it is stored, whatever happens in between ([`answer`]).
+//! (`deeds`), so an answer is owed until it is stored, whatever happens in between (`answer`).
 
 mod answer;
 mod deeds;
