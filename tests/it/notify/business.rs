@@ -18,8 +18,8 @@ async fn settings_are_saved(database: Database) {
     assert_eq!(server.get(EMAILS).await["emails"], json!([]));
     assert_eq!(server.get(PHONE).await["phone"], Value::Null);
 
-    let saved = server.post(EMAILS, &json!({"emails": [" ada@example.com", "bob@example.com"]}));
-    let saved = saved.await;
+    let wish = json!({"emails": [" ada@example.com", "bob@example.com"]});
+    let saved = server.post(EMAILS, &wish).await;
     assert_eq!(saved.status, 200, "{saved:?}");
     let all = json!(["ada@example.com", "bob@example.com"]);
     let message = "saved: 2 addresses are told by mail";
