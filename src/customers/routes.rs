@@ -11,9 +11,8 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
-    Change, Customer, Filter, Note, Page, Sort, Wanted, Whose, attachment, change,
-    conversation, errors_met,
-    find, find_by_email, list, note, notes,
+    Change, Customer, Filter, Note, Page, Sort, Wanted, Whose, attachment, change, conversation,
+    errors_met, find, find_by_email, list, note, notes,
     signup::{self, Wish},
 };
 use crate::{

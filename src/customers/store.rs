@@ -68,12 +68,7 @@ pub(super) async fn find_by_email(
 }
 
 /// The filter's values, $1 to $4, and the limit, $5.
-fn bound<'q>(
-    query: Query<'q>,
-    organization: OrganizationId,
-    filter: &Filter,
-    limit: i64,
-) -> Query<'q> {
+fn bound(query: Query<'_>, organization: OrganizationId, filter: Filter, limit: i64) -> Query<'_> {
     query
         .bind(organization)
         .bind(filter.role.map(Role::as_str))
@@ -104,7 +99,7 @@ pub(super) async fn page(
                      and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
-            bound(query, organization, filter, limit).bind(id.unwrap_or(LAST)).all().await
+            bound(query, organization, *filter, limit).bind(id.unwrap_or(LAST)).all().await
         }
         (Sort::Newest, Filter { status: Some(Status::Disabled), .. }) => {
             let query = db.query(
@@ -116,7 +111,7 @@ pub(super) async fn page(
                      and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
-            bound(query, organization, filter, limit).bind(id.unwrap_or(LAST)).all().await
+            bound(query, organization, *filter, limit).bind(id.unwrap_or(LAST)).all().await
         }
         (Sort::Newest, _) => {
             let query = db.query(
@@ -129,7 +124,7 @@ pub(super) async fn page(
                      and (cast($4 as boolean) is null or verified = $4) and id < $6
                  order by id desc limit $5",
             );
-            bound(query, organization, filter, limit).bind(id.unwrap_or(LAST)).all().await
+            bound(query, organization, *filter, limit).bind(id.unwrap_or(LAST)).all().await
         }
         (Sort::Name, _) => {
             let query = db.query(
@@ -144,7 +139,7 @@ pub(super) async fn page(
                  order by name_key, id limit $5",
             );
             let name = after.and_then(|it| it.name.clone()).unwrap_or_default();
-            let query = bound(query, organization, filter, limit);
+            let query = bound(query, organization, *filter, limit);
             query.bind(id.unwrap_or(0)).bind(name).all().await
         }
         (Sort::Seen, _) => {
@@ -163,7 +158,7 @@ pub(super) async fn page(
                 Some(after) => after.seen.unwrap_or(DateTime::<Utc>::UNIX_EPOCH),
                 None => FAR,
             };
-            let query = bound(query, organization, filter, limit);
+            let query = bound(query, organization, *filter, limit);
             query.bind(id.unwrap_or(LAST)).bind(seen).all().await
         }
     }
@@ -218,7 +213,7 @@ pub(super) async fn of_ids(
          order by id desc limit $5",
     );
     let limit = i64::try_from(ids.len()).unwrap_or(LAST);
-    bound(db.query(sql), organization, filter, limit).bind(json(ids)?).all().await
+    bound(db.query(sql), organization, *filter, limit).bind(json(ids)?).all().await
 }
 
 fn json<T: Serialize + ?Sized>(rows: &T) -> Result<String> {
@@ -272,7 +267,7 @@ pub(super) async fn unindexed(db: &Db, below: i64, limit: i64) -> Result<Vec<i64
 }
 
 #[derive(Serialize)]
-struct Word {
+struct Entry {
     organization: i64,
     word: String,
     account: i64,
@@ -311,12 +306,12 @@ pub(super) async fn index(db: &Db, step: i64) -> Result<usize> {
          where id in (select value from json_each($1))",
     );
     let named: Vec<Named> = tx.query(sql).bind(&list).all().await?;
-    let mut rows: Vec<Word> = named
+    let mut rows: Vec<Entry> = named
         .iter()
         .flat_map(|one| {
             let (organization, account) = (one.organization_id.0, one.id);
             let words = words::words(&one.name, &one.email, &one.company).into_iter();
-            words.map(move |word| Word { organization, word, account })
+            words.map(move |word| Entry { organization, word, account })
         })
         .collect();
     rows.sort_unstable_by(|a, b| (a.organization, &a.word).cmp(&(b.organization, &b.word)));

@@ -101,15 +101,17 @@ pub(super) async fn of(app: &App, tx: &mut Tx, event: &Event) -> error::Result<O
                 path,
             }
         }),
-        (Topic::ConversationWaiting, Some(id)) => rest::waiting(tx, id).await?.map(|waiting| Words {
-            title: format!("A customer waits for a person: {}", short(&waiting.subject, 100)),
-            body: format!(
-                "Customer: {}\nWaits since {}.",
-                short(&waiting.name, 100),
-                minute(event.at)
-            ),
-            path,
-        }),
+        (Topic::ConversationWaiting, Some(id)) => {
+            rest::waiting(tx, id).await?.map(|waiting| Words {
+                title: format!("A customer waits for a person: {}", short(&waiting.subject, 100)),
+                body: format!(
+                    "Customer: {}\nWaits since {}.",
+                    short(&waiting.name, 100),
+                    minute(event.at)
+                ),
+                path,
+            })
+        }
         (Topic::ErrorStorm, _) => None,
         _ => Some(Words {
             title: match event.title.as_str() {

@@ -118,14 +118,13 @@ pub async fn count(
     let contacts = part("contacts", contacts).map(counted);
     let conversations = part("conversations", conversations).map(counted);
     let errors = part("errors", errors).map(counted);
-    let repairs = part("repairs", repairs).map(|rows| rows.by_day(size)).map(
-        |(by_day, resolved)| Repairs {
+    let repairs =
+        part("repairs", repairs).map(|rows| rows.by_day(size)).map(|(by_day, resolved)| Repairs {
             total: by_day.iter().sum(),
             by_day,
             resolved: resolved.iter().sum(),
             resolved_by_day: resolved,
-        },
-    );
+        });
     Ok(Statistics {
         from: spans.first().map_or(now, |span| span.from),
         until: now,

@@ -33,7 +33,8 @@ fn first(path: &str) -> Option<&str> {
 pub fn complete<B>(request: &mut http::Request<B>) {
     let host = request.headers().get(header::HOST).map(HeaderValue::as_bytes);
     let host = host.or_else(|| request.uri().host().map(str::as_bytes)).unwrap_or_default();
-    let is_api = host.get(..PREFIX.len()).is_some_and(|it| it.eq_ignore_ascii_case(PREFIX.as_bytes()));
+    let is_api =
+        host.get(..PREFIX.len()).is_some_and(|it| it.eq_ignore_ascii_case(PREFIX.as_bytes()));
     if !is_api || first(request.uri().path()).is_none_or(|name| ELSEWHERE.contains(name)) {
         return;
     }
@@ -86,7 +87,9 @@ mod tests {
         for host in ["api.lux.example.com", "API.lux.example.com:5000"] {
             assert_eq!(led(host, "/customers/7?x=1%2F2"), "/api/customers/7?x=1%2F2");
             assert_eq!(led(host, "/7/envelope/"), "/api/7/envelope/");
-            for same in ["/api/customers", "/healthz", "/v1/models", "/mcp", "/auth/x", "/openapi.json"] {
+            for same in
+                ["/api/customers", "/healthz", "/v1/models", "/mcp", "/auth/x", "/openapi.json"]
+            {
                 assert_eq!(led(host, same), same);
             }
         }

@@ -60,7 +60,10 @@ async fn days_are_counted_from_rows(database: Database) {
     assert_eq!(last(&found["calls"]["seconds_by_day"], 2 + late), 100);
     assert_eq!((now("contacts"), now("errors"), now("repairs")), (1, 3, 1), "{found}");
     let more = server.get("/api/dashboard/statistics?days=30").await;
-    assert_eq!((&more["calls"]["total"], &more["calls"]["total_seconds"]), (&json!(3), &json!(105)));
+    assert_eq!(
+        (&more["calls"]["total"], &more["calls"]["total_seconds"]),
+        (&json!(3), &json!(105))
+    );
 
     for (wrong, named) in [("days=0", "days"), ("days=93", "days"), ("timezone=Mars", "timezone")] {
         let path = format!("/api/dashboard/statistics?{wrong}");
@@ -108,9 +111,13 @@ mod no_invalid_aggregate_over_json {
             assert_eq!(answer.status, 201, "{call}: {answer:?}");
         }
         let found = server.get("/api/dashboard/statistics?days=3").await;
-        assert_eq!((&found["calls"]["total"], &found["calls"]["total_seconds"]), (&json!(7), &json!(60)));
+        assert_eq!(
+            (&found["calls"]["total"], &found["calls"]["total_seconds"]),
+            (&json!(7), &json!(60))
+        );
         let calls = server.get("/api/call-logs").await;
-        let seconds = calls["calls"].as_array().unwrap().iter().map(|it| it["duration_seconds"].as_i64());
+        let seconds =
+            calls["calls"].as_array().unwrap().iter().map(|it| it["duration_seconds"].as_i64());
         assert_eq!(seconds.map(Option::unwrap).sum::<i64>(), 60);
     }
 }
@@ -128,7 +135,10 @@ async fn posted_calls_are_stored_once_and_known_by_number(database: Database) {
     let first = server.post("/api/call-logs", &call).await.json();
     assert_eq!(first["calls"][0]["changed"], true, "{first}");
     let again = server.post("/api/call-logs", &call).await.json();
-    assert_eq!((&again["calls"][0]["changed"], &again["calls"][0]["id"]), (&json!(false), &first["calls"][0]["id"]));
+    assert_eq!(
+        (&again["calls"][0]["changed"], &again["calls"][0]["id"]),
+        (&json!(false), &first["calls"][0]["id"])
+    );
     let mut longer = call.clone();
     longer["duration_seconds"] = json!(90);
     assert_eq!(server.post("/api/call-logs", &longer).await.json()["calls"][0]["changed"], true);
@@ -152,10 +162,17 @@ async fn posted_calls_are_stored_once_and_known_by_number(database: Database) {
     let answer = server.post("/api/call-logs", &several).await;
     assert_eq!(answer.status, 207);
     let answer = answer.json();
-    let rejected: Vec<&str> =
-        answer["rejected"].as_array().unwrap().iter().map(|it| it["detail"].as_str().unwrap()).collect();
+    let rejected: Vec<&str> = answer["rejected"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["detail"].as_str().unwrap())
+        .collect();
     let named = ["started_at", "source", "email", "started_at"];
-    assert!(rejected.iter().zip(named).all(|(said, field)| said.starts_with(field)), "{rejected:?}");
+    assert!(
+        rejected.iter().zip(named).all(|(said, field)| said.starts_with(field)),
+        "{rejected:?}"
+    );
     assert_eq!((&answer["accepted"], rejected.len()), (&json!(1), 4));
     let all_wrong = server.post("/api/call-logs", &json!({ "duration_seconds": 5 })).await;
     assert!(all_wrong.problem(400).contains("started_at"));
@@ -168,7 +185,8 @@ async fn posted_calls_are_stored_once_and_known_by_number(database: Database) {
 async fn addresses_without_api_lead_there() {
     let server = Server::plain(&Database::sqlite()).await;
     assert_eq!(server.post("/api/call-logs", &json!({ "started_at": noon(1) })).await.status, 201);
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    let client =
+        reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().unwrap();
     let ask = |path: &str, host: Option<&str>, accept: &str| {
         let request = client.get(format!("{}{path}", server.base));
         let request = request.bearer_auth(server.token(Role::Admin)).header("accept", accept);
@@ -194,7 +212,11 @@ async fn addresses_without_api_lead_there() {
     let direct: Value = direct.json().await.unwrap();
     assert_eq!(direct["calls"].as_array().unwrap().len(), 1);
     for same in ["/api/call-logs", "/healthz", "/openapi.json"] {
-        assert_eq!(ask(same, Some("api.lux.example.com"), "*/*").await.unwrap().status(), 200, "{same}");
+        assert_eq!(
+            ask(same, Some("api.lux.example.com"), "*/*").await.unwrap().status(),
+            200,
+            "{same}"
+        );
     }
     let unknown = ask("/call-logs", Some("lux.example.com"), "*/*").await.unwrap();
     assert_eq!(unknown.status(), 308);

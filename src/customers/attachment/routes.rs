@@ -1,6 +1,6 @@
 //! Attachments over HTTP.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use axum::{
     body::Bytes,
@@ -230,7 +230,7 @@ fn disposition(name: &str) -> HeaderValue {
         if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
             real.push(char::from(byte));
         } else {
-            real.push_str(&format!("%{byte:02X}"));
+            let _ = write!(real, "%{byte:02X}");
         }
     }
     let text = format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{real}");

@@ -30,7 +30,7 @@ const AT_ONCE: usize = 16;
 const TRIES: u32 = 2;
 const ATTEMPTS: u32 = 1_000_000;
 /// How long the model may take, a second answer in place of an unusable one included.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// How often whoever waits looks for an answer that another process has stored.
 const LOOK: Duration = Duration::from_millis(500);
 

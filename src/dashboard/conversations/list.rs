@@ -55,7 +55,8 @@ pub(super) async fn figures(
     };
     let calls = found.calls.as_ref().map(|it| (it.total, it.by_day.clone()));
     let repairs = found.repairs.as_ref().map(|it| (it.total, it.by_day.clone()));
-    let minutes = found.calls.as_ref().map(|it| format!("{} on the telephone", long(it.total_seconds)));
+    let minutes =
+        found.calls.as_ref().map(|it| format!("{} on the telephone", long(it.total_seconds)));
     let resolved = found.repairs.as_ref().map(|it| format!("{} errors resolved", it.resolved));
     Ok(vec![
         figure("Conversations", counted(&found.conversations), None, "conversations", &found),

@@ -11,7 +11,10 @@ use axum::{
     routing::{get, post},
 };
 
-use super::{Form, Page, Shell, Told, chart::Bars, customers::standing, filters, html, is_fragment, see_other};
+use super::{
+    Form, Page, Shell, Told, chart::Bars, customers::standing, filters, html, is_fragment,
+    see_other,
+};
 use crate::{
     app::App,
     error::{Error, Result as Done},

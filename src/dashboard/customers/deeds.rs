@@ -45,7 +45,8 @@ pub(super) async fn change(
     // Fields that were left as they are must not be refused to who may not write them.
     let was = customers::find(&app.db, &page.caller, whom).await?;
     let roles = [Role::Customer, Role::Operator, Role::Admin];
-    let role = profile.role.as_deref().and_then(|it| roles.into_iter().find(|role| role.as_str() == it));
+    let role =
+        profile.role.as_deref().and_then(|it| roles.into_iter().find(|role| role.as_str() == it));
     let status = match profile.status.as_deref() {
         Some("active") => Some(account::Status::Active),
         Some("disabled") => Some(account::Status::Disabled),

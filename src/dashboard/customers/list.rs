@@ -86,7 +86,7 @@ struct List {
 }
 
 impl List {
-    fn is(&self, given: &str, key: &str) -> bool {
+    fn is(given: &str, key: &str) -> bool {
         given == key
     }
 }

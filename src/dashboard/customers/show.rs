@@ -61,7 +61,11 @@ impl Show {
 
     /// Where the forms go.
     fn at(&self) -> String {
-        if self.own { "/customers/me".to_owned() } else { format!("/customers/{}", self.customer.id) }
+        if self.own {
+            "/customers/me".to_owned()
+        } else {
+            format!("/customers/{}", self.customer.id)
+        }
     }
 
     /// Where their files are read.
@@ -103,7 +107,7 @@ impl Show {
         })
     }
 
-    fn roles(&self) -> [Role; 3] {
+    fn roles() -> [Role; 3] {
         [Role::Customer, Role::Operator, Role::Admin]
     }
 
@@ -118,7 +122,7 @@ impl Show {
 }
 
 /// "12 KiB".
-fn size(bytes: &i64) -> String {
+fn size(bytes: i64) -> String {
     match bytes {
         ..1024 => format!("{bytes} bytes"),
         1024..1_048_576 => format!("{} KiB", bytes / 1024),
@@ -127,9 +131,7 @@ fn size(bytes: &i64) -> String {
 }
 
 /// A state of a conversation as people say it, and how it looks.
-pub(in crate::dashboard) fn standing(
-    status: conversation::Status,
-) -> (&'static str, &'static str) {
+pub(in crate::dashboard) fn standing(status: conversation::Status) -> (&'static str, &'static str) {
     use conversation::Status;
     match status {
         Status::Open => ("With the assistant", "ai"),
@@ -171,17 +173,11 @@ async fn gather(app: &App, caller: &Caller, shell: Shell, whose: &str) -> Result
     let is_team = caller.role.may_operate();
     let (conversations, next) =
         conversation::sessions_of(db, caller, customer.id, Some(CONVERSATIONS), None).await?;
-    let notes = if is_team {
-        customers::notes(db, caller, whose, None, NOTES).await?
-    } else {
-        Vec::new()
-    };
+    let notes =
+        if is_team { customers::notes(db, caller, whose, None, NOTES).await? } else { Vec::new() };
     // What a system says when it fails is nothing for people from outside.
-    let met = if is_team {
-        customers::errors_met(db, caller, whose, ERRORS).await?
-    } else {
-        Vec::new()
-    };
+    let met =
+        if is_team { customers::errors_met(db, caller, whose, ERRORS).await? } else { Vec::new() };
     let files = attachment::list(db, caller, whose).await?;
     Ok(Show {
         own,

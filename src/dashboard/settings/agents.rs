@@ -26,7 +26,7 @@ impl All {
     }
 
     /// Its schedule is the scheduled repair of the configuration.
-    fn is_set_elsewhere(&self, agent: &Agent) -> bool {
+    fn is_set_elsewhere(agent: &Agent) -> bool {
         agent.key == Key::AppIntelligence
     }
 }

@@ -65,7 +65,7 @@ struct NewCall {
 #[expect(dead_code, reason = "it describes the body, whose calls are read one by one")]
 enum NewCalls {
     Several(Vec<NewCall>),
-    One(NewCall),
+    One(Box<NewCall>),
 }
 
 /// What became of a call.
@@ -310,6 +310,9 @@ mod tests {
             let call: NewCall = serde_json::from_value(body.clone()).unwrap();
             assert_eq!(duration(&call), expected, "{body}");
         }
-        assert_eq!(duration(&NewCall { metadata: Some(Value::Bool(true)), ..NewCall::default() }), 0);
+        assert_eq!(
+            duration(&NewCall { metadata: Some(Value::Bool(true)), ..NewCall::default() }),
+            0
+        );
     }
 }

@@ -111,7 +111,7 @@ pub(in crate::notify) async fn group(tx: &mut Tx, id: i64) -> Result<Option<Grou
 
 /// An action that waits: its name, title, cause, risk, and until when it can be approved.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub(in crate::notify) struct Action {
+pub(in crate::notify) struct Proposed {
     pub(in crate::notify) action: String,
     pub(in crate::notify) title: Option<String>,
     pub(in crate::notify) cause: String,
@@ -119,7 +119,7 @@ pub(in crate::notify) struct Action {
     pub(in crate::notify) expires_at: DateTime<Utc>,
 }
 
-pub(in crate::notify) async fn action(tx: &mut Tx, id: i64) -> Result<Option<Action>> {
+pub(in crate::notify) async fn action(tx: &mut Tx, id: i64) -> Result<Option<Proposed>> {
     tx.query("select action, title, cause, risk, expires_at from action_run where id = $1")
         .bind(id)
         .optional()

@@ -27,22 +27,23 @@ async fn a_customers_and_an_administrators_day(database: Database) {
                         "user_id": customer.to_string() });
     assert_eq!(server.post("/api/errors", &event).await.status, 201);
 
-    let told = live(&server.base, server.folder(), &cookie, "customers_day", looks, async |ask, _| {
-        match ask {
-            "other" => return json!(other),
-            "answer" => model.push(Reply::text(
-                json!({ "answer": "We open at nine.", "hand_over": false }).to_string(),
-            )),
-            "asked" => {
-                // Nothing of the system went to the model, and no tool.
-                let asked = model.asked();
-                let last = asked.last().unwrap().body.to_string();
-                assert!(!last.contains("\"tools\"") && !last.contains("KeyError"), "{last}");
+    let told =
+        live(&server.base, server.folder(), &cookie, "customers_day", looks, async |ask, _| {
+            match ask {
+                "other" => return json!(other),
+                "answer" => model.push(Reply::text(
+                    json!({ "answer": "We open at nine.", "hand_over": false }).to_string(),
+                )),
+                "asked" => {
+                    // Nothing of the system went to the model, and no tool.
+                    let asked = model.asked();
+                    let last = asked.last().unwrap().body.to_string();
+                    assert!(!last.contains("\"tools\"") && !last.contains("KeyError"), "{last}");
+                }
+                other => panic!("{other}"),
             }
-            other => panic!("{other}"),
-        }
-        Value::Null
-    });
+            Value::Null
+        });
     told.await.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
 
     let admin = person(&server, "admin").await;
@@ -63,16 +64,18 @@ async fn a_customers_and_an_administrators_day(database: Database) {
     told.await.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
 
     // A change of role ended their sessions.
+    let later = uuid::Uuid::now_v7().simple().to_string() + "-of-someone";
     let sql = format!(
         "insert into session (organization_id, account_id, hash, created_at, seen_at, idle_ends_at, ends_at)
          select 1, {customer}, '{}', created_at, seen_at, idle_ends_at, ends_at from session
          where account_id = (select max(id) from account)",
-        crate::authority::hash("another-cookie-of-theirs")
+        crate::authority::hash(&later)
     );
     server.database().execute(&server.data(), &sql).await;
     let name = cookie.split('=').next().unwrap();
-    let cookie = format!("{name}=another-cookie-of-theirs");
+    let cookie = format!("{name}={later}");
     let nothing = super::nothing;
-    let told = live(&server.base, server.folder(), &cookie, "customers_evening", looks, nothing).await;
+    let told =
+        live(&server.base, server.folder(), &cookie, "customers_evening", looks, nothing).await;
     told.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
 }

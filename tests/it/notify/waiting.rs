@@ -19,10 +19,14 @@ async fn who_waits_for_a_person_is_told_of_until_somebody_answers(database: Data
         "escalate_after_minutes": 30, "escalate_to": second,
     });
     channel(&server, wish).await;
-    let cookie = authority::person(&server, "customer").await;
+    // Its address is https, so cookies are called otherwise.
+    let cookie = authority::person(&server, "customer").await.replace("lux-dev", "__Host-lux");
     let ask = |path: String, body: serde_json::Value| {
-        server.request(Method::POST, &path).header(COOKIE, cookie.clone())
-            .header("sec-fetch-site", "same-origin").json(&body)
+        server
+            .request(Method::POST, &path)
+            .header(COOKIE, cookie.clone())
+            .header("sec-fetch-site", "same-origin")
+            .json(&body)
     };
     // No model is set up: the plain sentence hands over.
     let body = json!({"text": "Where is my order?"});
