@@ -88,7 +88,9 @@ impl Operation {
             ("POST", "/api/errors") => json!({ "error_type": "E", "error_message": "m" }),
             ("POST", "/api/integrations/{provider}/place") => json!({ "id": "site-1" }),
             ("POST", "/api/integrations/tickets") => json!({ "group_id": 987_654_321 }),
-            ("POST", "/api/integrations/messages") => json!({ "text": "hello" }),
+            ("POST", "/api/conversations/{id}/messages" | "/api/integrations/messages") => {
+                json!({ "text": "hello" })
+            }
             ("POST", "/api/integrations/report") => json!({ "days": 7 }),
             ("POST", "/api/integrations/meetings") => {
                 json!({ "title": "Look at it", "start": lux::clock::now() })
@@ -212,7 +214,6 @@ impl Operation {
             ("POST", "/api/conversations") => {
                 json!({ "customer_id": 987_654_321, "subject": "Order", "text": "hello" })
             }
-            ("POST", "/api/conversations/{id}/messages") => json!({ "text": "hello" }),
             ("PATCH", "/api/chat/sessions/{id}") => json!({ "title": "t" }),
             ("POST", "/api/probes") => json!({
                 "name": "cart", "app": "shop", "kind": "http", "path": "/cart",

@@ -1,7 +1,7 @@
 //! The numbers of the dashboard, calls that other programs post, and addresses of the API without
 //! `/api`.
 
-use chrono::{Days, Utc};
+use chrono::Days;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::support::{Answer, Database, Role, Server, on_both, until};
 
 /// So many days ago, at noon.
 fn noon(days: u64) -> String {
-    let day = Utc::now().date_naive().checked_sub_days(Days::new(days)).unwrap();
+    let day = lux::clock::now().date_naive().checked_sub_days(Days::new(days)).unwrap();
     format!("{day}T12:00:00Z")
 }
 

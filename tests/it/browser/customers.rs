@@ -52,7 +52,7 @@ async fn a_customers_and_an_administrators_day(database: Database) {
             "customer" => return json!(customer),
             "call" => {
                 let call = json!({
-                    "started_at": chrono::Utc::now(), "duration_seconds": 61,
+                    "started_at": lux::clock::now(), "duration_seconds": 61,
                     "from_number": "+442079460018", "transcript": "hello, who is there?",
                 });
                 assert_eq!(server.post("/api/call-logs", &call).await.status, 201);

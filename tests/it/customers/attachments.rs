@@ -59,7 +59,7 @@ async fn a_file_is_kept_and_given_back(database: Database) {
     assert_eq!(names, ["people.csv", "plan ß.png"]);
     for file in files(&server) {
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!file.to_str().unwrap().contains("plan"), "{file:?}");
+        assert!(!file.to_str().unwrap().contains("plan"), "{}", file.display());
     }
     assert_eq!(files(&server).len(), 2);
     let one = format!("{own}/{}", kept["id"]);
