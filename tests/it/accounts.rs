@@ -158,7 +158,9 @@ async fn a_change_counts_on_every_server(database: Database) {
     let document = one.get("/openapi.json").await;
     let mut refused = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
-        if path.contains('{') || path.starts_with("/api/auth/") {
+        // What is their own is theirs.
+        let own = ["/api/conversations", "/api/customers"].contains(&path.as_str());
+        if own || path.contains('{') || path.starts_with("/api/auth/") {
             continue;
         }
         for (method, operation) in methods.as_object().unwrap() {

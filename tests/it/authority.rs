@@ -207,7 +207,7 @@ pub(crate) async fn person(server: &Server, role: &str) -> String {
 }
 
 /// What is kept of a secret.
-pub(crate) fn hash(secret: &str) -> String {
+fn hash(secret: &str) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()).as_ref())
 }
 

@@ -131,7 +131,6 @@ async fn a_customer_reaches_their_own_and_nothing_else(database: Database) {
         assert_eq!(own["sessions"][0]["id"], of_bob, "{own:#}");
         assert_eq!(own["sessions"].as_array().unwrap().len(), 1);
     }
-    // Somebody who is no customer has none.
     // Who is no customer has none.
     for path in [sessions("me".to_owned()), sessions(ops.id.to_string())] {
         let own = ops.get(&server, &path).await.json();
@@ -698,4 +697,22 @@ async fn transcripts_hold_each_message_once(database: Database) {
     assert_eq!(whole.len(), 150);
     assert!(whole.is_sorted_by(|one, next| one < next), "{whole:?}");
     assert_eq!(second["next"], Value::Null);
+}
+
+on_both!(the_assistant_knows_the_profile_of_whom_it_answers);
+async fn the_assistant_knows_the_profile_of_whom_it_answers(database: Database) {
+    let (server, model) = with(&database).await;
+    let ada = Person::new(&server, "customer", "Ada").await;
+    let bob = Person::new(&server, "customer", "Bob").await;
+    for (person, company) in [(&ada, "Analytical Engines"), (&bob, "Difference Works")] {
+        let me = person.get(&server, "/api/customers/me").await.json();
+        let change = json!({ "version": me["version"], "company": company, "language": "fr" });
+        let changed = person.ask(&server, Method::PUT, "/api/customers/me", change).await;
+        assert_eq!(changed.status, 200, "{changed:?}");
+    }
+    model.push(says("Bonjour"));
+    ada.begin(&server, json!({ "text": "hello" })).await;
+    let asked = model.asked().pop().unwrap().body.to_string();
+    assert!(asked.contains("Analytical Engines") && asked.contains("Language: fr"), "{asked}");
+    assert!(!asked.contains("Difference Works") && !asked.contains("Bob"), "{asked}");
 }

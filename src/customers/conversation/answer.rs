@@ -292,6 +292,19 @@ fn about(brand: &Brand, owed: &Owed) -> String {
         let _ = writeln!(text, "E-mail of the customer: {email}");
     }
     let _ = writeln!(text, "Customer since: {}", owed.since.format("%F"));
+    for (name, value) in [
+        ("Company of the customer", &owed.company),
+        ("Website of the customer", &owed.website),
+        ("Industry", &owed.industry),
+        ("Country", &owed.country),
+        ("Language", &owed.language),
+        ("Whom the customer wants to reach", &owed.audience),
+        ("What for", &owed.goals),
+    ] {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{name}: {value}");
+        }
+    }
     if !owed.subject.is_empty() {
         let _ = writeln!(text, "Subject of the conversation: {}", owed.subject);
     }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     app::App,
-    auth::{Caller, Role, Who},
+    auth::Caller,
     error::{self, Error},
     http::{Customer, Json, Operator, Path, Problem, Query, Result},
 };
@@ -259,9 +259,10 @@ async fn list_sessions(
 
 /// The customer whom a part of a path names.
 fn customer_named(caller: &Caller, id: &str) -> error::Result<i64> {
-    match (caller.who, caller.role) {
-        (Who::Person { account, .. }, Role::Customer) if id == "me" => Ok(account),
-        _ => id.parse().map_err(|_| Error::NotFound("customer")),
+    let unknown = || Error::NotFound("customer");
+    match id {
+        "me" => caller.account().ok_or_else(unknown),
+        id => id.parse().map_err(|_| unknown()),
     }
 }
 

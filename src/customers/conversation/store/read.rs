@@ -217,6 +217,13 @@ pub(in crate::customers::conversation) struct Owed {
     pub(in crate::customers::conversation) email: Option<String>,
     /// When the customer's account was made.
     pub(in crate::customers::conversation) since: DateTime<Utc>,
+    pub(in crate::customers::conversation) company: String,
+    pub(in crate::customers::conversation) website: String,
+    pub(in crate::customers::conversation) industry: String,
+    pub(in crate::customers::conversation) country: String,
+    pub(in crate::customers::conversation) language: String,
+    pub(in crate::customers::conversation) audience: String,
+    pub(in crate::customers::conversation) goals: String,
     pub(in crate::customers::conversation) subject: String,
 }
 
@@ -227,8 +234,9 @@ pub(in crate::customers::conversation) async fn owed(
     message: i64,
 ) -> Result<Option<Owed>> {
     db.query(
-        "select c.organization_id, c.customer_id, a.name, a.email, a.created_at as since, c.subject
-         from conversation c join account a on a.id = c.customer_id
+        "select c.organization_id, c.customer_id, a.name, a.email, a.created_at as since,
+             a.company, a.website, a.industry, a.country, a.language, a.audience, a.goals, c.subject
+         from conversation c join customer a on a.id = c.customer_id
          where c.id = $1 and c.status = 'open'
            and (select max(m.id) from conversation_message m where m.conversation_id = c.id) = $2",
     )
