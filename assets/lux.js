@@ -317,6 +317,8 @@ window.lux = (() => {
   const list = one("#palette-list");
   const asked = one("input[name=q]", palette);
   let pending = null;
+  // The search for what stands in the field.
+  let looking = null;
   let chosen = 0;
 
   function offer(found) {
@@ -340,9 +342,9 @@ window.lux = (() => {
     }
   }
 
-  palette.addEventListener("lux:opened", () => { asked.select(); search(); });
-  asked.addEventListener("input", search);
-  asked.addEventListener("keydown", (event) => {
+  palette.addEventListener("lux:opened", () => { asked.select(); looking = search(); });
+  asked.addEventListener("input", () => { looking = search(); });
+  asked.addEventListener("keydown", async (event) => {
     const options = all("[role=option]", list);
     if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
@@ -352,9 +354,13 @@ window.lux = (() => {
       options[chosen].setAttribute("aria-selected", "true");
       options[chosen].scrollIntoView({ block: "nearest" });
       asked.setAttribute("aria-activedescendant", options[chosen].id);
-    } else if (event.key === "Enter" && options[chosen]) {
+    } else if (event.key === "Enter") {
       event.preventDefault();
-      options[chosen].click();
+      // Who types fast means what they typed, not what was found before.
+      await looking;
+      const option = all("[role=option]", list)[chosen];
+      if (option) option.click();
+      else asked.form.requestSubmit();
     }
   });
 

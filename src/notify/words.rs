@@ -145,8 +145,10 @@ fn error(event: &Event, group: &Group, path: String) -> Words {
         _ => String::new(),
     };
     let places = [endpoint, group.culprit.clone().unwrap_or_default()];
-    let places: Vec<String> =
+    let mut places: Vec<String> =
         places.iter().filter(|it| !it.is_empty()).map(|it| short(it, 150)).collect();
+    // Where no code is known, the culprit is the endpoint.
+    places.dedup();
     if !places.is_empty() {
         let _ = write!(body, "\nWhere: {}", places.join(", "));
     }
