@@ -215,6 +215,8 @@ window.lux = (() => {
 
   let source = null;
   let timer = null;
+  // What the page was made of; between that and the first beat something may have happened.
+  let made = document.body.dataset.pulse;
 
   function follow() {
     clearTimeout(timer);
@@ -222,9 +224,11 @@ window.lux = (() => {
     const stream = new EventSource("/ui/pulse");
     source = stream;
     stream.addEventListener("pulse", (event) => {
-      const back = tries > 0;
+      const pulse = JSON.parse(event.data);
+      const back = tries > 0 || (made !== undefined && made !== pulse.mark);
       tries = 0;
-      beat(JSON.parse(event.data));
+      made = undefined;
+      beat(pulse);
       // What happened meanwhile is asked for.
       if (back) for (const name of ["errors", "repairs", "approvals", "inbox"]) document.body.dispatchEvent(new CustomEvent(`lux:${name}`));
     });

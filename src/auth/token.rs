@@ -102,8 +102,8 @@ async fn insert(
     lifetime: Option<TimeDelta>,
 ) -> Result<Made> {
     let name = name.trim();
-    if name.is_empty() || name.chars().count() > 100 {
-        return Err(Error::invalid("a token needs a name of 1 to 100 characters"));
+    if name.is_empty() || name.chars().count() > 100 || name.contains(char::is_control) {
+        return Err(Error::invalid("a token needs a name of 1 to 100 characters in one line"));
     }
     if role == Role::Customer {
         return Err(Error::invalid("a token is of role admin, operator, ingest or read"));

@@ -61,6 +61,12 @@ pub struct Pulse {
 }
 
 impl Pulse {
+    /// What pages are made of, in one word: a page that was made of another has to ask again.
+    pub fn mark(&self) -> String {
+        let Self { errors, errors_mark, running, repairs_mark, approvals, .. } = self;
+        format!("{errors} {errors_mark} {running} {repairs_mark} {approvals}")
+    }
+
     /// What is not as it was: the names of the events that pages wait for.
     fn changes(&self, before: &Self) -> Vec<&'static str> {
         let mut changed = Vec::new();
@@ -157,6 +163,8 @@ struct Beat<'p> {
     #[serde(flatten)]
     pulse: &'p Pulse,
     changed: Vec<&'static str>,
+    /// [`Pulse::mark`]
+    mark: String,
 }
 
 /// The pulse whenever it changes, as events named `pulse`.
@@ -182,7 +190,8 @@ async fn follow(
                     continue;
                 }
                 let changed = before.as_ref().map_or_else(Vec::new, |it| pulse.changes(it));
-                let beat = serde_json::to_string(&Beat { pulse: &pulse, changed });
+                let mark = pulse.mark();
+                let beat = serde_json::to_string(&Beat { pulse: &pulse, changed, mark });
                 let event = Event::default().event("pulse").data(beat.unwrap_or_default());
                 return Some((Ok::<_, Infallible>(event), (live, timer, Some(pulse))));
             }
