@@ -67,7 +67,7 @@ async fn save_emails(
     Ok(Json(SavedEmails { success: true, message, emails }))
 }
 
-/// Saves who is told by mail. What is wrong is told with its place: "emails[2]: …".
+/// Saves who is told by mail. What is wrong is told with its place: `emails[2]: …`.
 #[utoipa::path(
     put, path = "/api/business/notification-emails", request_body = NotificationEmails,
     responses((status = 200, body = SavedEmails), (status = 400, body = Problem))
