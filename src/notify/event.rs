@@ -103,6 +103,13 @@ impl Event {
     pub fn path(&self) -> String {
         self.kind.path(self.subject_id)
     }
+
+    /// Whether it is told others if nobody reacts: what waits for a decision or an answer does
+    /// whatever it weighs, everything else if something is broken.
+    pub(super) fn needs_somebody(&self) -> bool {
+        let is_awaited = matches!(self.kind, Topic::RepairApproval | Topic::ConversationWaiting);
+        (is_awaited || self.severity >= Severity::Error) && self.acknowledged_at.is_none()
+    }
 }
 
 /// How far an event is.

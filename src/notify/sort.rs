@@ -141,8 +141,7 @@ impl Sorting<'_> {
                 escalation = Some(asked);
             }
         }
-        let needs = event.severity >= Severity::Error && event.acknowledged_at.is_none();
-        let escalation = escalation.filter(|_| needs);
+        let escalation = escalation.filter(|_| event.needs_somebody());
         let decided = Decided {
             id: event.id,
             title: &words.title,
