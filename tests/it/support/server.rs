@@ -5,6 +5,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
+    sync::OnceLock,
 };
 
 use reqwest::{
@@ -118,15 +119,11 @@ impl Setup {
     /// Starts the server and waits until it listens.
     pub(crate) async fn start(self) -> Server {
         fs::write(self.folder.join("lux.toml"), &self.toml).unwrap();
-        let tokens = Role::ALL.map(|role| {
-            let mut command = self.command();
-            command.args(["token", "create", "--role", role.name(), "--name", "rig"]);
-            let said = run(&mut command);
-            assert_eq!(said.code, Some(0), "{said:?}");
-            said.out.trim().to_owned()
-        });
+        let tokens = Role::ALL.map(|_| OnceLock::new());
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let mut server = Server { setup: self, client, tokens, base: String::new(), running: None };
+        // Without one, the program would make one and say it in its log.
+        server.token(Role::Admin);
         server.start().await;
         server
     }
@@ -152,7 +149,8 @@ struct Running {
 pub(crate) struct Server {
     setup: Setup,
     client: Client,
-    tokens: [String; 4],
+    /// Made by the command line when one is needed for the first time.
+    tokens: [OnceLock<String>; 4],
     pub(crate) base: String,
     running: Option<Running>,
 }
@@ -246,7 +244,13 @@ impl Server {
     }
 
     pub(crate) fn token(&self, role: Role) -> &str {
-        &self.tokens[role as usize]
+        self.tokens[role as usize].get_or_init(|| {
+            let mut command = self.command();
+            command.args(["token", "create", "--role", role.name(), "--name", "rig"]);
+            let said = run(&mut command);
+            assert_eq!(said.code, Some(0), "{said:?}");
+            said.out.trim().to_owned()
+        })
     }
 
     /// A request without a token.
