@@ -18,7 +18,7 @@ use lux::{
     auth::{OrganizationId, Role, token},
     config::{Config, Overrides},
     db::Db,
-    serve,
+    serve::{self, Door},
 };
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -97,12 +97,14 @@ async fn lux(folder: &std::path::Path) -> (SocketAddr, String) {
     overrides.flags.insert("data_dir", folder.join("data").display().to_string());
     overrides.environment.insert("LUX_EVENTS_PER_MINUTE".into(), "4000000000".into());
     let config = Config::load(overrides).unwrap();
-    let (app, features) = serve::start(config, CancellationToken::new()).await.unwrap();
+    let db = serve::open_database(&config).await.unwrap();
+    let limits = config.http.clone();
+    let (app, features) = serve::start(config, db, CancellationToken::new()).await.unwrap();
     let organization = OrganizationId::FIRST;
     let token = token::create(&app.db, organization, Role::Ingest, "bench", None).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve::serve(app, features, listener));
+    tokio::spawn(serve::serve(app, features, Door::new(listener, &limits)));
     (address, token)
 }
 

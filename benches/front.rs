@@ -19,7 +19,7 @@ use std::{
 use lux::{
     auth::{OrganizationId, Role, token},
     config::{Config, Overrides},
-    serve,
+    serve::{self, Door},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -242,12 +242,14 @@ async fn lux(folder: &Path, model: SocketAddr) -> (SocketAddr, String) {
     overrides.environment.insert("OPENAI_API_KEY".into(), "sk-bench".into());
     overrides.environment.insert("OPENAI_BASE_URL".into(), format!("http://{model}/v1"));
     let config = Config::load(overrides).unwrap();
-    let (app, features) = serve::start(config, CancellationToken::new()).await.unwrap();
+    let db = serve::open_database(&config).await.unwrap();
+    let limits = config.http.clone();
+    let (app, features) = serve::start(config, db, CancellationToken::new()).await.unwrap();
     let first = OrganizationId::FIRST;
     let token = token::create(&app.db, first, Role::Operator, "bench", None).await.unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(serve::serve(app, features, listener));
+    tokio::spawn(serve::serve(app, features, Door::new(listener, &limits)));
     (address, token)
 }
 

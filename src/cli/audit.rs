@@ -35,7 +35,6 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<ExitCode> {
-    serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(config).await?;
     let done = match command {
         Command::Verify { heads, json } => verify(&db, &heads, json).await,

@@ -233,7 +233,6 @@ fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => return runtime()?.block_on(replay::run(args, overrides)),
         Command::Migrate => {
             let config = Config::load(overrides)?;
-            serve::make_private_folder(&config.data_dir)?;
             let db = runtime()?.block_on(serve::open_database(&config))?;
             writeln!(out(), "the {} database is up to date", db.name())?;
         }

@@ -61,7 +61,6 @@ pub(super) async fn run(command: Command, overrides: Overrides) -> anyhow::Resul
 async fn test(purpose: Purpose, overrides: Overrides) -> anyhow::Result<ExitCode> {
     let config = Config::load(overrides)?;
     serve::log_to_stderr(&config);
-    serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(&config).await?;
     let sealer = seal::check(&db, config.key_origin()).await?;
     let llm = Llm::new(db.clone(), &config, sealer)?;

@@ -74,7 +74,6 @@ pub(super) async fn invite(args: Invite, config: &Config) -> anyhow::Result<()> 
 }
 
 async fn open(config: &Config) -> anyhow::Result<Db> {
-    serve::make_private_folder(&config.data_dir)?;
     serve::open_database(config).await
 }
 

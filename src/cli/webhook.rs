@@ -32,7 +32,6 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(config).await?;
     let mut out = super::out();
     let actor = audit::Actor { name: "command line", address: None };

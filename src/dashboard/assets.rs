@@ -11,14 +11,13 @@ use axum::{
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use rust_embed::{EmbeddedFile, RustEmbed};
 
-use crate::app::App;
-
 #[derive(RustEmbed)]
 #[folder = "assets"]
 #[exclude = "*.md"]
 struct Files;
 
-pub(super) fn router() -> Router<App> {
+/// The files of pages, which need nothing else.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new().route("/assets/{*path}", get(read))
 }
 

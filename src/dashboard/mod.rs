@@ -37,7 +37,7 @@ use crate::app::App;
 
 pub use form::Form;
 pub use page::Page;
-pub use reply::{html, is_fragment, nothing_here, see_other};
+pub use reply::{html, is_fragment, nothing_here, refuse, see_other};
 pub use shell::Shell;
 pub use told::Told;
 

@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Redirect, Response},
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use url::form_urlencoded;
 
 use super::{Shell, filters, told::Told};
@@ -87,14 +87,23 @@ pub(super) async fn refusals(mut request: Request, next: Next) -> Response {
 }
 
 /// What is at no address: a page for browsers.
-pub async fn nothing_here(headers: HeaderMap) -> Response {
+pub async fn nothing_here(uri: Uri, headers: HeaderMap) -> Response {
     if !wants_page(&headers) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let detail = "there is nothing at this address; it may be of an older Lux, or mistyped";
-    let mut response = Problem::new(StatusCode::NOT_FOUND, detail).into_response();
-    let render = |problem: &Problem| rendered(problem, &Slot::default(), false, None);
-    response.extensions_mut().insert(RenderedBy(Arc::new(render)));
+    refuse(Problem::new(StatusCode::NOT_FOUND, detail), &uri, &headers)
+}
+
+/// A refusal outside of the pages: a page for browsers, a problem for programs.
+pub fn refuse(problem: Problem, uri: &Uri, headers: &HeaderMap) -> Response {
+    let mut response = problem.into_response();
+    if wants_page(headers) {
+        let here = uri.path_and_query().map_or("/", |it| it.as_str()).to_owned();
+        let render =
+            move |problem: &Problem| rendered(problem, &Slot::default(), false, Some(&here));
+        response.extensions_mut().insert(RenderedBy(Arc::new(render)));
+    }
     response
 }
 

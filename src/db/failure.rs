@@ -10,6 +10,18 @@ pub fn is_duplicate(error: &Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
+/// Whether a server could not be reached, or takes nobody yet or for the moment: it may by itself.
+pub fn is_unreachable(error: &Error) -> bool {
+    match error {
+        Error::Io(_) | Error::PoolTimedOut => true,
+        Error::Database(told) => told.code().is_some_and(|code| {
+            // It starts, ends or crashed; it has no connection to spare; connecting failed.
+            matches!(&*code, "57P01" | "57P02" | "57P03" | "53300") || code.starts_with("08")
+        }),
+        _ => false,
+    }
+}
+
 /// What kind of failure an error is, as far as a caller acts on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Failure {

@@ -29,7 +29,7 @@ mod foreign;
 mod visit;
 
 pub use copy::newest_migration;
-pub use failure::{Failure, failure, is_duplicate};
+pub use failure::{Failure, failure, is_duplicate, is_unreachable};
 pub use foreign::{Foreign, Reading};
 pub use sqlx::{Error, Result};
 pub use visit::{Found, Server, said, server_of, visit};
@@ -107,7 +107,8 @@ impl Db {
             // The pool would try again until its time is over, and then say only that.
             let first = PgConnection::connect_with(&options);
             let mut first = tokio::time::timeout(ACQUIRE, first).await.map_err(|_| {
-                anyhow::anyhow!("the server did not answer within {} s", ACQUIRE.as_secs())
+                let said = format!("the server did not answer within {} s", ACQUIRE.as_secs());
+                Error::Io(std::io::Error::new(std::io::ErrorKind::TimedOut, said))
             })??;
             let schema: Option<String> =
                 first.fetch_one("select current_schema()::text").await?.try_get(0)?;

@@ -74,6 +74,19 @@ pub async fn wrap(
     response
 }
 
+/// [`wrap`] for what answers before there is an [`App`].
+pub async fn wrap_early(State(https): State<bool>, request: Request, next: Next) -> Response {
+    let id = request_id(&request);
+    let path = request.uri().path().to_owned();
+    let response = match ambiguous(&request) {
+        Some(why) => Problem::new(StatusCode::BAD_REQUEST, why).into_response(),
+        None => next.run(request).await,
+    };
+    let mut response = as_problem(response, &id, openai::speaks_it(&path));
+    headers::add(response.headers_mut(), https);
+    response
+}
+
 /// What two readers of one request could understand differently: for whom it is.
 fn ambiguous(request: &Request) -> Option<&'static str> {
     let headers = request.headers();

@@ -94,18 +94,24 @@ struct Row {
 /// The most files of one source whose positions are remembered.
 const MAX_FILES: i64 = 20_000;
 
+/// Totals and positions of one moment: what a process that was killed has yet to commit, which
+/// PostgreSQL may still be at, is waited for by the totals' row.
 pub(crate) async fn load(db: &Db, host: &str, source: &str) -> Result<Known> {
-    let totals = db
-        .query(
-            "select lines, bytes, dropped_bytes, lost, last_line_at from log_source \
-             where host = $1 and name = $2",
-        )
+    let mut tx = db.begin().await?;
+    let sql = tx.dialect(
+        "select lines, bytes, dropped_bytes, lost, last_line_at from log_source \
+         where host = $1 and name = $2 for update",
+        "select lines, bytes, dropped_bytes, lost, last_line_at from log_source \
+         where host = $1 and name = $2",
+    );
+    let totals = tx
+        .query(sql)
         .bind(host.to_owned())
         .bind(source.to_owned())
         .optional::<Totals>()
         .await?
         .unwrap_or_default();
-    let rows: Vec<Row> = db
+    let rows: Vec<Row> = tx
         .query(
             "select path, dev, ino, tag, position, line, told, head_len, head_hash, mark_len, \
              mark_hash, journal_cursor, updated_at from log_checkpoint \
@@ -116,6 +122,7 @@ pub(crate) async fn load(db: &Db, host: &str, source: &str) -> Result<Known> {
         .bind(MAX_FILES)
         .all()
         .await?;
+    tx.commit().await?;
     let checkpoints = rows.into_iter().map(Row::read).collect();
     Ok(Known { totals, checkpoints })
 }

@@ -19,6 +19,7 @@ mod sign_up;
 mod tokens;
 mod unsubscribe;
 mod verify;
+mod waiting;
 
 use std::time::Duration;
 
@@ -60,6 +61,7 @@ use crate::{
 };
 
 pub use sign_in::SignIn;
+pub use waiting::waiting;
 
 /// The running features that handlers reach as extensions.
 #[derive(Clone)]

@@ -204,10 +204,14 @@ async fn killed_while_logging(database: &Database, rotate_every: Option<u64>) {
     })
     .await;
     let logger = Logger::start(path, rotate_every);
-    for _ in 0..5 {
+    for _ in 0..3 {
         let before = lines(&server).await;
         until("lines are read", async || (lines(&server).await > before + 2000).then_some(()))
             .await;
+        server.kill().await;
+        server.start().await;
+        // And again while it finds out where it was.
+        until("the source is back", async || server.source("app").await).await;
         server.kill().await;
         server.start().await;
     }

@@ -92,19 +92,66 @@ async fn postgres_restarts_under_load() {
 }
 
 #[tokio::test]
-async fn it_starts_only_with_its_database_and_says_so() {
+async fn it_starts_without_its_database_and_says_so() {
     let Some(cluster) = Cluster::start() else { return };
     let database = Database::of(&cluster).await;
     let mut server = Server::plain(&database).await;
     assert_eq!(server.stop().await, Some(0));
+    let log = server.folder().join("app.log");
+    append(&log, 0..10);
     cluster.stop();
-    let said = run(server.command().args(["serve", "--listen", "127.0.0.1:0"]));
+
+    // It listens, is alive, and is told to end like any other.
+    server.start().await;
+    assert_eq!(ready(&server).await, Some(StatusCode::SERVICE_UNAVAILABLE));
+    assert_eq!(server.stop().await, Some(0));
+
+    server.start().await;
+    assert_eq!(Answer::of(server.request(Method::GET, "/healthz")).await.status, 200);
+    let event = json!({ "error_type": "E", "error_message": "m" });
+    for path in ["/readyz", "/api/diagnostics/groups", "/", "/nowhere"] {
+        let answer = Answer::of(server.request(Method::GET, path)).await;
+        assert_eq!(answer.headers["retry-after"], "5", "{path}");
+        answer.problem(503);
+    }
+    let told = server.post("/api/errors", &event).await.problem(503);
+    assert!(told.contains("tries again by itself"), "{told}");
+    let page = server.request(Method::GET, "/errors").header("accept", "text/html");
+    let page = Answer::of(page).await;
+    assert_eq!(page.status, 503);
+    assert!(page.headers.contains_key("content-security-policy"), "{page:?}");
+    let text = page.text;
+    assert!(text.contains("tries again by itself") && text.contains("href=\"/errors\""), "{text}");
+    let sheet = text.split('"').find(|part| part.starts_with("/assets/lux.css")).unwrap();
+    assert_eq!(Answer::of(server.request(Method::GET, sheet)).await.status, 200);
+    until("its log tells", async || server.log().contains("DATABASE_URL").then_some(())).await;
+    assert!(server.is_up());
+
+    cluster.start_again();
+    becomes_ready(&server, 200).await;
+    assert_eq!(server.post("/api/errors", &event).await.status, 201);
+    lines_become(&server, 10).await;
+}
+
+#[tokio::test]
+async fn what_waiting_does_not_mend_ends_it() {
+    let Some(cluster) = Cluster::start() else { return };
+    let mut server = Server::plain(&Database::of(&cluster).await).await;
+    assert_eq!(server.stop().await, Some(0));
+    let nowhere = cluster.url.replacen("/postgres?", "/nobody_made_this?", 1);
+    assert_ne!(nowhere, cluster.url);
+    let mut serve = server.command();
+    serve.env("DATABASE_URL", nowhere).args(["serve", "--listen", "127.0.0.1:0"]);
+    let said = run(&mut serve);
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.err.contains("DATABASE_URL"), "{said:?}");
+    assert!(said.err.contains("nobody_made_this"), "{said:?}");
     assert_eq!(said.out, "");
-    cluster.start_again();
-    server.start().await;
-    assert_eq!(ready(&server).await, Some(StatusCode::OK));
+    // A command does not wait either.
+    cluster.stop();
+    let said = run(server.command().args(["audit", "verify"]));
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.err.contains("DATABASE_URL"), "{said:?}");
 }
 
 async fn part(server: &Server, name: &str) -> Value {

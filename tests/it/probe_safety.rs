@@ -121,7 +121,8 @@ impl Inside {
         let overrides = Overrides { environment, flags: BTreeMap::new(), file: Some(file) };
         let config = Config::load(overrides).unwrap_or_else(|mistakes| panic!("{mistakes}"));
         let shutdown = CancellationToken::new();
-        let (_, features) = serve::start(config, shutdown.clone()).await.unwrap();
+        let db = serve::open_database(&config).await.unwrap();
+        let (_, features) = serve::start(config, db, shutdown.clone()).await.unwrap();
         Self { probes: features.probes, shutdown, _folder: folder }
     }
 

@@ -86,7 +86,6 @@ pub(super) struct Shown {
 }
 
 pub(super) async fn run(command: Command, config: &Config) -> anyhow::Result<()> {
-    serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(config).await?;
     // Those of lux.toml are there even before the server's first start.
     store::sync(&db, ORGANIZATION, &config.apps).await?;

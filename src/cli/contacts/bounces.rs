@@ -19,7 +19,6 @@ use crate::{
 };
 
 pub(super) async fn run(files: &[PathBuf], config: &Config) -> anyhow::Result<()> {
-    serve::make_private_folder(&config.data_dir)?;
     let db = serve::open_database(config).await?;
     let sealer = seal::check(&db, config.key_origin()).await?;
     let lasting = Lasting::new(db.clone(), sealer);

@@ -28,7 +28,7 @@ use crate::{
     config::{Config, Overrides},
     integrations::provider::PROVIDERS,
     outbound::Outbound,
-    serve,
+    serve::{self, Door},
 };
 
 #[derive(clap::Args)]
@@ -69,19 +69,21 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
     let listener = serve::bind(config.listen).await?;
     let address = listener.local_addr()?;
     config.listen = address;
-    let (app, features) = serve::start(config, shutdown.clone()).await?;
+    let db = serve::open_database(&config).await?;
+    let door = Door::new(listener, &config.http);
+    let (app, features) = serve::start(config, db, shutdown.clone()).await?;
     let admin = token::create(&app.db, OrganizationId::FIRST, Role::Admin, "demo", None).await?;
     let ingest = token::create(&app.db, OrganizationId::FIRST, Role::Ingest, "shop", None).await?;
-    let door = link::for_setup(&app.db, OrganizationId::FIRST).await?;
-    let door = link::url(&app.config, door.token.expose_secret());
-    let server = tokio::spawn(serve::serve(app, features, listener));
+    let made = link::for_setup(&app.db, OrganizationId::FIRST).await?;
+    let way_in = link::url(&app.config, made.token.expose_secret());
+    let server = tokio::spawn(serve::serve(app, features, door));
 
     let base = format!("http://{address}");
     let client = Client::new(Outbound::new()?, base.clone(), admin.clone());
     let mut out = super::out();
     writeln!(out, "listening on {base}")?;
     let toured = tokio::select! {
-        left = leave(&client, &folder.0, &shop, &ingest, &args, &door, has_services),
+        left = leave(&client, &folder.0, &shop, &ingest, &args, &way_in, has_services),
             if args.hands_on => left,
         toured = tour(&client, &folder.0, &shop, &ingest, args.pace), if !args.hands_on => toured,
         () = shutdown.cancelled() => Ok(()),
@@ -90,7 +92,7 @@ pub(super) async fn run(args: Args, given: Overrides) -> anyhow::Result<()> {
         writeln!(
             out,
             "\nThe service goes on until Ctrl-C. Look around in a browser (the link works once), or \
-             ask in another terminal:\n\n  {door}\n\n  lux chat --url {base} --token {admin}"
+             ask in another terminal:\n\n  {way_in}\n\n  lux chat --url {base} --token {admin}"
         )?;
         shutdown.cancelled().await;
     }

@@ -100,6 +100,9 @@ pub(crate) struct Reader {
     modified: Option<SystemTime>,
     /// Lines that start before this were counted before a restart.
     counted: u64,
+    /// What is kept until reading is past what was counted: so long, number and mark of the
+    /// line that is read are those of an earlier position.
+    resumed: Option<Checkpoint>,
     /// Lines that start before this are only numbered.
     skip: u64,
     /// Lines that start before this are of unknown age.
@@ -145,6 +148,7 @@ impl Reader {
         reader.head_hash = at.head_hash.cast_unsigned();
         let position = at.position.cast_unsigned();
         reader.counted = position;
+        reader.resumed = Some(at.clone());
         reader.line = at.line.cast_unsigned().max(1);
         reader.told = at.told.cast_unsigned();
         let from = position.saturating_sub(again);
@@ -187,6 +191,7 @@ impl Reader {
             head_hash: 0,
             modified: None,
             counted: 0,
+            resumed: None,
             skip: 0,
             history: 0,
             told: 0,
@@ -237,11 +242,16 @@ impl Reader {
 
     /// How far complete lines were read, as it is kept in the database.
     pub(crate) fn checkpoint(&self) -> Checkpoint {
+        let path = self.path.to_string_lossy().into_owned();
+        if let Some(at) = self.resumed.as_ref().filter(|_| self.line_start < self.counted) {
+            let (id, tag) = (self.id, self.tag);
+            return Checkpoint { path, id, tag, updated_at: clock::now(), ..at.clone() };
+        }
         Checkpoint {
-            path: self.path.to_string_lossy().into_owned(),
+            path,
             id: self.id,
             tag: self.tag,
-            position: self.line_start.max(self.counted).cast_signed(),
+            position: self.line_start.cast_signed(),
             line: self.line.cast_signed(),
             told: self.told.cast_signed(),
             head_len: self.head_len.cast_signed() as i64,
@@ -389,6 +399,7 @@ impl Reader {
         self.head_hash = 0;
         self.modified = None;
         self.counted = 0;
+        self.resumed = None;
         self.skip = 0;
         self.history = 0;
         self.told = 0;
@@ -431,7 +442,37 @@ pub(crate) fn hash(bytes: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use super::{Pumped, Reader};
+
+    /// Whoever is killed while the last lines are read again must not begin anew after it: the
+    /// position would go with the number and the bytes of an earlier line.
+    #[test]
+    fn a_position_is_kept_whole_while_lines_are_read_again() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        for n in 0..1000 {
+            writeln!(file, "line {n}").unwrap();
+        }
+        let mut reader = Reader::first(file.path(), 1).unwrap();
+        reader.pump(&mut Vec::new(), &mut |_| {}).unwrap();
+        let first = reader.checkpoint();
+        assert_eq!(first.line, 1001);
+        // Killed and started twice, the second time before anything was read again.
+        let second = Reader::resume(file.path(), &first, 500, 2).unwrap().checkpoint();
+        assert_eq!((second.position, second.line), (first.position, first.line));
+        let mut third = Reader::resume(file.path(), &second, 500, 3).unwrap();
+        assert_eq!(third.tag, 1, "it is taken for another file");
+        writeln!(file, "line 1000").unwrap();
+        let (mut again, mut new) = (Vec::new(), Vec::new());
+        let mut read = |line: super::Line<'_>| {
+            if line.again { again.push(line.number) } else { new.push(line.number) }
+        };
+        third.pump(&mut Vec::new(), &mut read).unwrap();
+        assert_eq!((again.last(), new), (Some(&1000), vec![1001]));
+        let last = third.checkpoint();
+        assert_eq!((last.position, last.line), (first.position + 10, 1002));
+    }
 
     /// Most logs of a fresh host are empty: each must not count as cut at every look.
     #[test]

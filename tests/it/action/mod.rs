@@ -73,7 +73,8 @@ impl Library {
         }
         let file = Some(server.folder().join("lux.toml"));
         let config = Config::load(Overrides { environment, file, ..Overrides::default() }).unwrap();
-        let (app, features) = serve::start(config, CancellationToken::new()).await.unwrap();
+        let db = serve::open_database(&config).await.unwrap();
+        let (app, features) = serve::start(config, db, CancellationToken::new()).await.unwrap();
         Self { app, actions: features.actions }
     }
 }

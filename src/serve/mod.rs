@@ -1,24 +1,17 @@
 //! Starting it all and stopping it in order: stop accepting, let requests in flight
 //! end, finish background work, close the database.
 
-use std::{
-    fs::{File, TryLockError},
-    io::Write,
-    net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+mod door;
+mod folder;
+mod waiting;
+
+use std::{io::Write, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use axum::{Router, extract::ConnectInfo};
-use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
+use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use secrecy::ExposeSecret;
-use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::ServiceExt;
 
 use crate::{
     app::{App, Parts},
@@ -35,7 +28,6 @@ use crate::{
     errors::{self, Capture, FromLogs, Intake},
     health::Health,
     hooks,
-    http::connection::{Addresses, Answering, Counted, Patience, Timed},
     integrations::{Integrations, ticketing::Tickets},
     jobs::{self, Jobs, Scheduled},
     llm::Llm,
@@ -50,8 +42,8 @@ use crate::{
     web::{self, Features, SignIn},
 };
 
-/// The longest head of a request, in bytes; also what is read ahead of a body.
-const MAX_HEAD: usize = 64 << 10;
+pub use door::{Door, bind};
+pub use folder::{hold_alone, make_private_folder};
 
 /// How long background work may take to end after the last request.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,20 +54,38 @@ pub async fn run(mut config: Config) -> anyhow::Result<()> {
     cancel_on_signal(shutdown.clone())?;
     make_private_folder(&config.data_dir)?;
     // As long as the process lives.
-    let _running = hold(&config.data_dir)?;
-    raise_descriptor_limit();
+    let _running = folder::hold(&config.data_dir)?;
+    door::raise_descriptor_limit();
     let listener = bind(config.listen).await?;
     // The system may have chosen the port; without `public_url` this is Lux's address.
     config.listen = listener.local_addr()?;
-    let (app, features) = start(config, shutdown).await?;
-    announce(&app, listener.local_addr()?).await?;
-    serve(app, features, listener).await
+    // Other commands on this host find the server by this file, and links are made with it.
+    std::fs::write(config.data_dir.join("address"), config.listen.to_string())?;
+    let door = Door::new(listener, &config.http);
+    let (db, waited) = match open_database(&config).await {
+        Err(error) if waiting::is_worth_it(&error) => {
+            // systemd, too, is not to wait for what may take an hour.
+            announce(&config)?;
+            let opened = waiting::until_there(&config, &door, error, &shutdown).await?;
+            let Some(db) = opened else { return Ok(()) };
+            (db, true)
+        }
+        opened => (opened?, false),
+    };
+    let (app, features) = start(config, db, shutdown).await?;
+    greet(&app).await?;
+    if !waited {
+        announce(&app.config)?;
+    }
+    serve(app, features, door).await
 }
 
-/// Opens everything but the door: database, background work, features.
-pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<(App, Features)> {
-    make_private_folder(&config.data_dir)?;
-    let db = open_database(&config).await?;
+/// Starts everything but the door: background work, features.
+pub async fn start(
+    config: Config,
+    db: Db,
+    shutdown: CancellationToken,
+) -> anyhow::Result<(App, Features)> {
     let outbound = Outbound::new()?.with_probes_per_second(config.repair.probes_per_second)?;
     let sealer = seal::check(&db, config.key_origin()).await?;
     let llm =
@@ -201,8 +211,10 @@ fn install_metrics() -> anyhow::Result<PrometheusHandle> {
     Ok(handle)
 }
 
-/// Connects and migrates; the message names the database, without its password.
+/// Connects and migrates, in a data directory that is there; the message names the database,
+/// without its password.
 pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
+    make_private_folder(&config.data_dir)?;
     Db::connect(config.database_url.expose_secret(), config.database_connections)
         .await
         .with_context(|| {
@@ -212,100 +224,10 @@ pub async fn open_database(config: &Config) -> anyhow::Result<Db> {
         })
 }
 
-/// Makes the data directory; only this user may look into it.
-pub fn make_private_folder(path: &Path) -> anyhow::Result<()> {
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path);
-    made.with_context(|| {
-        format!(
-            "cannot make the data directory {}; choose another with --data-dir or LUX_DATA_DIR",
-            path.display()
-        )
-    })?;
-    let mode = std::fs::metadata(path)?.permissions().mode();
-    if mode & 0o077 != 0 {
-        tracing::warn!(
-            path = %path.display(),
-            "other users may look into the data directory; chmod 700 it"
-        );
-    }
-    Ok(())
-}
-
-/// Says to `lux restore` that a server runs on this data directory.
-fn hold(folder: &Path) -> anyhow::Result<File> {
-    let lock = lock_of(folder)?;
-    match lock.try_lock_shared() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => anyhow::bail!(
-            "a backup is being restored into {}; start Lux when that is done",
-            folder.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-/// Makes sure that no server runs on this data directory, as long as the file is held.
-pub fn hold_alone(folder: &Path) -> anyhow::Result<File> {
-    let lock = lock_of(folder)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => {
-            anyhow::bail!("Lux runs on {}; stop it first (systemctl stop lux)", folder.display())
-        }
-        Err(TryLockError::Error(error)) => Err(error.into()),
-    }
-}
-
-fn lock_of(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join("running.lock");
-    let opened = File::options().write(true).create(true).truncate(false).open(&path);
-    opened.with_context(|| format!("cannot write {}", path.display()))
-}
-
-/// Each connection and each call of a model takes a descriptor, and the limit that a shell or
-/// systemd gives at first is too low for `max_connections`. Raising it to what is allowed anyway
-/// needs no rights.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none() || current == maximum {
-        return;
-    }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        tracing::warn!(%error, "the limit of open files could not be raised; see LimitNOFILE=");
-    }
-}
-
-/// Takes the address, or says why not and what to do.
-pub async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| {
-        format!(
-            "cannot listen on {address}; if another program (or another Lux) has that port, \
-             choose one with --listen 127.0.0.1:PORT or PORT"
-        )
-    })
-}
-
-/// Says where we listen, and on a fresh instance gives the operator a way in.
-async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
-    // Other commands on this host find the server by this file, and links are made with it.
-    std::fs::write(app.config.data_dir.join("address"), address.to_string())?;
-    if token::lacks_admin(&app.db, OrganizationId::FIRST).await? {
-        let secret =
-            token::create(&app.db, OrganizationId::FIRST, Role::Admin, "first start", None).await?;
-        let mut err = anstream::stderr();
-        writeln!(err, "first start: this admin token is shown once, keep it:\n\n    {secret}\n")?;
-        if account::lacks_admin(&app.db, OrganizationId::FIRST).await? {
-            let made = link::for_setup(&app.db, OrganizationId::FIRST).await?;
-            let link = link::url(&app.config, made.token.expose_secret());
-            writeln!(
-                err,
-                "this link makes a browser's user the administrator, once, within 24 hours:\n\n    {link}\n"
-            )?;
-        }
-    }
+/// Says where we listen.
+fn announce(config: &Config) -> anyhow::Result<()> {
     let mut out = anstream::stdout();
-    writeln!(out, "listening on http://{address}")?;
+    writeln!(out, "listening on http://{}", config.listen)?;
     out.flush()?;
     if let Err(error) = sd_notify::notify(&[sd_notify::NotifyState::Ready]) {
         tracing::debug!(%error, "systemd was not told that we are ready");
@@ -313,91 +235,42 @@ async fn announce(app: &App, address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// On a fresh instance gives the operator a way in.
+async fn greet(app: &App) -> anyhow::Result<()> {
+    if !token::lacks_admin(&app.db, OrganizationId::FIRST).await? {
+        return Ok(());
+    }
+    let secret =
+        token::create(&app.db, OrganizationId::FIRST, Role::Admin, "first start", None).await?;
+    let mut err = anstream::stderr();
+    writeln!(err, "first start: this admin token is shown once, keep it:\n\n    {secret}\n")?;
+    if account::lacks_admin(&app.db, OrganizationId::FIRST).await? {
+        let made = link::for_setup(&app.db, OrganizationId::FIRST).await?;
+        let link = link::url(&app.config, made.token.expose_secret());
+        writeln!(
+            err,
+            "this link makes a browser's user the administrator, once, within 24 hours:\n\n    {link}\n"
+        )?;
+    }
+    Ok(())
+}
+
 /// Serves until the app's shutdown token is cancelled, then drains.
-pub async fn serve(app: App, features: Features, listener: TcpListener) -> anyhow::Result<()> {
+pub async fn serve(app: App, features: Features, door: Door) -> anyhow::Result<()> {
     let router = web::router(app.clone(), &features);
     app.jobs.schedule(Scheduled::of_config(&app.config.schedule));
     app.jobs.start(&app.tasks, app.shutdown.clone());
     deploys::watch::start(&app);
     audit::watch(&app.db, &app.tasks, &app.shutdown);
-    let graceful = GracefulShutdown::new();
-    let slots = Arc::new(Semaphore::new(app.config.http.max_connections));
-    let addresses = Addresses::default();
-    let patience = Patience::of(&app.config.http);
-    loop {
-        let accepted = tokio::select! {
-            accepted = accept(&listener, &slots) => accepted,
-            () = app.shutdown.cancelled() => break,
-        };
-        let (stream, peer, slot) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of descriptors, most likely: the next try must not spin.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                continue;
-            }
-        };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "nodelay was refused");
-        }
-        let Some(share) = addresses.admit(peer.ip(), &app.config.http) else {
-            metrics::counter!("lux_http_connections_refused_total").increment(1);
-            tracing::debug!(%peer, "this address holds its share of connections already");
-            continue;
-        };
-        let answering = Answering::default();
-        let stream = Timed::new(stream, patience, answering.clone());
-        // The stream keeps the times: hyper knows one limit for heads and idle connections.
-        let connection = hyper::server::conn::http1::Builder::new()
-            .header_read_timeout(None)
-            .max_headers(100)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service(router.clone(), peer, answering));
-        let connection = graceful.watch(connection);
-        app.tasks.spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, %peer, "connection ended early");
-            }
-            drop((slot, share));
-        });
-    }
-    drop(listener);
-    drain(app, features, graceful).await;
+    let ((), open) = door.answer(&router, &app.tasks, app.shutdown.cancelled()).await;
+    drop(door);
+    drain(app, features, open).await;
     Ok(())
 }
 
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> std::io::Result<(tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.map_err(std::io::Error::other)?;
-    let (stream, peer) = listener.accept().await?;
-    Ok((stream, peer, slot))
-}
-
-fn service(
-    router: Router,
-    peer: SocketAddr,
-    answering: Answering,
-) -> impl hyper::service::Service<
-    http::Request<hyper::body::Incoming>,
-    Response = http::Response<Counted<axum::body::Body>>,
-    Error = std::convert::Infallible,
-    Future: Send,
-> {
-    hyper::service::service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
-        web::host::complete(&mut request);
-        let answer = answering.begin();
-        let answered = router.clone().oneshot(request);
-        async move { Ok(answered.await?.map(|body| Counted::new(body, answer))) }
-    })
-}
-
-async fn drain(app: App, features: Features, graceful: GracefulShutdown) {
+async fn drain(app: App, features: Features, open: GracefulShutdown) {
     tracing::info!("shutting down: letting requests in flight end");
-    if tokio::time::timeout(app.config.http.drain_timeout, graceful.shutdown()).await.is_err() {
+    if tokio::time::timeout(app.config.http.drain_timeout, open.shutdown()).await.is_err() {
         tracing::warn!("some requests did not end in time and were cut off");
     }
     features.capture.drain().await;
