@@ -7,6 +7,7 @@
 pub mod address;
 pub mod resolve;
 pub mod target;
+mod tls;
 pub mod visit;
 
 use std::time::Duration;
@@ -49,6 +50,7 @@ impl Outbound {
             .read_timeout(Duration::from_secs(30))
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .tls_backend_preconfigured(tls::system()?)
             .build()
             .map_err(|error| Error::Internal(error.into()))?;
         Ok(Self { client, visitor: Visitor::new(Resolver::system(), PER_SECOND)? })
@@ -69,6 +71,7 @@ impl Outbound {
             .no_proxy()
             // What is compressed comes in blocks, and not as it is written.
             .no_gzip()
+            .tls_backend_preconfigured(tls::system()?)
             .build()
             .map_err(|error| Error::Internal(error.into()))
     }

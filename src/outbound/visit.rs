@@ -116,6 +116,7 @@ impl Visitor {
             .pool_max_idle_per_host(0)
             .retry(reqwest::retry::never())
             .no_proxy()
+            .tls_backend_preconfigured(super::tls::system()?)
             .build()
             .map_err(|error| Error::Internal(error.into()))?;
         let quota = Quota::per_second(NonZeroU32::new(per_second).unwrap_or(NonZeroU32::MIN));
