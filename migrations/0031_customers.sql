@@ -29,21 +29,17 @@ create table customer_profile (
 );
 create index customer_profile_organization on customer_profile (organization_id, account_id);
 
--- The orders in which people are listed.
-create index account_newest on account (organization_id, id desc);
--- Few among many: without indexes of their own, everybody would be looked at for them.
-create index account_staff on account (organization_id, id desc) where role <> 'customer';
-create index account_disabled on account (organization_id, id desc) where status = 'disabled';
-create index account_name on account (organization_id, lower(name), id);
-create index account_seen on account
-    (organization_id, coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id);
+-- The orders in which people are listed, each with a range for each role and status.
+-- "-id": PostgreSQL would walk the primary key instead, past all who do not fit.
+create index account_newest on account (organization_id, role, status, (-id));
+create index account_name on account (organization_id, role, status, lower(name), id);
+create index account_seen on account (organization_id, role, status,
+    coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id);
 
 -- Accounts as customers: all of them, whatever else there is about them.
 create view customer as
-select a.id, a.organization_id, a.name, lower(a.name) as name_key, a.email, a.email_key, a.picture,
-    a.role, a.status, a.created_at, a.signed_in_at,
-    coalesce(a.signed_in_at, '1970-01-01T00:00:00+00:00') as seen_key,
-    a.email_key is not null as verified, p.verified_at,
+select a.id, a.organization_id, a.name, a.email, a.email_key, a.picture, a.role, a.status,
+    a.created_at, a.signed_in_at, a.email_key is not null as verified, p.verified_at,
     coalesce(p.phone, '') as phone, coalesce(p.company, '') as company,
     coalesce(p.website, '') as website, coalesce(p.industry, '') as industry,
     coalesce(p.company_size, '') as company_size, coalesce(p.country, '') as country,
