@@ -79,7 +79,7 @@ impl Needs {
 pub(crate) struct Route {
     pub(crate) needs: Needs,
     /// Who is not known is led to the sign-in, and refusals are pages.
-    page: bool,
+    pub(crate) page: bool,
     /// The largest body; `None` where there is none, or its bounds are others.
     body: Option<usize>,
 }
