@@ -47,9 +47,6 @@ pub struct Customer {
     pub updated_at: Option<DateTime<Utc>>,
     /// Goes up with each change; to be sent along with the next one.
     pub version: i64,
-    /// How the database orders the name.
-    #[serde(skip)]
-    pub name_key: String,
 }
 
 /// Which customers; what is left out does not matter.

@@ -117,16 +117,13 @@ pub fn start(app: &App) {
     words::start(app);
     conversation::start_answering(app);
     signup::start(app);
-    let (own, shutdown) = (app.clone(), app.shutdown.clone());
+    let (db, shutdown) = (app.db.clone(), app.shutdown.clone());
     app.tasks.spawn(async move {
         let mut timer = tokio::time::interval(SWEEP);
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         while shutdown.run_until_cancelled(timer.tick()).await.is_some() {
-            if let Err(error) = signup::sweep(&own.db).await {
+            if let Err(error) = signup::sweep(&db).await {
                 tracing::warn!(%error, "old sign-ups were not removed; trying again");
-            }
-            if let Err(error) = attachment::sweep(&own).await {
-                tracing::warn!(%error, "files of no customer were not removed; trying again");
             }
         }
     });

@@ -39,7 +39,6 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_status))
         .routes(routes!(read_status_of))
         .merge(calls::router())
-        .merge(calls::posted_router())
         .merge(meeting::router())
         .merge(outbox::router())
 }

@@ -79,7 +79,7 @@ impl Needs {
 pub(crate) struct Route {
     pub(crate) needs: Needs,
     /// Who is not known is led to the sign-in, and refusals are pages.
-    page: bool,
+    pub(crate) page: bool,
     /// The largest body; `None` where there is none, or its bounds are others.
     body: Option<usize>,
 }
@@ -531,10 +531,12 @@ async fn make_another_organization(server: &Server) -> String {
              values ({id}, {org}, {id}, {named}, {named}, {at})"
         ),
         format!(
-            "insert into customer_attachment (id, organization_id, account_id, file, host, name,
-                 media_type, size, made_by, created_at)
-             values ({id}, {org}, {id}, '{}', 'h', {named}, 'text/plain', 1, {named}, {at})",
-            "7".repeat(32)
+            "insert into customer_attachment (id, organization_id, account_id, name, media_type,
+                 size, made_by, created_at)
+             values ({id}, {org}, {id}, {named}, 'text/plain', 1, {named}, {at})"
+        ),
+        format!(
+            "insert into customer_attachment_bytes (attachment_id, bytes) values ({id}, {named})"
         ),
         format!(
             "insert into invitation (id, organization_id, role, email, made_by, created_at, expires_at)

@@ -9,9 +9,12 @@ use std::{
 };
 
 use futures_util::future::join_all;
+use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::json;
 
-use crate::support::{Database, Model, Reply, Said, Server, Setup, lux, on_both, run, until};
+use crate::support::{
+    Answer, Database, Model, Reply, Role, Said, Server, Setup, lux, on_both, run, until,
+};
 
 /// What the model says: it is kept sealed.
 const SAID: &str = "the basket was empty at noon";
@@ -141,6 +144,31 @@ async fn a_backup_made_while_it_serves_is_whole(database: Database) {
     let actions: Vec<_> = audit.iter().map(|it| &it["action"]).collect();
     assert_eq!(actions, ["backup.restore", "backup.make"]);
     well(&run(server.command().args(["audit", "verify"])));
+}
+
+on_both!(a_backup_has_the_files_of_customers);
+async fn a_backup_has_the_files_of_customers(database: Database) {
+    let mut server = Server::plain(&database).await;
+    let ada = "insert into account (id, organization_id, name, role, created_at)
+               values (4000, 1, 'Ada', 'customer', '2026-11-20T10:00:00+00:00')";
+    database.execute(&server.data(), ada).await;
+    let files = "/api/customers/4000/attachments";
+    // Every byte that there is, and as many as there may be.
+    let bytes: Vec<u8> = b"%PDF-".iter().copied().chain((0..=255).cycle()).take(10 << 20).collect();
+    let request = server.request_as(Role::Operator, Method::POST, files);
+    let request = request.header(CONTENT_TYPE, "application/pdf").body(bytes.clone());
+    let kept = Answer::of(request).await;
+    assert_eq!(kept.status, 201, "{kept:?}");
+    let one = format!("{files}/{}", kept.json()["id"]);
+    let file = server.folder().join("backup");
+    well(&backup(&server, &file));
+    server.stop().await;
+    lose_database(&server).await;
+    well(&restore(&server, &file, &[]));
+    server.start().await;
+    let read = server.request_as(Role::Operator, Method::GET, &one).send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    assert!(read.bytes().await.unwrap() == bytes, "it came back otherwise");
 }
 
 on_both!(a_backup_takes_the_place_of_what_is_there);

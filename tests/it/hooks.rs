@@ -20,7 +20,7 @@ type Reply = (u16, Option<&'static str>);
 #[derive(Clone, Default)]
 pub(crate) struct Receiver {
     heard: Arc<Mutex<Vec<(HeaderMap, String)>>>,
-    /// What it answers next; 200 when nothing is left.
+    /// What it answers next; 200 when nothing is left. With 0 it never does.
     answers: Arc<Mutex<VecDeque<Reply>>>,
 }
 
@@ -61,6 +61,9 @@ async fn hear(
     let text = String::from_utf8(body.to_vec()).unwrap();
     receiver.heard.lock().unwrap().push((headers, text));
     let (status, wait) = receiver.answers.lock().unwrap().pop_front().unwrap_or((200, None));
+    if status == 0 {
+        std::future::pending::<()>().await;
+    }
     let wait = wait.map(|wait| (http::header::RETRY_AFTER, wait.parse().unwrap()));
     (StatusCode::from_u16(status).unwrap(), wait.into_iter().collect())
 }

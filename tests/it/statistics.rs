@@ -150,6 +150,11 @@ async fn posted_calls_are_stored_once_and_known_by_number(database: Database) {
     assert_eq!(found["transcript"], "hellothere");
     assert!(!found.to_string().contains("hunter2"), "{found}");
     assert_eq!(server.get("/api/call-logs").await["calls"].as_array().unwrap().len(), 1);
+    // Nothing of it is HighLevel's.
+    let own = "/api/integrations/highlevel/calls";
+    assert_eq!(server.get(own).await, json!({ "calls": [], "next": null }));
+    let one = format!("{own}/{}", first["calls"][0]["id"]);
+    Answer::of(server.request_as(Role::Read, Method::GET, &one)).await.problem(404);
 
     // What is wrong is named, the rest is taken.
     let several = json!([

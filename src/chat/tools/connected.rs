@@ -80,7 +80,8 @@ impl Tools {
             .bind(wanted.contact_id)
             .one()
             .await?;
-        let found = calls::page(db, organization, wanted.contact_id, None, limit).await?;
+        let asked = calls::Wanted { contact: wanted.contact_id, ..calls::Wanted::default() };
+        let found = calls::page(db, organization, asked, limit).await?;
         let synced = calls::statuses(db, organization).await?;
         let synced = match synced.first() {
             None => "No call was ever fetched: HighLevel has to be connected and serve calls."

@@ -1,8 +1,7 @@
-//! Files of customers. Their bytes lie in the data directory, outside of everything that is served,
-//! under a random name that nobody outside chooses or learns; what a file is called is kept in the
-//! database and given back when it is read. No file is ever shown: it is handed out to be saved.
+//! Files of customers. Their bytes are rows of the database, so that each replica has them and a
+//! backup is whole; what a file is called never is the name of anything on a disk. No file is ever
+//! shown: it is handed out to be saved.
 
-mod file;
 mod kind;
 mod routes;
 mod store;
@@ -14,16 +13,13 @@ use serde_json::json;
 
 use super::{Whose, find};
 use crate::{
-    app::App,
     auth::{Caller, account, audit},
     clock,
     db::Db,
     error::{Error, Result},
-    logs,
 };
 use kind::Kind;
 
-pub use file::sweep;
 pub(crate) use routes::take;
 pub use routes::{router, upload_router};
 
@@ -67,15 +63,15 @@ pub async fn list(db: &Db, caller: &Caller, whose: Whose) -> Result<Vec<Attachme
     Ok(store::list(db, caller.organization, id, MOST).await?)
 }
 
-/// Keeps a file of a customer: it is on the disk before the database knows of it.
+/// Keeps a file of a customer.
 pub async fn attach(
-    app: &App,
+    db: &Db,
     caller: &Caller,
     whose: Whose,
     brought: Brought,
 ) -> Result<Attachment> {
     let organization = caller.organization;
-    let id = find(&app.db, caller, whose).await?.id;
+    let id = find(db, caller, whose).await?.id;
     if brought.bytes.is_empty() {
         return Err(Error::invalid("the file is empty"));
     }
@@ -91,8 +87,7 @@ pub async fn attach(
     })?;
     let name = name(&brought.name);
     let size = i64::try_from(brought.bytes.len()).unwrap_or(i64::MAX);
-    let written = file::write(app, brought.bytes).await?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = db.begin().await?;
     // One after another, or two could be the fiftieth.
     store::take_turn(&mut tx, organization, id).await?;
     if store::count(&mut tx, organization, id).await? >= MOST {
@@ -103,11 +98,10 @@ pub async fn attach(
     let new = store::New {
         organization,
         account: id,
-        file: written.name(),
-        host: &logs::host_name(),
         name: &name,
         media_type: kind.name(),
         size,
+        bytes: &brought.bytes,
         made_by: &caller.author(),
         now: clock::now(),
     };
@@ -115,38 +109,34 @@ pub async fn attach(
     let detail = json!({ "attachment": kept.id, "type": kept.media_type, "bytes": kept.size });
     let subject = account::subject(id);
     audit::write(&mut tx, organization, caller, "customer.attach", &subject, &detail).await?;
-    // A commit that fails may have been done; if it was not, the sweep finds the file.
-    written.keep();
     tx.commit().await?;
     Ok(kept)
 }
 
 /// A file and its bytes.
 pub async fn read(
-    app: &App,
+    db: &Db,
     caller: &Caller,
     whose: Whose,
     attachment: i64,
 ) -> Result<(Attachment, Vec<u8>)> {
-    let id = find(&app.db, caller, whose).await?.id;
-    let kept = store::find(&app.db, caller.organization, id, attachment).await?;
-    let kept = kept.ok_or_else(unknown)?;
-    let bytes = file::read(app, &kept.file).await?;
-    Ok((kept.shown, bytes))
+    let id = find(db, caller, whose).await?.id;
+    let whole = store::find_whole(db, caller.organization, id, attachment).await?;
+    let whole = whole.ok_or_else(unknown)?;
+    Ok((whole.shown, whole.bytes))
 }
 
 /// Removes a file.
-pub async fn remove(app: &App, caller: &Caller, whose: Whose, attachment: i64) -> Result<()> {
+pub async fn remove(db: &Db, caller: &Caller, whose: Whose, attachment: i64) -> Result<()> {
     let organization = caller.organization;
-    let id = find(&app.db, caller, whose).await?.id;
-    let mut tx = app.db.begin().await?;
-    let file = store::remove(&mut tx, organization, id, attachment).await?.ok_or_else(unknown)?;
+    let id = find(db, caller, whose).await?.id;
+    let mut tx = db.begin().await?;
+    if !store::remove(&mut tx, organization, id, attachment).await? {
+        return Err(unknown());
+    }
     let (subject, detail) = (account::subject(id), json!({ "attachment": attachment }));
     audit::write(&mut tx, organization, caller, "customer.detach", &subject, &detail).await?;
-    tx.commit().await?;
-    // Of another host it is swept there.
-    file::remove(app, &file).await;
-    Ok(())
+    Ok(tx.commit().await?)
 }
 
 fn unknown() -> Error {

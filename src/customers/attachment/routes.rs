@@ -79,7 +79,7 @@ struct UploadQuery {
         (status = 404, description = "no such customer"),
         (status = 409, description = "there are 50 already"),
         (status = 413, description = "larger than 10 MiB"),
-        (status = 503, description = "too many at once, or the disk is full")
+        (status = 503, description = "too many at once")
     )
 )]
 async fn attach_file(
@@ -93,7 +93,7 @@ async fn attach_file(
     // Who may not does not get to send anything first.
     find(&app.db, &who.caller, whose).await?;
     let brought = take(&query.name, request).await?;
-    let kept = attach(&app, &who.caller, whose, brought).await?;
+    let kept = attach(&app.db, &who.caller, whose, brought).await?;
     Ok((StatusCode::CREATED, Json(kept)))
 }
 
@@ -190,7 +190,7 @@ async fn read_attachment(
     Path((id, attachment)): Path<(String, String)>,
 ) -> Result<Response> {
     let (whose, attachment) = parts(&id, &attachment)?;
-    let (kept, bytes) = read(&app, &who.caller, whose, attachment).await?;
+    let (kept, bytes) = read(&app.db, &who.caller, whose, attachment).await?;
     Ok(download(&kept, bytes))
 }
 
@@ -252,7 +252,7 @@ async fn remove_attachment(
     Path((id, attachment)): Path<(String, String)>,
 ) -> Result<StatusCode> {
     let (whose, attachment) = parts(&id, &attachment)?;
-    remove(&app, &who.caller, whose, attachment).await?;
+    remove(&app.db, &who.caller, whose, attachment).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

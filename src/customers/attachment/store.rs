@@ -25,23 +25,23 @@ pub(super) async fn list(
     .await
 }
 
-/// An attachment, and where its bytes are.
+/// An attachment with its bytes.
 #[derive(sqlx::FromRow)]
-pub(super) struct Kept {
+pub(super) struct Whole {
     #[sqlx(flatten)]
     pub(super) shown: Attachment,
-    pub(super) file: String,
+    pub(super) bytes: Vec<u8>,
 }
 
-pub(super) async fn find(
+pub(super) async fn find_whole(
     db: &Db,
     organization: OrganizationId,
     account: i64,
     id: i64,
-) -> Result<Option<Kept>> {
+) -> Result<Option<Whole>> {
     db.query(
-        "select id, name, media_type, size, made_by, created_at, file
-         from customer_attachment
+        "select id, name, media_type, size, made_by, created_at, bytes
+         from customer_attachment join customer_attachment_bytes on attachment_id = id
          where organization_id = $1 and account_id = $2 and id = $3",
     )
     .bind(organization)
@@ -80,63 +80,55 @@ pub(super) async fn count(tx: &mut Tx, organization: OrganizationId, account: i6
 pub(super) struct New<'a> {
     pub(super) organization: OrganizationId,
     pub(super) account: i64,
-    /// The name of its bytes.
-    pub(super) file: &'a str,
-    /// Where they are.
-    pub(super) host: &'a str,
     pub(super) name: &'a str,
     pub(super) media_type: &'a str,
     pub(super) size: i64,
+    pub(super) bytes: &'a [u8],
     pub(super) made_by: &'a str,
     pub(super) now: DateTime<Utc>,
 }
 
 pub(super) async fn insert(tx: &mut Tx, new: New<'_>) -> Result<Attachment> {
-    tx.query(
-        "insert into customer_attachment (organization_id, account_id, file, host, name,
-             media_type, size, made_by, created_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-         returning id, name, media_type, size, made_by, created_at",
-    )
-    .bind(new.organization)
-    .bind(new.account)
-    .bind(new.file)
-    .bind(new.host)
-    .bind(new.name)
-    .bind(new.media_type)
-    .bind(new.size)
-    .bind(new.made_by)
-    .bind(new.now)
-    .one()
-    .await
+    let kept: Attachment = tx
+        .query(
+            "insert into customer_attachment (organization_id, account_id, name, media_type, size,
+                 made_by, created_at)
+             values ($1, $2, $3, $4, $5, $6, $7)
+             returning id, name, media_type, size, made_by, created_at",
+        )
+        .bind(new.organization)
+        .bind(new.account)
+        .bind(new.name)
+        .bind(new.media_type)
+        .bind(new.size)
+        .bind(new.made_by)
+        .bind(new.now)
+        .one()
+        .await?;
+    tx.query("insert into customer_attachment_bytes (attachment_id, bytes) values ($1, $2)")
+        .bind(kept.id)
+        .bind(new.bytes)
+        .run()
+        .await?;
+    Ok(kept)
 }
 
-/// Removes the row; gives the name of its bytes.
+/// Removes an attachment, its bytes with it. Whether there was one.
 pub(super) async fn remove(
     tx: &mut Tx,
     organization: OrganizationId,
     account: i64,
     id: i64,
-) -> Result<Option<String>> {
-    let gone: Option<(String,)> = tx
+) -> Result<bool> {
+    let gone = tx
         .query(
             "delete from customer_attachment
-             where organization_id = $1 and account_id = $2 and id = $3 returning file",
+             where organization_id = $1 and account_id = $2 and id = $3",
         )
         .bind(organization)
         .bind(account)
         .bind(id)
-        .optional()
+        .run()
         .await?;
-    Ok(gone.map(|(file,)| file))
-}
-
-/// Whether a row knows of these bytes.
-pub(super) async fn is_known(db: &Db, file: &str) -> Result<bool> {
-    let known: Option<(i64,)> = db
-        .query("select id from customer_attachment where file = $1")
-        .bind(file)
-        .optional()
-        .await?;
-    Ok(known.is_some())
+    Ok(gone > 0)
 }

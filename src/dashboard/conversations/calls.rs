@@ -12,7 +12,7 @@ use crate::{
     app::App,
     error::Error,
     http::{Operator, Path, Query, Result, paging},
-    integrations::calls::{self, Call, Position},
+    integrations::calls::{self, Call, Position, Wanted},
 };
 
 /// Calls on one page.
@@ -56,7 +56,8 @@ pub(super) async fn page(
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let after: Option<Position> = wish.cursor.as_deref().map(paging::position).transpose()?;
-    let found = calls::page(&app.db, organization, None, after, LIMIT).await;
+    let wanted = Wanted { after, ..Wanted::default() };
+    let found = calls::page(&app.db, organization, wanted, LIMIT).await;
     let calls = found.map_err(Error::from)?;
     let next = paging::after(&calls, LIMIT, |call| Position { at: call.started_at, id: call.id })?;
     html(&List {
@@ -95,7 +96,8 @@ pub(super) async fn show(
     State(app): State<App>,
     Path(id): Path<i64>,
 ) -> Result<Response> {
-    let found = calls::find(&app.db, page.caller.organization, id).await.map_err(Error::from)?;
+    let found =
+        calls::find(&app.db, page.caller.organization, None, id).await.map_err(Error::from)?;
     let call = found.ok_or(Error::NotFound("call"))?;
     html(&Show { call, shell: page.shell })
 }

@@ -117,7 +117,7 @@ pub(super) async fn attach(
     // Who may not does not get to send anything first.
     customers::find(&app.db, &page.caller, whose).await?;
     let done = match attachment::take("", request).await {
-        Ok(brought) => attachment::attach(&app, &page.caller, whose, brought).await,
+        Ok(brought) => attachment::attach(&app.db, &page.caller, whose, brought).await,
         Err(error) => Err(error),
     };
     Ok(see_other(&next, &told(done, |file| format!("{} is kept", file.name))?))
@@ -129,7 +129,7 @@ pub(super) async fn remove_file(
     Path((whose, file)): Path<(String, i64)>,
 ) -> Result<Response> {
     let whose = Whose::read(&whose)?;
-    let done = attachment::remove(&app, &page.caller, whose, file).await;
+    let done = attachment::remove(&app.db, &page.caller, whose, file).await;
     let told = told(done, |()| "The file is gone".to_owned())?;
     Ok(see_other(&format!("/customers/{}#files", at(whose)), &told))
 }

@@ -2,18 +2,25 @@
 //! contacts. Calls that other programs post. And contacts, taken to HighLevel.
 
 mod contact;
+mod listed;
 mod payload;
 mod posted;
 mod routes;
 mod store;
 mod sync;
 
-pub(super) use posted::router as posted_router;
-pub(super) use routes::router;
-pub use store::{Call, Position, SyncStatus, failing, find, page, statuses};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+pub use store::{Call, Position, SyncStatus, Wanted, failing, find, page, statuses};
 
 /// The name of the service in rows.
 const SERVICE: &str = "highlevel";
 
 /// The version of the API that calls are asked in; contacts have another.
 const VERSION: &str = "2021-04-15";
+
+pub(super) fn router() -> OpenApiRouter<App> {
+    routes::router().merge(listed::router()).merge(posted::router())
+}

@@ -1,5 +1,4 @@
-//! Calls that other programs post, with durations in whichever form they have them, and the log
-//! of all calls.
+//! Calls that other programs post, with durations in whichever form they have them.
 
 use axum::extract::State;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -10,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     payload::{self, Heard},
-    store::{self, Call, Position},
+    store,
 };
 use crate::{
     app::App,
@@ -18,7 +17,7 @@ use crate::{
     clock,
     contacts::{Email, e164},
     error::{Error, Result as Deed},
-    http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
+    http::{Json, Operator, Problem, Result},
 };
 
 /// Calls of one request.
@@ -28,8 +27,8 @@ const TIE: i64 = 500;
 /// How far ahead of us a clock may be.
 const AHEAD: TimeDelta = TimeDelta::hours(24);
 
-pub(in crate::integrations) fn router() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list_calls, post_calls)).routes(routes!(read_call))
+pub(super) fn router() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(post_calls))
 }
 
 /// A call that took place.
@@ -234,53 +233,6 @@ fn duration(call: &NewCall) -> i64 {
     };
     let named = ["duration_seconds", "duration", "call_duration"];
     named.iter().find_map(|name| metadata.get(name)).map_or(0, payload::seconds)
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct CallsQuery {
-    /// Only calls of this contact.
-    contact_id: Option<i64>,
-    /// Default 50, at most 200.
-    limit: Option<i64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[schema(as = CallLogPage)]
-struct Page {
-    calls: Vec<Call>,
-    next: Option<String>,
-}
-
-/// All calls, wherever they come from, newest first, without their transcripts.
-#[utoipa::path(
-    get, path = "/api/call-logs", params(CallsQuery),
-    responses((status = 200, body = Page), (status = 400, body = Problem))
-)]
-async fn list_calls(
-    who: Reader,
-    State(app): State<App>,
-    Query(query): Query<CallsQuery>,
-) -> Result<Json<Page>> {
-    let limit = paging::limit(query.limit, 50);
-    let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let found = store::page(&app.db, who.caller.organization, query.contact_id, after, limit);
-    let calls = found.await.map_err(Error::from)?;
-    let next = paging::after(&calls, limit, |call| Position { at: call.started_at, id: call.id })?;
-    Ok(Json(Page { calls, next }))
-}
-
-/// One call with its transcript.
-#[utoipa::path(
-    get, path = "/api/call-logs/{id}",
-    params(("id" = i64, Path, description = "the call's id")),
-    responses((status = 200, body = Call), (status = 404, body = Problem))
-)]
-async fn read_call(who: Reader, State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Call>> {
-    let found = store::find(&app.db, who.caller.organization, id).await.map_err(Error::from)?;
-    Ok(Json(found.ok_or(Error::NotFound("call"))?))
 }
 
 #[cfg(test)]

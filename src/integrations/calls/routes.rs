@@ -1,32 +1,31 @@
-//! Calls and their contacts over HTTP, also at the addresses of the first versions.
+//! Fetching calls, and taking contacts there, over HTTP, also at the addresses of the first
+//! versions.
 
 use axum::{Extension, extract::State};
 use chrono::{DateTime, Utc};
 use http::StatusCode;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     contact::Taken,
-    store::{self, Call, Position, SyncStatus},
+    store::{self, SyncStatus},
 };
 use crate::{
     app::App,
     auth::Caller,
     clock,
     error::{Error, Result as Deed},
-    http::{Json, Operator, Path, Problem, Query, Reader, Result, paging},
+    http::{Json, Operator, Path, Problem, Reader, Result},
     integrations::{Card, Duty, Integrations, Trouble},
 };
 
-pub(in crate::integrations) fn router() -> OpenApiRouter<App> {
+pub(super) fn router() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(sync_calls))
         .routes(routes!(sync_calls_of_old))
         .routes(routes!(refresh_of_old))
         .routes(routes!(test_of_old))
-        .routes(routes!(list_calls))
-        .routes(routes!(read_call))
         .routes(routes!(list_sync_statuses))
         .routes(routes!(take_contact))
 }
@@ -159,52 +158,6 @@ async fn test_of_old(
         None => "HighLevel answers".to_owned(),
     };
     Ok(Json(Renewed { success: true, message, expires_at: card.token_expiry }))
-}
-
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[into_params(parameter_in = Query)]
-struct CallsQuery {
-    /// Only calls of this contact.
-    contact_id: Option<i64>,
-    /// Default 50, at most 200.
-    limit: Option<i64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct CallPage {
-    calls: Vec<Call>,
-    next: Option<String>,
-}
-
-/// Calls, newest first, without their transcripts.
-#[utoipa::path(
-    get, path = "/api/integrations/highlevel/calls", params(CallsQuery),
-    responses((status = 200, body = CallPage), (status = 400, body = Problem))
-)]
-async fn list_calls(
-    who: Reader,
-    State(app): State<App>,
-    Query(query): Query<CallsQuery>,
-) -> Result<Json<CallPage>> {
-    let limit = paging::limit(query.limit, 50);
-    let after = query.cursor.as_deref().map(paging::position).transpose()?;
-    let found = store::page(&app.db, who.caller.organization, query.contact_id, after, limit);
-    let calls = found.await.map_err(Error::from)?;
-    let next = paging::after(&calls, limit, |call| Position { at: call.started_at, id: call.id })?;
-    Ok(Json(CallPage { calls, next }))
-}
-
-/// One call with its transcript.
-#[utoipa::path(
-    get, path = "/api/integrations/highlevel/calls/{id}",
-    params(("id" = i64, Path, description = "the call's id")),
-    responses((status = 200, body = Call), (status = 404, body = Problem))
-)]
-async fn read_call(who: Reader, State(app): State<App>, Path(id): Path<i64>) -> Result<Json<Call>> {
-    let found = store::find(&app.db, who.caller.organization, id).await.map_err(Error::from)?;
-    Ok(Json(found.ok_or(Error::NotFound("call"))?))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

@@ -85,17 +85,24 @@ pub struct Position {
     pub id: i64,
 }
 
-/// Calls, newest first; of one contact if it is named.
+/// Which calls; what is left out does not matter.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    pub source: Option<&'static str>,
+    pub contact: Option<i64>,
+    pub after: Option<Position>,
+}
+
+/// Calls, newest first.
 pub async fn page(
     db: &Db,
     organization: OrganizationId,
-    contact: Option<i64>,
-    after: Option<Position>,
+    wanted: Wanted,
     limit: i64,
 ) -> Result<Vec<Call>> {
     // Further ahead than any clock.
     let top = DateTime::from_timestamp(32_503_680_000, 0).unwrap_or_default();
-    let after = after.unwrap_or(Position { at: top, id: i64::MAX });
+    let after = wanted.after.unwrap_or(Position { at: top, id: i64::MAX });
     let rows: Vec<Row> = db
         .query(
             "select id, source, provider_call_id, contact_id, agent_id, from_number, started_at,
@@ -104,28 +111,37 @@ pub async fn page(
              from call_log
              where organization_id = $1 and (started_at, id) < ($2, $3)
                and (cast($4 as bigint) is null or contact_id = $4)
-             order by started_at desc, id desc limit $5",
+               and (cast($5 as text) is null or source = $5)
+             order by started_at desc, id desc limit $6",
         )
         .bind(organization)
         .bind(after.at)
         .bind(after.id)
-        .bind(contact)
+        .bind(wanted.contact)
+        .bind(wanted.source)
         .bind(limit)
         .all()
         .await?;
     Ok(rows.into_iter().map(Call::from).collect())
 }
 
-/// One call with its transcript.
-pub async fn find(db: &Db, organization: OrganizationId, id: i64) -> Result<Option<Call>> {
+/// One call with its transcript; of one source, if it is named.
+pub async fn find(
+    db: &Db,
+    organization: OrganizationId,
+    source: Option<&str>,
+    id: i64,
+) -> Result<Option<Call>> {
     let row: Option<Row> = db
         .query(
             "select id, source, provider_call_id, contact_id, agent_id, from_number, started_at,
                  duration_seconds, is_trial, summary, actions, extracted, transcript
-             from call_log where organization_id = $1 and id = $2",
+             from call_log where organization_id = $1 and id = $2
+               and (cast($3 as text) is null or source = $3)",
         )
         .bind(organization)
         .bind(id)
+        .bind(source)
         .optional()
         .await?;
     Ok(row.map(Call::from))

@@ -29,7 +29,7 @@ const HERE: OrganizationId = OrganizationId::FIRST;
 
 /// An action that runs a script of the shell, which finds its folder in `$HERE`. It is
 /// proposed for the cause of its own name.
-fn script(folder: &Path, name: &str, text: &str, more: &str) -> String {
+pub(crate) fn script(folder: &Path, name: &str, text: &str, more: &str) -> String {
     let path = folder.join(format!("{name}.sh"));
     fs::write(&path, text).unwrap();
     let cooldown = if more.contains("cooldown") { "" } else { "cooldown = \"0s\"\n" };
@@ -53,8 +53,8 @@ fn toml(folder: &Path, actions: &str) -> String {
 }
 
 /// A server, and the library on the same settings and database.
-struct Rig {
-    server: Server,
+pub(crate) struct Rig {
+    pub(crate) server: Server,
     library: Library,
 }
 
@@ -86,7 +86,7 @@ impl Drop for Library {
 }
 
 impl Rig {
-    async fn start(database: &Database, actions: impl FnOnce(&Path) -> String) -> Self {
+    pub(crate) async fn start(database: &Database, actions: impl FnOnce(&Path) -> String) -> Self {
         let setup = Setup::new(database).env("LUX_REQUESTS_PER_MINUTE", "1000000");
         let folder = setup.folder().to_owned();
         let text = toml(&folder, &actions(&folder));
@@ -106,7 +106,7 @@ impl Rig {
         offered.remove(0)
     }
 
-    async fn propose(&self, name: &str, run: i64) -> ActionRun {
+    pub(crate) async fn propose(&self, name: &str, run: i64) -> ActionRun {
         let rendered = self.offered(name).await;
         self.actions().propose(HERE, run, 1, &rendered, "test").await.unwrap()
     }
@@ -130,7 +130,7 @@ impl Rig {
         .await
     }
 
-    async fn decide(&self, id: i64, word: &str, hash: &str) -> Answer {
+    pub(crate) async fn decide(&self, id: i64, word: &str, hash: &str) -> Answer {
         let path = format!("/api/auto-repair/actions/{id}/{word}");
         let body = json!({ "hash": hash, "reason": "looked at it" });
         Answer::of(self.server.request_as(Role::Operator, Method::POST, &path).json(&body)).await

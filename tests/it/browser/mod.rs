@@ -6,6 +6,7 @@ mod campaigns;
 mod chat;
 mod customers;
 mod demo;
+mod endless;
 mod errors;
 mod health;
 mod home;

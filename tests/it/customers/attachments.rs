@@ -1,19 +1,12 @@
 //! Files of customers, wanted and unwanted.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    time::{Duration, SystemTime},
-};
-
 use reqwest::{Method, header::CONTENT_TYPE};
 use serde_json::{Value, json};
 
 use super::{Person, sql};
 use crate::{
     contract::patient,
-    support::{Answer, Database, Server, on_both, until},
+    support::{Answer, Database, Server, Setup, on_both},
 };
 
 const PNG: &[u8] = b"\x89PNG\r\n\x1a\n and some pixels";
@@ -29,11 +22,10 @@ async fn bring(
     Answer::of(request.body(bytes.into())).await
 }
 
-/// All files that lie in the data directory.
-fn files(server: &Server) -> Vec<PathBuf> {
-    let Ok(folders) = fs::read_dir(server.data().join("attachments")) else { return Vec::new() };
-    let entries = folders.flat_map(|folder| fs::read_dir(folder.unwrap().path()).unwrap());
-    entries.map(|entry| entry.unwrap().path()).collect()
+/// How many files' bytes are kept.
+async fn kept(server: &Server) -> String {
+    let count = "select cast(count(*) as text) from customer_attachment_bytes";
+    server.database().column(&server.data(), count).await.remove(0)
 }
 
 on_both!(a_file_is_kept_and_given_back);
@@ -41,11 +33,11 @@ async fn a_file_is_kept_and_given_back(database: Database) {
     let server = patient(&database).await;
     let ada = Person::new(&server, "customer").await;
     let own = "/api/customers/me/attachments";
-    let kept =
+    let plan =
         bring(&server, &ada, &format!("{own}?name=plan%20%C3%9F.png"), "image/png", PNG).await;
-    assert_eq!(kept.status, 201, "{kept:?}");
-    let kept = kept.json();
-    assert_eq!((&kept["name"], &kept["size"]), (&json!("plan ß.png"), &json!(PNG.len())));
+    assert_eq!(plan.status, 201, "{plan:?}");
+    let plan = plan.json();
+    assert_eq!((&plan["name"], &plan["size"]), (&json!("plan ß.png"), &json!(PNG.len())));
     let form = "--b\r\nContent-Disposition: form-data; name=\"note\"\r\n\r\nx\r\n\
                 --b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"people.csv\"\r\n\
                 Content-Type: text/csv\r\n\r\nname\r\nAda\r\n\r\n--b--\r\n";
@@ -57,12 +49,8 @@ async fn a_file_is_kept_and_given_back(database: Database) {
     let names: Vec<_> =
         list["attachments"].as_array().unwrap().iter().map(|it| it["name"].clone()).collect();
     assert_eq!(names, ["people.csv", "plan ß.png"]);
-    for file in files(&server) {
-        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert!(!file.to_str().unwrap().contains("plan"), "{}", file.display());
-    }
-    assert_eq!(files(&server).len(), 2);
-    let one = format!("{own}/{}", kept["id"]);
+    assert_eq!(kept(&server).await, "2");
+    let one = format!("{own}/{}", plan["id"]);
     let read = ada.request(&server, Method::GET, &one).send().await.unwrap();
     assert_eq!(read.status(), 200);
     let header = |name: &str| read.headers()[name].to_str().unwrap().to_owned();
@@ -74,11 +62,14 @@ async fn a_file_is_kept_and_given_back(database: Database) {
     assert_eq!(read.bytes().await.unwrap(), PNG);
     let removed = Answer::of(ada.request(&server, Method::DELETE, &one)).await;
     assert_eq!(removed.status, 204, "{removed:?}");
-    assert_eq!(files(&server).len(), 1);
+    assert_eq!(kept(&server).await, "1");
     ada.get(&server, &one).await.problem(404);
     Answer::of(ada.request(&server, Method::DELETE, &one)).await.problem(404);
     let deeds: Vec<_> = server.deeds().await.iter().map(|it| it["action"].clone()).collect();
     assert!(deeds.contains(&json!("customer.attach")) && deeds.contains(&json!("customer.detach")));
+    // The other one goes with its customer.
+    sql(&server, &format!("delete from account where id = {}", ada.id)).await;
+    assert_eq!(kept(&server).await, "0");
 }
 
 on_both!(hostile_files_are_refused);
@@ -117,9 +108,9 @@ async fn hostile_files_are_refused(database: Database) {
     if let Ok(answer) = Answer::try_of(request.header("connection", "close").body(stream)).await {
         answer.problem(413);
     }
-    assert_eq!(files(&server).len(), 0, "what was refused is still there");
+    assert_eq!(kept(&server).await, "0", "what was refused is still there");
     // A name leads nowhere.
-    for (name, kept) in [
+    for (name, is_called) in [
         ("..%2F..%2Fetc%2Fpasswd", "passwd"),
         ("C:%5Cx.txt", "x.txt"),
         ("", "file"),
@@ -127,13 +118,13 @@ async fn hostile_files_are_refused(database: Database) {
     ] {
         let answer =
             bring(&server, &ada, &format!("{own}?name={name}"), "text/plain", "hello").await;
-        assert_eq!(answer.json()["name"], kept, "{name}");
+        assert_eq!(answer.json()["name"], is_called, "{name}");
     }
     let file = "--b\r\nContent-Disposition: form-data; name=\"f\"; filename=\"../../x\r\n\
                 Content-Type: text/plain\r\n\r\nhello\r\n--b--\r\n";
     let answer = bring(&server, &ada, own, "multipart/form-data; boundary=b", file).await;
     assert!(answer.status.is_client_error(), "{answer:?}");
-    assert_eq!(files(&server).len(), 4);
+    assert_eq!(kept(&server).await, "4");
     assert!(!server.folder().join("etc").exists() && !server.data().join("x").exists());
     // What is Ada's is not there for Eve, by whatever way.
     let list = ada.get(&server, own).await.json();
@@ -151,7 +142,7 @@ async fn hostile_files_are_refused(database: Database) {
     }
     let path = format!("/api/customers/{}/attachments", ada.id);
     bring(&server, &eve, &path, "text/plain", "hello").await.problem(404);
-    assert_eq!(files(&server).len(), 4);
+    assert_eq!(kept(&server).await, "4");
 }
 
 on_both!(fifty_files_and_no_more);
@@ -162,9 +153,9 @@ async fn fifty_files_and_no_more(database: Database) {
         &server,
         &format!(
             "with recursive t(n) as (select 1 union all select n + 1 from t where n < 49)
-             insert into customer_attachment (organization_id, account_id, file, host, name,
-                 media_type, size, made_by, created_at)
-             select 1, {}, 'f' || n, 'h', 'n', 'text/plain', 1, 'x', '2026-11-20T10:00:00+00:00'
+             insert into customer_attachment (organization_id, account_id, name, media_type,
+                 size, made_by, created_at)
+             select 1, {}, 'n', 'text/plain', 1, 'x', '2026-11-20T10:00:00+00:00'
              from t",
             ada.id
         ),
@@ -178,35 +169,26 @@ async fn fifty_files_and_no_more(database: Database) {
     let mut said = [one.status.as_u16(), other.status.as_u16()];
     said.sort_unstable();
     assert_eq!(said, [201, 409]);
-    assert_eq!(files(&server).len(), 1);
+    assert_eq!(kept(&server).await, "1");
     let list: Value = ada.get(&server, own).await.json();
     assert_eq!(list["attachments"].as_array().unwrap().len(), 50);
-    // Bytes that are not where they were put are no failure of ours.
-    let lost = format!("{own}/{}", list["attachments"][0]["id"]);
-    fs::remove_file(&files(&server)[0]).unwrap();
-    ada.get(&server, &lost).await.problem(503);
 }
 
-#[tokio::test]
-async fn files_of_nobody_are_swept() {
-    let mut server = patient(&Database::sqlite()).await;
+on_both!(each_replica_has_each_file);
+async fn each_replica_has_each_file(database: Database) {
+    let server = patient(&database).await;
+    let other = Setup::replica_of(&server).start().await;
     let ada = Person::new(&server, "customer").await;
     let own = "/api/customers/me/attachments";
-    assert_eq!(bring(&server, &ada, own, "text/plain", "hello").await.status, 201);
-    let known = files(&server).remove(0);
-    let orphan = server.data().join("attachments/ab").join("a".repeat(32));
-    let young = server.data().join("attachments/ab").join("b".repeat(32));
-    fs::create_dir_all(orphan.parent().unwrap()).unwrap();
-    for file in [&orphan, &young] {
-        fs::write(file, "x").unwrap();
-    }
-    #[expect(clippy::disallowed_methods, reason = "files are as old as this host's clock says")]
-    let long_ago = SystemTime::now() - Duration::from_hours(2);
-    for file in [&orphan, &known] {
-        fs::File::options().write(true).open(file).unwrap().set_modified(long_ago).unwrap();
-    }
-    server.stop().await;
-    server.start().await;
-    until("it is swept", async || (!orphan.exists()).then_some(())).await;
-    assert!(known.exists() && young.exists());
+    // As large as a file may be.
+    let large = [PNG, &vec![7; (10 << 20) - PNG.len()]].concat();
+    let kept = bring(&server, &ada, own, "image/png", large.clone()).await;
+    assert_eq!(kept.status, 201, "{kept:?}");
+    let one = format!("{own}/{}", kept.json()["id"]);
+    let read = ada.request(&other, Method::GET, &one).send().await.unwrap();
+    assert_eq!(read.status(), 200);
+    assert!(read.bytes().await.unwrap() == large, "the other replica has other bytes");
+    let removed = Answer::of(ada.request(&other, Method::DELETE, &one)).await;
+    assert_eq!(removed.status, 204, "{removed:?}");
+    ada.get(&server, &one).await.problem(404);
 }

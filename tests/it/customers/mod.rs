@@ -158,6 +158,23 @@ async fn nobody_vanishes_from_the_list(database: Database) {
         let found = walk(&server, &format!("limit=50&{query}")).await;
         assert_eq!(found.len(), expected, "{query}");
     }
+    // Whichever filter: everybody once, and in the order of the whole list.
+    for sort in ["newest", "name", "seen"] {
+        let order = walk(&server, &format!("sort={sort}&limit=200")).await;
+        for (filter, expected) in [
+            ("role=operator", 3),
+            ("role=customer", 205),
+            ("status=disabled", 3),
+            ("status=active", all.len() - 3),
+            ("role=operator&status=disabled", 3),
+        ] {
+            let found = walk(&server, &format!("sort={sort}&limit=2&{filter}")).await;
+            let places: Vec<_> =
+                found.iter().map(|id| order.iter().position(|it| it == id)).collect();
+            assert_eq!(found.len(), expected, "{sort}, {filter}");
+            assert!(places.is_sorted_by(|one, next| one < next), "{sort}, {filter}: {found:?}");
+        }
+    }
     let people =
         Answer::of(server.request_as(Role::Admin, Method::GET, "/api/customers?role=read"));
     people.await.problem(400);

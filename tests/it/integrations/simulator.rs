@@ -136,7 +136,7 @@ impl Simulator {
     }
 
     /// What `lux.toml` has to hold to be led here.
-    pub(super) fn toml(&self) -> String {
+    pub(crate) fn toml(&self) -> String {
         let application = |(app, addresses): &(&str, &[(&str, &str)])| {
             let secret = secret(app);
             let urls = addresses.iter();
@@ -242,7 +242,7 @@ fn secret(app: &str) -> String {
 }
 
 /// A browser of the first administrator.
-pub(super) async fn admin(server: &Server) -> Browser {
+pub(crate) async fn admin(server: &Server) -> Browser {
     Browser::signed_in(server, &["login-link"]).await
 }
 
@@ -282,7 +282,7 @@ pub(super) async fn try_connect(
 }
 
 /// The whole way.
-pub(super) async fn connect(
+pub(crate) async fn connect(
     browser: &mut Browser,
     server: &Server,
     simulator: &Simulator,
@@ -304,7 +304,7 @@ pub(super) async fn card(browser: &mut Browser, server: &Server, kind: &str) -> 
 }
 
 /// Does something to a connection: "test", "refresh".
-pub(super) async fn deed(browser: &mut Browser, server: &Server, kind: &str, deed: &str) -> Answer {
+pub(crate) async fn deed(browser: &mut Browser, server: &Server, kind: &str, deed: &str) -> Answer {
     let path = format!("/api/integrations/{kind}/{deed}");
     let request = browser.request(server, Method::POST, &path);
     browser.send(request).await

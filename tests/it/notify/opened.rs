@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::{channel, deliveries, error, events, mail_to, setup, until_mails, until_state};
 use crate::{
+    hooks::Receiver,
     mail::sink::Sink,
     support::{Answer, Database, Role, Setup, on_both, until},
 };
@@ -106,11 +107,13 @@ async fn many_new_errors_are_one_message(database: Database) {
 on_both!(two_replicas_tell_once);
 async fn two_replicas_tell_once(database: Database) {
     let sink = Sink::new().await;
-    let server = setup(&database, sink.port, "").start().await;
+    let (receiver, origin) = Receiver::start().await;
+    let allowed = format!("[hooks]\nallowed = \"{origin}\"\n");
+    let server = setup(&database, sink.port, &allowed).start().await;
     let toml = "[mail]\ntimeout = \"5s\"\n[notify]\ngrace = \"1s\"\npoll = \"200ms\"\n\
                 [[sources]]\nname = \"app\"\npath = \"/nonexistent/app.log\"\n";
     let other = Setup::replica_of(&server)
-        .toml(toml)
+        .toml(&format!("{toml}{allowed}"))
         .env("LUX_SMTP_URL", &format!("smtp://127.0.0.1:{}?tls=none", sink.port))
         .env("LUX_MAIL_FROM", "lux@example.com")
         .start()
@@ -118,6 +121,9 @@ async fn two_replicas_tell_once(database: Database) {
     let mut wish = mail_to("ada@example.com", &json!(["error.opened"]));
     wish["recipients"] = json!(["ada@example.com", "bob@example.com", "eve@example.com"]);
     let id = channel(&server, wish).await;
+    let url = format!("{origin}/in");
+    let wish = json!({"name": "pager", "kind": "webhook", "events": ["error.opened"], "url": url});
+    let pager = channel(&other, wish).await;
     for kind in ["First", "Second", "Third"] {
         error(&server, kind).await;
         error(&other, kind).await;
@@ -127,4 +133,6 @@ async fn two_replicas_tell_once(database: Database) {
     for address in ["ada@example.com", "bob@example.com", "eve@example.com"] {
         assert_eq!(sink.to(address).len(), 3);
     }
+    assert_eq!(until_state(&other, pager, "sent", 3).await.len(), 3);
+    assert_eq!(receiver.heard().len(), 3);
 }

@@ -1,11 +1,12 @@
-//! A customer who waits for a person, and who is told of it.
+//! What waits for a person, and who is told of it.
 
 use http::header::COOKIE;
 use reqwest::Method;
 use serde_json::json;
 
-use super::{channel, events, setup, time_passes};
+use super::{channel, events, setup, time_passes, until_state};
 use crate::{
+    action::{Rig, script},
     authority,
     support::{Answer, Database, on_both, until},
 };
@@ -53,4 +54,44 @@ async fn who_waits_for_a_person_is_told_of_until_somebody_answers(database: Data
     .await;
     let inbox = server.get("/api/notifications/inbox").await;
     assert_eq!(inbox["entries"].as_array().unwrap().len(), 1, "{inbox}");
+}
+
+on_both!(an_action_that_nobody_decides_about_escalates);
+async fn an_action_that_nobody_decides_about_escalates(database: Database) {
+    let rig = Rig::start(&database, |folder| {
+        let mend = script(folder, "mend", "true", "policy = \"approve\"");
+        format!("{mend}[notify]\ngrace = \"1s\"\npoll = \"200ms\"\n")
+    })
+    .await;
+    let server = &rig.server;
+    let boss = channel(server, json!({"name": "boss", "kind": "browser", "events": []})).await;
+    let wish = json!({
+        "name": "team", "kind": "browser", "events": ["repair.approval"],
+        "escalate_after_minutes": 30, "escalate_to": boss,
+    });
+    channel(server, wish).await;
+    let (left, decided) = (rig.propose("mend", 1).await, rig.propose("mend", 2).await);
+    // It weighs no more than a warning, and is waited for all the same.
+    let told = until("both are told", async || {
+        let all = events(server).await;
+        (all.len() == 2 && all.iter().all(|it| it["state"] == "told")).then_some(all)
+    })
+    .await;
+    let waits =
+        |it: &serde_json::Value| it["severity"] == "warning" && it["escalate_at"].is_string();
+    assert!(told.iter().all(waits), "{told:#?}");
+    let answer = rig.decide(decided.id, "reject", &decided.hash).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    time_passes(server).await;
+    let all = until("both are settled", async || {
+        let all = events(server).await;
+        all.iter().all(|it| it["escalate_at"].is_null()).then_some(all)
+    })
+    .await;
+    let of = |id: i64| all.iter().find(|it| it["subject_id"] == id).unwrap();
+    assert_eq!(of(decided.id)["reaction"], "the action was decided about");
+    assert!(of(left.id)["escalated_at"].is_string(), "{all:#?}");
+    let escalated = until_state(server, boss, "sent", 1).await;
+    assert_eq!((escalated.len(), &escalated[0]["kind"]), (1, &json!("escalation")));
+    assert_eq!(escalated[0]["event_id"], of(left.id)["id"]);
 }

@@ -96,6 +96,41 @@ async fn a_webhook_is_signed_and_told_until_it_hears(database: Database) {
     assert_eq!(failed[0]["next_at"], Value::Null);
 }
 
+on_both!(a_webhook_hears_the_same_after_a_kill);
+async fn a_webhook_hears_the_same_after_a_kill(database: Database) {
+    let (receiver, origin) = Receiver::start().await;
+    let allowed = format!("[hooks]\nallowed = \"{origin}\"\n");
+    let mut server = setup(&database, 9, &allowed).start().await;
+    let wish = json!({
+        "name": "pager", "kind": "webhook", "events": ["error.opened"], "url": format!("{origin}/in"),
+    });
+    let id = channel(&server, wish).await;
+    // It dies while the delivery waits, and again in the middle of telling.
+    receiver.answers(500, None);
+    receiver.answers(0, None);
+    error(&server, "KeyError").await;
+    let waiting = until_state(&server, id, "waiting", 1).await;
+    until("the first try failed", async || (receiver.heard().len() == 1).then_some(())).await;
+    server.kill().await;
+    server.start().await;
+    time_passes(&server).await;
+    until("the second try hangs", async || (receiver.heard().len() == 2).then_some(())).await;
+    server.kill().await;
+    server.start().await;
+    time_passes(&server).await;
+    let sent = until_state(&server, id, "sent", 1).await;
+    assert_eq!((sent.len(), &sent[0]["id"]), (1, &waiting[0]["id"]));
+    time_passes(&server).await;
+    assert_eq!(deliveries(&server, "").await.len(), 1);
+    let heard = receiver.heard();
+    let ids: Vec<Value> = heard
+        .iter()
+        .map(|it| serde_json::from_str::<Value>(&it.1).unwrap()["id"].clone())
+        .collect();
+    let own = format!("notification-{}", sent[0]["id"]);
+    assert_eq!(ids, [own.as_str(); 3], "the receiver can tell a repeat");
+}
+
 on_both!(mail_waits_for_its_server_and_comes_once);
 async fn mail_waits_for_its_server_and_comes_once(database: Database) {
     let port = free_port();
@@ -133,6 +168,15 @@ async fn mail_waits_for_its_server_and_comes_once(database: Database) {
     assert_eq!(health["health"]["parts"]["notifications"]["state"], "ok", "{health}");
     time_passes(&server).await;
     assert_eq!(sink.count(), 1);
+    // Who heard that it was ill hears that it is over.
+    let titles = until("the inbox tells that it is over", async || {
+        let inbox = server.get("/api/notifications/inbox").await;
+        let entries = inbox["entries"].as_array().unwrap();
+        let titles: Vec<String> = entries.iter().map(|it| it["title"].to_string()).collect();
+        titles.iter().any(|it| it.contains("mail is well again")).then_some(titles)
+    })
+    .await;
+    assert_eq!(titles.iter().filter(|it| it.contains(": mail is ")).count(), 2, "{titles:?}");
 }
 
 on_both!(who_dies_while_sending_sends_nothing_twice);

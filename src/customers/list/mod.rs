@@ -1,10 +1,16 @@
 //! Lists of customers. Nobody is left out: an account is on the list whether or not it is used, has
 //! a profile, or ever asked anything.
 
+mod store;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{Customer, Filter, Sort, store, words};
+use super::{
+    Customer, Filter, Sort,
+    store::{of_ids, total},
+    words,
+};
 use crate::{auth::Caller, db::Db, error::Result, http::paging};
 
 /// What is asked for.
@@ -34,12 +40,13 @@ pub struct Page {
     pub more: bool,
 }
 
-/// Where a page begins: after this customer.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Position {
-    pub(super) id: i64,
-    pub(super) name: Option<String>,
-    pub(super) seen: Option<DateTime<Utc>>,
+/// Where a customer stands in a list, and a page begins after one.
+#[derive(Clone, Debug, Serialize, Deserialize, sqlx::FromRow)]
+struct Position {
+    id: i64,
+    /// How the database orders the name.
+    name: Option<String>,
+    seen: Option<DateTime<Utc>>,
 }
 
 /// A page of the organization's customers; for a customer there is one, themselves.
@@ -59,17 +66,13 @@ pub async fn list(db: &Db, caller: &Caller, wanted: &Wanted) -> Result<Page> {
         let next = found.below.map(|id| paging::cursor(&position(id))).transpose()?;
         return Ok(Page { customers: found.customers, next, total: None, more: found.more });
     }
-    let sort = wanted.sort;
-    let customers = store::page(db, organization, filter, sort, after.as_ref(), limit).await?;
-    let next = paging::after(&customers, limit, |last| Position {
-        id: last.id,
-        name: (sort == Sort::Name).then(|| last.name_key.clone()),
-        seen: (sort == Sort::Seen).then_some(last.signed_in_at).flatten(),
-    })?;
+    let found = store::page(db, organization, filter, wanted.sort, after.as_ref(), limit).await?;
+    let next = paging::after(&found, limit, Position::clone)?;
+    let ids: Vec<i64> = found.iter().map(|it| it.id).collect();
+    let mut customers = of_ids(db, organization, filter, &ids).await?;
+    customers.sort_by_key(|customer| ids.iter().position(|id| *id == customer.id));
     let total = match *filter {
-        Filter { role: None, status: None, verified: None } => {
-            store::total(db, organization).await?
-        }
+        Filter { role: None, status: None, verified: None } => total(db, organization).await?,
         _ => None,
     };
     Ok(Page { customers, next, total, more: false })

@@ -2,9 +2,11 @@
 //! database in the transaction that changes them; the index follows, and who is not in it yet is
 //! looked at one by one, so that a search is true at once.
 
+mod store;
+
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Customer, Filter, store};
+use super::{Customer, Filter, store::of_ids};
 use crate::{
     app::App,
     auth::OrganizationId,
@@ -78,9 +80,10 @@ pub(super) async fn search(
     // The longest is the one that fewest have.
     let Some(longest) = asked.iter().max_by_key(|word| word.len()) else { return Ok(nothing) };
     let (below, limit) = (below.unwrap_or(i64::MAX), usize::try_from(limit).unwrap_or(1));
+    // First: who is indexed from here on is found by their words.
+    let fresh = store::unindexed(db, below, UNINDEXED).await?;
     let whole = store::with_word(db, organization, longest, below, LOOKS).await?;
     let begun = store::with_beginning(db, organization, longest, below, LOOKS).await?;
-    let fresh = store::unindexed(db, below, UNINDEXED).await?;
     let is_full = |ids: &[i64], most: i64| i64::try_from(ids.len()).is_ok_and(|it| it >= most);
     // Below the last of these others may have the word, too.
     let floor = is_full(&whole, LOOKS).then(|| whole.last().copied()).flatten();
@@ -90,7 +93,7 @@ pub(super) async fn search(
     let ids: Vec<i64> = ids.into_iter().rev().filter(above).collect();
     let mut customers = Vec::new();
     for chunk in ids.chunks(CHUNK) {
-        for customer in store::of_ids(db, organization, filter, chunk).await? {
+        for customer in of_ids(db, organization, filter, chunk).await? {
             let email = customer.email.as_deref().unwrap_or_default();
             let words = words(&customer.name, email, &customer.company);
             let has = |asked: &String| words.iter().any(|it| it.starts_with(asked.as_str()));
