@@ -13,13 +13,8 @@ static SYSTEM: OnceLock<ClientConfig> = OnceLock::new();
 /// Trusts whom the system trusts; sessions are resumed among the connections of one client only.
 /// Fails where the system's certificates cannot be read.
 pub(super) fn system() -> Result<ClientConfig> {
-    let mut config = match SYSTEM.get() {
-        Some(known) => known.clone(),
-        None => {
-            let made = read()?;
-            SYSTEM.get_or_init(|| made).clone()
-        }
-    };
+    let known = SYSTEM.get().map_or_else(read, |known| Ok(known.clone()))?;
+    let mut config = SYSTEM.get_or_init(|| known).clone();
     config.resumption = Resumption::default();
     Ok(config)
 }
