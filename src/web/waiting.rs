@@ -1,6 +1,9 @@
 //! What is answered while the database is not there yet.
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router, middleware,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderMap, HeaderValue, Uri, header};
 
 use crate::{
@@ -10,14 +13,15 @@ use crate::{
 
 /// Lux is alive; all else is for later. With `https`, people reach Lux by TLS.
 pub fn waiting(https: bool) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .merge(dashboard::assets::router())
+    dashboard::assets::router()
         .fallback(not_yet)
         .layer(middleware::from_fn_with_state(https, edge::wrap_early))
 }
 
-async fn not_yet(uri: Uri, headers: HeaderMap) -> axum::response::Response {
+async fn not_yet(uri: Uri, headers: HeaderMap) -> Response {
+    if uri.path() == "/healthz" {
+        return "ok\n".into_response();
+    }
     let detail = "the database does not answer yet; Lux tries again by itself every few seconds, \
                   and its log says what it meets (`lux doctor` tells more)";
     let problem = Problem::new(http::StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(5);

@@ -67,10 +67,19 @@ fn exported(server: &Server) -> Vec<Value> {
     said.out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// A server whose tokens are all made, each an entry of the log.
+async fn known(setup: Setup) -> Server {
+    let server = setup.start().await;
+    for role in Role::ALL {
+        server.token(role);
+    }
+    server
+}
+
 on_both!(writers_of_two_servers_make_one_chain);
 async fn writers_of_two_servers_make_one_chain(database: Database) {
-    let one = Server::plain(&database).await;
-    let other = Setup::replica_of(&one).start().await;
+    let one = known(Setup::new(&database)).await;
+    let other = known(Setup::replica_of(&one)).await;
     let writers = [&one, &other].into_iter().cycle().take(16).enumerate();
     join_all(writers.map(async |(writer, server)| {
         for at in 0..EACH {
@@ -170,7 +179,7 @@ async fn lay_open(server: &Server) {
 
 on_both!(what_was_changed_shows);
 async fn what_was_changed_shows(database: Database) {
-    let mut server = Server::plain(&database).await;
+    let mut server = known(Setup::new(&database)).await;
     // Together with the four that are there already they are six.
     for at in 1..=2 {
         deed(&server, &format!("r{at}")).await;
@@ -266,7 +275,7 @@ async fn what_was_changed_shows(database: Database) {
 
 on_both!(nothing_is_taken_out);
 async fn nothing_is_taken_out(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = known(Setup::new(&database)).await;
     deed(&server, "r1").await;
     let mut refused = vec![
         "update audit set actor = 'eve'",
@@ -288,7 +297,7 @@ async fn nothing_is_taken_out(database: Database) {
 
 on_both!(what_cannot_be_noted_does_not_happen);
 async fn what_cannot_be_noted_does_not_happen(database: Database) {
-    let server = Server::plain(&database).await;
+    let server = known(Setup::new(&database)).await;
     let app = json!({ "name": "shop", "base_url": "http://127.0.0.1:8000" });
     let added = server.post("/api/apps", &app).await;
     assert_eq!(added.status, 201, "{added:?}");

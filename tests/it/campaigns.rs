@@ -88,7 +88,11 @@ async fn an_approval_holds_for_what_was_seen(database: Database) {
     // Without an audience it cannot be asked for.
     assert!(post(&server, id, "submit").await.problem(409).contains("no segment"));
     let path = format!("/api/campaigns/{id}");
-    let change = json!({ "segment_id": segment, "timezone": "Europe/Berlin", "per_minute": 60 });
+    // Nothing goes out meanwhile: what is sent can no longer be edited.
+    let change = json!({
+        "segment_id": segment, "timezone": "Europe/Berlin", "per_minute": 60,
+        "send_at": nine_in(20),
+    });
     let changed = server.patch(&path, &change).await;
     assert_eq!(changed.status, 200, "{changed:?}");
     let check = server.get(&format!("{path}/check")).await;
@@ -134,7 +138,7 @@ async fn an_approval_holds_for_what_was_seen(database: Database) {
     let hash = edited.json()["hash"].as_str().unwrap().to_owned();
     assert_eq!(approve(&hash).await.status, 200);
     assert_eq!(mails(&server, id).await.len(), 3);
-    let later = json!({ "send_at": soon(), "timezone": "Europe/Berlin" });
+    let later = json!({ "send_at": nine_in(30), "timezone": "Europe/Berlin" });
     let planned = server.patch(&path, &later).await;
     assert_eq!(planned.status, 200, "{planned:?}");
     assert_eq!(planned.json()["campaign"]["status"], "in_review");
@@ -178,10 +182,10 @@ async fn an_approval_holds_for_what_was_seen(database: Database) {
     assert_eq!(deeds.len(), 3, "{deeds:?}");
 }
 
-/// Nine o'clock some weeks from now, as a clock on a wall shows it.
-fn soon() -> String {
-    let day = lux::clock::now();
-    format!("{}T09:00", (day + chrono::TimeDelta::days(30)).date_naive())
+/// Nine o'clock so many days from now, as a clock on a wall shows it.
+fn nine_in(days: i64) -> String {
+    let day = lux::clock::now() + chrono::TimeDelta::days(days);
+    format!("{}T09:00", day.date_naive())
 }
 
 on_both!(what_is_sent_looks_as_it_was_approved);
@@ -198,7 +202,7 @@ async fn what_is_sent_looks_as_it_was_approved(database: Database) {
     let made = create(&server, json!({ "segment_id": segment })).await;
     let id = made["campaign"]["id"].as_i64().unwrap();
     let path = format!("/api/campaigns/{id}");
-    let later = json!({ "send_at": soon(), "timezone": "UTC" });
+    let later = json!({ "send_at": nine_in(30), "timezone": "UTC" });
     assert_eq!(server.patch(&path, &later).await.status, 200);
     let submitted = post(&server, id, "submit").await.json();
     let approve = async |whole: &Value| {

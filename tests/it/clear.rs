@@ -145,6 +145,9 @@ async fn nonsense_is_refused_and_clears_nothing(database: Database) {
 
 async fn the_audit_log_is_read_in_pages(database: Database) {
     let server = Server::plain(&database).await;
+    for role in Role::ALL {
+        server.token(role);
+    }
     for hours in 1..=3 {
         server.post("/api/auto-repair/clear", &json!({ "older_than_hours": hours })).await;
     }
