@@ -93,6 +93,18 @@ pub async fn search(
     let below = below.unwrap_or(i64::MAX);
     let mut end = longest.clone();
     end.push(char::MAX);
+    // These first: who is indexed between the two is found by both, and else would be by neither.
+    let unindexed: Vec<(i64,)> = db
+        .query(
+            "select u.contact_id from contact_unindexed u join contact c on c.id = u.contact_id
+             where c.organization_id = $1 and u.contact_id < $2
+             order by u.contact_id desc limit $3",
+        )
+        .bind(organization)
+        .bind(below)
+        .bind(UNINDEXED)
+        .all()
+        .await?;
     let mut ids: Vec<(i64,)> = db
         .query(
             "select contact_id from contact_word
@@ -107,17 +119,6 @@ pub async fn search(
         .await?;
     let many = |found: usize, most: i64| i64::try_from(found).is_ok_and(|found| found >= most);
     let mut more = many(ids.len(), LOOKS);
-    let unindexed: Vec<(i64,)> = db
-        .query(
-            "select u.contact_id from contact_unindexed u join contact c on c.id = u.contact_id
-             where c.organization_id = $1 and u.contact_id < $2
-             order by u.contact_id desc limit $3",
-        )
-        .bind(organization)
-        .bind(below)
-        .bind(UNINDEXED)
-        .all()
-        .await?;
     more |= many(unindexed.len(), UNINDEXED);
     ids.extend(unindexed);
     let ids: BTreeSet<i64> = ids.into_iter().map(|(id,)| id).collect();
@@ -177,9 +178,11 @@ async fn step(db: &Db) -> Result<usize> {
         return Ok(0);
     }
     let mut tx = db.begin().await?;
+    // Who is being removed is passed by: that holds the contact, and waits for its words.
     let sql = tx.dialect(
-        "select contact_id from contact_unindexed order by contact_id limit $1
-         for update skip locked",
+        "select u.contact_id from contact_unindexed u join contact c on c.id = u.contact_id
+         order by u.contact_id limit $1
+         for key share of c skip locked for update of u skip locked",
         "select contact_id from contact_unindexed order by contact_id limit $1",
     );
     let ids: Vec<(i64,)> = tx.query(sql).bind(STEP).all().await?;

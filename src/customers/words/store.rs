@@ -79,9 +79,11 @@ pub(super) async fn index(db: &Db, step: i64) -> Result<usize> {
         return Ok(0);
     }
     let mut tx = db.begin().await?;
+    // Who is being removed is passed by: that holds the account, and waits for its words.
     let sql = tx.dialect(
-        "select account_id from customer_unindexed order by account_id limit $1
-         for update skip locked",
+        "select u.account_id from customer_unindexed u join account a on a.id = u.account_id
+         order by u.account_id limit $1
+         for key share of a skip locked for update of u skip locked",
         "select account_id from customer_unindexed order by account_id limit $1",
     );
     let ids: Vec<(i64,)> = tx.query(sql).bind(step).all().await?;
