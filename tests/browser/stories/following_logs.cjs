@@ -83,7 +83,8 @@ module.exports = async ({ page, host, open, look, expect }) => {
   const two = (it) => String(it).padStart(2, "0");
   const local = await page.evaluate((at) => {
     const time = new Date(at);
-    return `${lux.day(time)}T${lux.clock(time)}`;
+    // A browser writes a full minute without its seconds, and refuses to be told otherwise.
+    return `${lux.day(time)}T${lux.clock(time)}`.replace(/:00$/, "");
   }, then.getTime());
   await page.getByLabel("Date and time").fill(local);
   await look("logs-jump");

@@ -81,11 +81,14 @@ impl Database {
                 let url = format!("sqlite:{}", data.join("lux.db").display());
                 let mut connection = SqliteConnection::connect(&url).await.unwrap();
                 let rows = connection.fetch_all(sql).await.unwrap();
+                // Closed here: what is dropped closes some time later, and removes the WAL then.
+                connection.close().await.unwrap();
                 rows.iter().map(|row| row.get(0)).collect()
             }
             Self::Postgres(url) => {
                 let mut connection = PgConnection::connect(url).await.unwrap();
                 let rows = connection.fetch_all(sql).await.unwrap();
+                connection.close().await.unwrap();
                 rows.iter().map(|row| row.get(0)).collect()
             }
         }
