@@ -63,27 +63,6 @@ fn refused(said: &Said, why: &str) {
     assert!(said.err.contains(why), "{said:?}");
 }
 
-/// As after the loss of the disk: the keys are kept if their file is.
-async fn lose_database(server: &Server) {
-    match server.database() {
-        Database::Sqlite => {
-            for name in ["lux.db", "lux.db-wal", "lux.db-shm"] {
-                let file = server.data().join(name);
-                if file.exists() {
-                    fs::remove_file(file).unwrap();
-                }
-            }
-        }
-        Database::Postgres(url) => {
-            let schema = url.rsplit("%3D").next().unwrap();
-            for sql in [format!("drop schema {schema} cascade"), format!("create schema {schema}")]
-            {
-                server.database().execute(&server.data(), &sql).await;
-            }
-        }
-    }
-}
-
 async fn number(server: &Server, sql: &str) -> i64 {
     let found = server.database().column(&server.data(), sql).await;
     found[0].parse().unwrap()
@@ -130,7 +109,7 @@ async fn a_backup_made_while_it_serves_is_whole(database: Database) {
     server.stop().await;
     refused(&restore(&server, &file, &[]), "--force");
     assert_eq!(number(&server, EVENTS).await, all);
-    lose_database(&server).await;
+    server.database().lose(&server.data()).await;
     well(&restore(&server, &file, &[]));
     let restored = number(&server, EVENTS).await;
     assert!((21..all).contains(&restored), "{restored}");
@@ -163,7 +142,7 @@ async fn a_backup_has_the_files_of_customers(database: Database) {
     let file = server.folder().join("backup");
     well(&backup(&server, &file));
     server.stop().await;
-    lose_database(&server).await;
+    server.database().lose(&server.data()).await;
     well(&restore(&server, &file, &[]));
     server.start().await;
     let read = server.request_as(Role::Operator, Method::GET, &one).send().await.unwrap();
@@ -215,6 +194,14 @@ async fn a_backup_takes_the_place_of_what_is_there(database: Database) {
     server.start().await;
 }
 
+/// Beside another Lux in `public`, say.
+#[tokio::test]
+async fn a_schema_of_its_own_comes_back() {
+    let Some(database) = Database::in_a_schema().await else { return };
+    a_backup_takes_the_place_of_what_is_there(database.clone()).await;
+    database.drop().await;
+}
+
 on_both!(without_the_key_the_rest_comes_back);
 async fn without_the_key_the_rest_comes_back(database: Database) {
     let (mut server, _model) = with_model(&database).await;
@@ -223,7 +210,7 @@ async fn without_the_key_the_rest_comes_back(database: Database) {
     let file = server.folder().join("backup");
     well(&backup(&server, &file));
     server.stop().await;
-    lose_database(&server).await;
+    server.database().lose(&server.data()).await;
     fs::remove_file(server.data().join("master.key")).unwrap();
     let said = restore(&server, &file, &[]);
     well(&said);

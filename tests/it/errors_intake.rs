@@ -20,7 +20,7 @@ use lux::{
 use crate::{
     both::{self, on_both},
     errors_store::{all_groups, event},
-    support::until,
+    support::{schema, until},
 };
 
 const ONE: OrganizationId = OrganizationId::FIRST;
@@ -211,7 +211,9 @@ struct Application {
 
 async fn application() -> Option<Application> {
     let empty = both::postgres().await?;
-    let pool = sqlx::PgPool::connect(&empty.url).await.unwrap();
+    // Beside tables of Lux's own of the same name.
+    let url = schema(&empty.url).await;
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
     sqlx::raw_sql(
         "create table error_log (id serial primary key, error_type varchar(100) not null,
              error_message text not null, error_stack text, endpoint varchar(255),
@@ -221,7 +223,7 @@ async fn application() -> Option<Application> {
     .execute(&pool)
     .await
     .unwrap();
-    Some(Application { url: empty.url, pool })
+    Some(Application { url, pool })
 }
 
 impl Application {

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 pub(crate) use browser::{Browser, form, link};
 pub(crate) use cluster::Cluster;
-pub(crate) use database::Database;
+pub(crate) use database::{Database, schema};
 pub(crate) use disk::Disk;
 pub(crate) use host::Host;
 pub(crate) use model::{Asked, Model, Reply, Script};
@@ -47,7 +47,8 @@ macro_rules! on_both {
             #[tokio::test]
             async fn postgres() {
                 if let Some(database) = Database::postgres().await {
-                    super::$name(database).await;
+                    super::$name(database.clone()).await;
+                    database.drop().await;
                 }
             }
         }
