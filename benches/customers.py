@@ -86,6 +86,7 @@ def questions(options):
         "the list by last seen": lambda: "/api/customers?sort=seen",
         "operators": lambda: "/api/customers?role=operator",
         "deactivated": lambda: "/api/customers?status=disabled",
+        "without a verified address": lambda: "/api/customers?verified=false",
         "search of a word that few have": lambda: f"/api/customers?q={number()}",
         "search of a beginning": lambda: f"/api/customers?q=user{number() // 100}",
         "search of a word that a tenth has": lambda: f"/api/customers?q={chance.choice(FIRST)}",

@@ -29,11 +29,13 @@ create table customer_profile (
 );
 create index customer_profile_organization on customer_profile (organization_id, account_id);
 
--- The orders in which people are listed, each with a range for each role and status.
+-- The orders in which people are listed, each with a range for each role and status, with a
+-- verified address and without.
 -- "-id": PostgreSQL would walk the primary key instead, past all who do not fit.
-create index account_newest on account (organization_id, role, status, (-id));
-create index account_name on account (organization_id, role, status, lower(name), id);
-create index account_seen on account (organization_id, role, status,
+create index account_newest on account (organization_id, role, status, (email_key is not null), (-id));
+create index account_name on account
+    (organization_id, role, status, (email_key is not null), lower(name), id);
+create index account_seen on account (organization_id, role, status, (email_key is not null),
     coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id);
 
 -- Accounts as customers: all of them, whatever else there is about them.

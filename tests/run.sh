@@ -35,7 +35,7 @@ need dbus-daemon dbus-daemon
 need dbus-bin dbus-send
 need nodejs node
 need npm npm
-need chromium chromium
+need chromium-headless-shell chromium-headless-shell
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 
 if ((${#missing[@]})); then

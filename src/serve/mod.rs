@@ -312,11 +312,12 @@ pub fn log_to_stderr(config: &Config) {
     };
 
     let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // It logs whole answers and refusals, whatever stands in them.
-    let filter = match "async_openai=off".parse() {
-        Ok(silent) => filter.add_directive(silent),
-        Err(_) => filter,
-    };
+    // The first logs whole answers and refusals, whatever stands in them; the second tells at each
+    // start that the tables are there already.
+    let filter = ["async_openai=off", "sqlx::postgres::notice=warn"]
+        .into_iter()
+        .filter_map(|directive| directive.parse().ok())
+        .fold(filter, EnvFilter::add_directive);
     let shown = fmt::layer().with_writer(std::io::stderr);
     let shown = shown.with_ansi(std::io::stderr().is_terminal());
     let shown = match config.log_format {

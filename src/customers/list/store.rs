@@ -1,8 +1,8 @@
 //! Which customers a page holds, in which order.
 //!
-//! Each role and status has a range of its own in the index of each order. A page takes its
-//! customers from the beginnings of the ranges that the filter lets through, so that few among many
-//! are found as fast as many among few.
+//! Each role and status, with a verified address or without, has a range of its own in the index of
+//! each order. A page takes its customers from the beginnings of the ranges that the filter lets
+//! through, so that few among many are found as fast as many among few.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -14,24 +14,30 @@ use crate::{
     db::{Db, Result},
 };
 
-/// A role and a status: a range of the indexes.
+/// A range of the indexes.
 #[derive(Serialize)]
 struct Standing {
     role: &'static str,
     status: &'static str,
+    verified: bool,
 }
 
 fn standings(filter: Filter) -> Vec<Standing> {
-    let roles = [Role::Admin, Role::Operator, Role::Customer];
-    let roles = roles.into_iter().filter(|it| filter.role.is_none_or(|role| role == *it));
-    let statuses = [Status::Active, Status::Disabled];
-    let statuses = statuses.into_iter().filter(|it| filter.status.is_none_or(|one| one == *it));
-    roles
-        .flat_map(|role| {
-            let statuses = statuses.clone();
-            statuses.map(move |it| Standing { role: role.as_str(), status: it.as_str() })
-        })
-        .collect()
+    let mut standings = Vec::new();
+    for role in [Role::Admin, Role::Operator, Role::Customer] {
+        for status in [Status::Active, Status::Disabled] {
+            for verified in [true, false] {
+                if filter.role.is_none_or(|it| it == role)
+                    && filter.status.is_none_or(|it| it == status)
+                    && filter.verified.is_none_or(|it| it == verified)
+                {
+                    let (role, status) = (role.as_str(), status.as_str());
+                    standings.push(Standing { role, status, verified });
+                }
+            }
+        }
+    }
+    standings
 }
 
 /// The customers of a page, in its order.
@@ -47,73 +53,73 @@ pub(super) async fn page(
     let sql = match sort {
         Sort::Newest => db.dialect(
             "select a.id, a.name, a.seen
-             from json_to_recordset(cast($2 as json)) as s(role text, status text)
+             from json_to_recordset(cast($2 as json)) as s(role text, status text, verified boolean)
              cross join lateral
                  (select id, lower(name) as name, signed_in_at as seen from account
                  where organization_id = $1 and role = s.role and status = s.status
-                     and (cast($3 as boolean) is null or (email_key is not null) = $3)
-                     and -id > -cast($5 as bigint)
-                 order by -id limit $4) as a
-             order by a.id desc limit $4",
+                     and (email_key is not null) = s.verified
+                     and -id > -cast($4 as bigint)
+                 order by -id limit $3) as a
+             order by a.id desc limit $3",
             "select a.id, lower(a.name) as name, a.signed_in_at as seen
              from json_each($2) as s join account a on a.id in
                  (select id from account
                  where organization_id = $1 and role = s.value ->> 'role'
                      and status = s.value ->> 'status'
-                     and ($3 is null or (email_key is not null) = $3)
-                     and -id > -cast($5 as bigint)
-                 order by -id limit $4)
-             order by a.id desc limit $4",
+                     and (email_key is not null) = (s.value ->> 'verified')
+                     and -id > -cast($4 as bigint)
+                 order by -id limit $3)
+             order by a.id desc limit $3",
         ),
         Sort::Name => db.dialect(
             "select a.id, a.name, a.seen
-             from json_to_recordset(cast($2 as json)) as s(role text, status text)
+             from json_to_recordset(cast($2 as json)) as s(role text, status text, verified boolean)
              cross join lateral
                  (select id, lower(name) as name, signed_in_at as seen from account
                  where organization_id = $1 and role = s.role and status = s.status
-                     and (cast($3 as boolean) is null or (email_key is not null) = $3)
-                     and (lower(name), id) > ($6, $5)
-                 order by lower(name), id limit $4) as a
-             order by a.name, a.id limit $4",
+                     and (email_key is not null) = s.verified
+                     and (lower(name), id) > ($5, $4)
+                 order by lower(name), id limit $3) as a
+             order by a.name, a.id limit $3",
             "select a.id, lower(a.name) as name, a.signed_in_at as seen
              from json_each($2) as s join account a on a.id in
                  (select id from account
                  where organization_id = $1 and role = s.value ->> 'role'
                      and status = s.value ->> 'status'
-                     and ($3 is null or (email_key is not null) = $3)
-                     and lower(name) >= $6 and (lower(name), id) > ($6, $5)
-                 order by lower(name), id limit $4)
-             order by lower(a.name), a.id limit $4",
+                     and (email_key is not null) = (s.value ->> 'verified')
+                     and lower(name) >= $5 and (lower(name), id) > ($5, $4)
+                 order by lower(name), id limit $3)
+             order by lower(a.name), a.id limit $3",
         ),
         Sort::Seen => db.dialect(
             "select a.id, a.name, a.seen
-             from json_to_recordset(cast($2 as json)) as s(role text, status text)
+             from json_to_recordset(cast($2 as json)) as s(role text, status text, verified boolean)
              cross join lateral
                  (select id, lower(name) as name, signed_in_at as seen,
                       coalesce(signed_in_at, '1970-01-01T00:00:00+00:00') as key
                  from account
                  where organization_id = $1 and role = s.role and status = s.status
-                     and (cast($3 as boolean) is null or (email_key is not null) = $3)
-                     and (coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id) < ($6, $5)
+                     and (email_key is not null) = s.verified
+                     and (coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id) < ($5, $4)
                  order by coalesce(signed_in_at, '1970-01-01T00:00:00+00:00') desc, id desc
-                 limit $4) as a
-             order by a.key desc, a.id desc limit $4",
+                 limit $3) as a
+             order by a.key desc, a.id desc limit $3",
             "select a.id, lower(a.name) as name, a.signed_in_at as seen
              from json_each($2) as s join account a on a.id in
                  (select id from account
                  where organization_id = $1 and role = s.value ->> 'role'
                      and status = s.value ->> 'status'
-                     and ($3 is null or (email_key is not null) = $3)
-                     and coalesce(signed_in_at, '1970-01-01T00:00:00+00:00') <= $6
-                     and (coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id) < ($6, $5)
+                     and (email_key is not null) = (s.value ->> 'verified')
+                     and coalesce(signed_in_at, '1970-01-01T00:00:00+00:00') <= $5
+                     and (coalesce(signed_in_at, '1970-01-01T00:00:00+00:00'), id) < ($5, $4)
                  order by coalesce(signed_in_at, '1970-01-01T00:00:00+00:00') desc, id desc
-                 limit $4)
+                 limit $3)
              order by coalesce(a.signed_in_at, '1970-01-01T00:00:00+00:00') desc, a.id desc
-             limit $4",
+             limit $3",
         ),
     };
     let query = db.query(sql).bind(organization).bind(json(&standings(*filter))?);
-    let query = query.bind(filter.verified).bind(limit);
+    let query = query.bind(limit);
     let (id, last) = (after.map(|it| it.id), i64::MAX);
     match sort {
         Sort::Newest => query.bind(id.unwrap_or(last)).all().await,

@@ -131,6 +131,9 @@ module.exports = async ({ page, open, look, expect, host }) => {
   await look("segments");
   await page.getByRole("link", { name: "New segment" }).click();
   await page.getByRole("textbox", { name: "Name" }).fill("From Oslo");
+  // An answer that does not come keeps nothing waiting: what was written last is what is counted.
+  let counts = 0;
+  await page.route("**/segments/try", (route) => (counts++ > 0 ? route.continue() : null));
   await page.getByLabel("Field").selectOption("attributes.ort");
   await page.getByLabel("Value").fill("oslo");
   await page.getByText(/8 of 10 contacts fit now/).waitFor();

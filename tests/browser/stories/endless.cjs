@@ -19,7 +19,7 @@ module.exports = async ({ page, host, open, expect }) => {
       const ways = await main.locator("a, button").count();
       expect(status < 400 || ways > 0, `${path}: ${status}, and no next step: ${text}`);
     }
-    await host("seen", path);
+    await host("seen", { path, status });
   }
 
   // An answer of the chat that does not come is given up, says why, and can be asked for again.

@@ -31,7 +31,7 @@ use tokio::{
 
 use crate::{
     authority::person,
-    support::{Database, PATIENCE, Server, repository, skip, variable},
+    support::{Database, PATIENCE, Server, chromium, repository},
 };
 
 /// Lives through a story as a person of a role ("-": not signed in). `host` does what the story
@@ -68,13 +68,7 @@ async fn live(
     looks: &str,
     mut host: impl AsyncFnMut(&str, Value) -> Value,
 ) -> Result<(), String> {
-    let modules = variable("LUX_TEST_BROWSER").map(|it| PathBuf::from(it).join("node_modules"));
-    let chromium = Path::new("/usr/bin/chromium");
-    let Some(modules) = modules.filter(|it| it.join("axe-core").is_dir() && chromium.exists())
-    else {
-        skip("chromium, or playwright-core and axe-core from npm (LUX_TEST_BROWSER)");
-        return Ok(());
-    };
+    let Some((chromium, modules)) = chromium("LUX_TEST_BROWSER") else { return Ok(()) };
     let pictures = pictures(&modules);
     let mut child = Command::new("node")
         .arg(repository("tests/browser/run.cjs"))

@@ -1,9 +1,6 @@
 //! The sign-in as a person does it, in headless Chromium.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::process::Command;
 
 use serde_json::json;
 
@@ -11,17 +8,11 @@ use super::{
     http::{first_admin, setup},
     provider::{Browser, Provider},
 };
-use crate::support::{Database, on_both, repository, run, skip, variable};
+use crate::support::{Database, chromium, on_both, repository, run};
 
 on_both!(a_person_signs_in_and_out);
 async fn a_person_signs_in_and_out(database: Database) {
-    let modules = variable("LUX_TEST_NODE").map(|it| PathBuf::from(it).join("node_modules"));
-    let chromium = Path::new("/usr/bin/chromium");
-    let modules = modules.filter(|modules| modules.join("playwright-core").is_dir());
-    let Some(modules) = modules.filter(|_| chromium.exists()) else {
-        skip("chromium, or playwright-core from npm (LUX_TEST_NODE)");
-        return;
-    };
+    let Some((chromium, modules)) = chromium("LUX_TEST_NODE") else { return };
     let Some(provider) = Provider::start().await else { return };
     let server = setup(&database, &provider).start().await;
     first_admin(&mut Browser::default(), &server).await;

@@ -15,8 +15,8 @@ use axum::{
 use http::header::CONTENT_TYPE;
 use serde_json::{Value, json};
 
-use super::{Shop, check_told, frame, node_modules, only_group};
-use crate::support::{Database, Server, on_both, repository, run, skip};
+use super::{Shop, check_told, frame, only_group};
+use crate::support::{Database, Server, chromium, on_both, repository, run};
 
 /// What the pages are made with.
 struct Browser {
@@ -26,12 +26,7 @@ struct Browser {
 
 impl Browser {
     fn find() -> Option<Self> {
-        let modules = node_modules()?;
-        let chromium = PathBuf::from("/usr/bin/chromium");
-        if !chromium.exists() {
-            skip("chromium");
-            return None;
-        }
+        let (chromium, modules) = chromium("LUX_TEST_NODE")?;
         Some(Self { chromium, modules })
     }
 

@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use lux::db::Db;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, SqliteConnection};
 
-use super::{Cluster, repository, skip, variable};
+use super::{Cluster, skip, variable};
 
 /// Where a server keeps its data.
 #[derive(Clone, Debug)]
@@ -153,14 +153,9 @@ pub(crate) async fn schema(url: &str) -> String {
 /// The name of the database that is copied for each test: Lux's tables without rows, made once for
 /// each cluster and set of migrations. To make them anew takes a second each time.
 async fn template(cluster: &str) -> String {
-    let mut files: Vec<_> = std::fs::read_dir(repository("migrations"))
-        .unwrap()
-        .map(|file| file.unwrap().path())
-        .collect();
-    files.sort();
     let mut hasher = DefaultHasher::new();
-    for file in files {
-        std::fs::read(file).unwrap().hash(&mut hasher);
+    for migration in sqlx::migrate!("./migrations").iter() {
+        migration.checksum.hash(&mut hasher);
     }
     let name = format!("template_{:x}", hasher.finish());
     let mut connection = PgConnection::connect(cluster).await.unwrap();
