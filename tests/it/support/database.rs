@@ -161,8 +161,8 @@ async fn template(cluster: &str) -> String {
     let mut connection = PgConnection::connect(cluster).await.unwrap();
     // Other tests want it at the same time.
     connection.execute("select pg_advisory_lock(1)").await.unwrap();
-    let known = sqlx::query("select 1 from pg_database where datname = $1").bind(&name);
-    if known.fetch_optional(&mut connection).await.unwrap().is_none() {
+    let known = AssertSqlSafe(format!("select 1 from pg_database where datname = '{name}'"));
+    if connection.fetch_optional(known).await.unwrap().is_none() {
         run(cluster, &format!("drop database if exists {name}_new with (force)")).await;
         run(cluster, &format!("create database {name}_new")).await;
         let db = Db::connect(&in_database(cluster, &format!("{name}_new")), 1).await.unwrap();
