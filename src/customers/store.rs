@@ -13,7 +13,7 @@ use crate::{
 const COUNTED: i64 = 10_000;
 
 /// The one statement that reads customers: those of the ids in $5 that a filter lets through,
-/// newest first.
+/// newest first. "+": SQLite would walk the organization's accounts to find those of the ids.
 fn reading(dialect: impl Fn(&'static str, &'static str) -> &'static str) -> &'static str {
     dialect(
         "select id, name, email, email_key, role, status, verified, verified_at, phone, company,
@@ -29,7 +29,7 @@ fn reading(dialect: impl Fn(&'static str, &'static str) -> &'static str) -> &'st
         "select id, name, email, email_key, role, status, verified, verified_at, phone, company,
              website, industry, company_size, country, timezone, language, audience, goals,
              created_at, signed_in_at, updated_at, version
-         from customer where organization_id = $1
+         from customer where +organization_id = $1
              and ($2 is null or role = $2)
              and ($3 is null or status = $3)
              and ($4 is null or verified = $4)
