@@ -44,7 +44,7 @@ pub async fn tag(app: &App, caller: &Caller, ids: &[i64], tag: &str, on: bool) -
             "select id, email, email_domain, first_name, last_name, company, phone, phone_given,
                  source, sources, tags, attributes, consent, bounced, version, created_at,
                  updated_at, active_at
-             from contact where organization_id = $1 and id in (select value from json_each($2))
+             from contact where +organization_id = $1 and id in (select value from json_each($2))
              order by id",
         );
         let rows: Vec<ContactRow> = tx.query(sql).bind(organization).bind(json(ids)?).all().await?;
@@ -107,7 +107,7 @@ pub async fn remove(app: &App, caller: &Caller, ids: &[i64]) -> Result<u64> {
         let sql = tx.dialect(
             "delete from contact where organization_id = $1 and id in (
                  select cast(value as bigint) from json_array_elements_text(cast($2 as json)))",
-            "delete from contact where organization_id = $1
+            "delete from contact where +organization_id = $1
                and id in (select value from json_each($2))",
         );
         removed += tx.query(sql).bind(organization).bind(json(ids)?).run().await?;

@@ -68,7 +68,7 @@ pub(super) async fn calls(db: &Db, of: OrganizationId, bounds: &Bounds) -> Resul
         "select cast(d.key as bigint), cast(count(c.started_at) as bigint),
              cast(coalesce(sum(c.duration_seconds), 0) as bigint)
          from json_each($2) as d
-         join call_log as c on c.organization_id = $1
+         cross join call_log as c on c.organization_id = $1
              and c.started_at >= json_extract(d.value, '$[0]')
              and c.started_at < json_extract(d.value, '$[1]')
          group by d.key",
@@ -87,7 +87,7 @@ pub(super) async fn contacts(db: &Db, of: OrganizationId, bounds: &Bounds) -> Re
          group by d.day",
         "select cast(d.key as bigint), cast(count(c.created_at) as bigint), cast(0 as bigint)
          from json_each($2) as d
-         join contact as c on c.organization_id = $1
+         cross join contact as c on c.organization_id = $1
              and c.created_at >= json_extract(d.value, '$[0]')
              and c.created_at < json_extract(d.value, '$[1]')
          group by d.key",
@@ -106,7 +106,7 @@ pub(super) async fn conversations(db: &Db, of: OrganizationId, bounds: &Bounds) 
          group by d.day",
         "select cast(d.key as bigint), cast(count(c.created_at) as bigint), cast(0 as bigint)
          from json_each($2) as d
-         join conversation as c on c.organization_id = $1
+         cross join conversation as c on c.organization_id = $1
              and c.created_at >= json_extract(d.value, '$[0]')
              and c.created_at < json_extract(d.value, '$[1]')
          group by d.key",
@@ -126,7 +126,7 @@ pub(super) async fn errors(db: &Db, of: OrganizationId, bounds: &Bounds) -> Resu
          group by d.day",
         "select cast(d.key as bigint), cast(sum(h.count) as bigint), cast(0 as bigint)
          from json_each($2) as d
-         join error_hour as h on h.organization_id = $1
+         cross join error_hour as h on h.organization_id = $1
              and h.hour_at >= json_extract(d.value, '$[0]')
              and h.hour_at < json_extract(d.value, '$[1]')
          group by d.key",
@@ -147,7 +147,7 @@ pub(super) async fn repairs(db: &Db, of: OrganizationId, bounds: &Bounds) -> Res
         "select cast(d.key as bigint), cast(count(r.created_at) as bigint),
              cast(coalesce(sum(r.resolved), 0) as bigint)
          from json_each($2) as d
-         join repair_run as r on r.organization_id = $1
+         cross join repair_run as r on r.organization_id = $1
              and r.created_at >= json_extract(d.value, '$[0]')
              and r.created_at < json_extract(d.value, '$[1]')
          group by d.key",

@@ -283,9 +283,11 @@ pub(super) async fn of_emails(
          order by id limit 2000",
         "select coalesce(email_like, email_key) as same, id, email, first_name, last_name, company,
              phone, source, consent, created_at, active_at
-         from contact where organization_id = $1
-           and (email_like in (select value from json_each($2))
-             or email_key in (select value from json_each($2)))
+         from contact where id in
+             (select id from contact where organization_id = $1
+                 and email_like in (select value from json_each($2))
+              union select id from contact where organization_id = $1
+                 and email_key in (select value from json_each($2)))
          order by id limit 2000",
     );
     db.query(sql).bind(organization).bind(same).all().await

@@ -184,7 +184,7 @@ pub(in crate::contacts) async fn of_ids(
         "select c.id, c.email, c.email_domain, c.first_name, c.last_name, c.company,
              c.phone, c.phone_given, c.source, c.sources, c.tags, c.attributes, c.consent,
              c.bounced, c.version, c.created_at, c.updated_at, c.active_at
-         from contact c where c.organization_id = $1
+         from contact c where +c.organization_id = $1
              and (cast($2 as text) is null or c.source = $2) and (cast($3 as text) is null or c.consent = $3)
              and (cast($4 as text) is null or exists (select 1 from contact_tag t
                  where t.organization_id = $1 and t.tag = $4 and t.contact_id = c.id))

@@ -158,7 +158,7 @@ pub(super) async fn stored(
          where event_id in (select json_array_elements_text(cast($1 as json)))
            and organization_id = $2",
         "select event_id, id from error_log
-         where event_id in (select value from json_each($1)) and organization_id = $2",
+         where event_id in (select value from json_each($1)) and +organization_id = $2",
     );
     db.query(sql).bind(json(ids)?).bind(organization).all().await
 }

@@ -326,7 +326,7 @@ pub async fn these(
            and id in (select cast(value as bigint)
                       from json_array_elements_text(cast($2 as json)))",
         "select id, status, title from error_group
-         where organization_id = $1 and merged_into is null
+         where +organization_id = $1 and merged_into is null
            and id in (select value from json_each($2))",
     );
     db.query(sql).bind(organization).bind(json_ids(ids)).all().await

@@ -66,7 +66,7 @@ pub async fn lock(tx: &mut Tx, organization: OrganizationId, ids: &[i64]) -> Res
         "select id, app, fingerprint, title, status, evidence_id, status_at, count, merged_into,
              merged_by, split_by
          from error_group
-         where organization_id = $1
+         where +organization_id = $1
            and (id in (select value from json_each($2))
                or merged_into in (select value from json_each($2)))
          order by app, fingerprint",

@@ -460,7 +460,7 @@ async fn groups_of(
                         from json_array_elements_text(cast($2 as json)))",
         "select distinct coalesce(g.merged_into, g.id)
          from error_log as e join error_group as g on g.id = e.group_id
-         where e.organization_id = $1 and e.id in (select value from json_each($2))",
+         where +e.organization_id = $1 and e.id in (select value from json_each($2))",
     );
     let rows: Vec<(i64,)> = db.query(sql).bind(organization).bind(json_ids(ids)).all().await?;
     of.extend(rows.into_iter().map(|(id,)| id));

@@ -576,7 +576,7 @@ pub async fn people(db: &Db, organization: OrganizationId, ids: &[i64]) -> Resul
          where organization_id = $1 and email is not null
            and id in (select cast(value as bigint) from json_array_elements_text(cast($2 as json)))",
         "select id, email, first_name, last_name, company, attributes from contact
-         where organization_id = $1 and email is not null
+         where +organization_id = $1 and email is not null
            and id in (select value from json_each($2))",
     );
     let rows: Vec<PersonRow> = db.query(sql).bind(organization).bind(json(&ids)?).all().await?;
