@@ -39,8 +39,8 @@ async fn prepare(db: &Db, sql: &str) -> Result<(), sqlx::Error> {
     }
 }
 
-/// Bounded by a limit of its own, or small.
-const WALKS: &[&str] = &["src/contacts/export/store.rs"];
+/// The first is bounded by a limit of its own; the second looks into the attributes of all contacts.
+const WALKS: &[&str] = &["src/contacts/export/store.rs", "src/marketing/campaign/met.rs"];
 
 /// Without statistics SQLite takes an organization for smaller than a list of ids, and walks all of
 /// its rows to find those of the ids. A `+` before `organization_id`, or `cross join`, tells it.
@@ -59,10 +59,12 @@ async fn sqlite_walks_no_organization_for_a_list() {
                         and id in (select value from json_each($2)) order by email_key";
     assert_eq!(walked(careless).await.len(), 1);
     let mut wrong = Vec::new();
-    for statement in all().iter().filter(|it| it.only == Some("sqlite")) {
+    let statements = all();
+    let lists = |it: &&Statement| it.only == Some("sqlite") && it.sql.contains("json_each");
+    for statement in statements.iter().filter(lists) {
         let steps = walked(&statement.sql).await;
         let allowed = WALKS.iter().any(|file| statement.file.ends_with(file));
-        if statement.sql.contains("json_each") && !steps.is_empty() && !allowed {
+        if !steps.is_empty() && !allowed {
             wrong.push(format!("{}: {steps:?}\n{}", statement.file, statement.sql));
         }
     }

@@ -241,7 +241,7 @@ pub async fn put(db: &Db, caller: &Caller, id: i64, contacts: &[i64]) -> Result<
          returning contact_id",
         "insert into segment_member (segment_id, generation, contact_id, from_second, until_second)
          select s.id, s.generation, c.id, 0, $4 from segment s
-         join contact c on c.organization_id = s.organization_id
+         join contact c on +c.organization_id = s.organization_id
          where s.id = $1 and s.organization_id = $2
              and c.id in (select value from json_each($3))
              and not exists (select 1 from segment_member m where m.segment_id = s.id

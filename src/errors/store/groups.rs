@@ -442,7 +442,7 @@ pub async fn decide(
                           from json_array_elements_text(cast($2 as json)))",
             "update error_group set status = $3, evidence_id = $4, status_at = $5,
                  resolved_in = $6, resolved_after = $7, status_by = $8, muted_until = $9
-             where organization_id = $1 and merged_into is null
+             where +organization_id = $1 and merged_into is null
                and id in (select value from json_each($2))",
         );
         let changed = tx
@@ -479,7 +479,7 @@ async fn by_app(
                       from json_array_elements_text(cast($2 as json)))
          order by 2",
         "select app, coalesce(merged_into, id) from error_group
-         where organization_id = $1 and id in (select value from json_each($2)) order by 2",
+         where +organization_id = $1 and id in (select value from json_each($2)) order by 2",
     );
     let found: Vec<(String, i64)> =
         tx.query(sql).bind(organization).bind(json_ids(ids)).all().await?;

@@ -627,7 +627,7 @@ async fn in_order(
            and id in (select cast(value as bigint)
                       from json_array_elements_text(cast($2 as json)))",
         "select id, first_seen, seen_at, weight from error_group
-         where organization_id = $1 and merged_into is null
+         where +organization_id = $1 and merged_into is null
            and id in (select value from json_each($2))",
     );
     let rows: Vec<(i64, DateTime<Utc>, DateTime<Utc>, i64)> =
