@@ -72,8 +72,8 @@ pub(crate) fn skip(what: &str) {
     say(&format!("skipped: {what} is missing; `bash tests/run.sh` brings it"));
 }
 
-/// Chromium without a window, which starts in half the time of the whole browser, and the modules
-/// of npm below the folder that this variable names; `None` (or a failure, see [`skip`]) without one.
+/// Chromium without a window, which costs less than the whole browser, and the modules of npm
+/// below the folder that this variable names; `None` (or a failure, see [`skip`]) without one.
 pub(crate) fn chromium(folder: &str) -> Option<(PathBuf, PathBuf)> {
     let program = PathBuf::from("/usr/bin/chromium-headless-shell");
     let modules = variable(folder).map(|it| PathBuf::from(it).join("node_modules"));
