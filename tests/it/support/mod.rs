@@ -33,18 +33,19 @@ pub(crate) use site::Site;
 /// How long anything may take before the test gives up. Nothing is asserted about time.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Makes two tests of one body: on SQLite, and on PostgreSQL.
+/// Makes two tests of one body: on SQLite, and on PostgreSQL. Tasks run beside the body: while it
+/// waits for a command, what works in this process must not stop in the middle of a transaction.
 macro_rules! on_both {
     ($name:ident) => {
         mod $name {
             use crate::support::Database;
 
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn sqlite() {
                 super::$name(Database::sqlite()).await;
             }
 
-            #[tokio::test]
+            #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
             async fn postgres() {
                 if let Some(database) = Database::postgres().await {
                     super::$name(database.clone()).await;
