@@ -36,6 +36,9 @@ pub struct Client {
 /// How long an event stream may last: it ends when either side has enough.
 const STREAM: Duration = Duration::from_hours(24 * 365);
 
+/// How long a connection for a download may take.
+const CONNECT: Duration = Duration::from_secs(5);
+
 /// The largest answer that is read, in bytes.
 const MAX_ANSWER: usize = 16 << 20;
 
@@ -155,11 +158,25 @@ impl Client {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = self
-            .outbound
-            .open(request, STREAM)
-            .await
-            .with_context(|| format!("cannot ask {}; is `lux` running?", self.base))?;
+        let response = self.outbound.open(request, STREAM).await;
+        self.opened(response).await
+    }
+
+    /// Opens an answer of any length. Nothing may come for minutes: the server says nothing
+    /// while it walks over what does not fit.
+    pub async fn download(&self, path: &str) -> anyhow::Result<reqwest::Response> {
+        let client = Outbound::patient(CONNECT)?;
+        let request = client.get(format!("{}{path}", self.base)).bearer_auth(&self.token);
+        let response = self.outbound.open(request, STREAM).await;
+        self.opened(response).await
+    }
+
+    async fn opened(
+        &self,
+        response: crate::error::Result<reqwest::Response>,
+    ) -> anyhow::Result<reqwest::Response> {
+        let response =
+            response.with_context(|| format!("cannot ask {}; is `lux` running?", self.base))?;
         let status = response.status();
         if !status.is_success() {
             let problem: Option<Value> = response.json().await.ok();

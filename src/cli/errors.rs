@@ -85,7 +85,7 @@ async fn export(args: Export, overrides: Overrides) -> anyhow::Result<()> {
     query.extend_pairs(given.into_iter().filter_map(|(name, value)| Some((name, value?))));
     let path = format!("/api/diagnostics/errors/export?{}", query.finish());
     let client = args.server.connect(overrides).await?;
-    let mut response = client.stream(Method::GET, &path, None).await?;
+    let mut response = client.download(&path).await?;
     let mut out = out();
     while let Some(chunk) = response.chunk().await.context("the export is not complete")? {
         out.write_all(&chunk)?;

@@ -248,7 +248,7 @@ pub(super) async fn export(args: Export, overrides: Overrides) -> anyhow::Result
         }
     }
     let path = format!("/api/contacts/export?{}", query.finish());
-    let mut response = client.stream(Method::GET, &path, None).await?;
+    let mut response = client.download(&path).await?;
     let mut out = out();
     while let Some(chunk) = response.chunk().await.context("the export is not complete")? {
         out.write_all(&chunk)?;
