@@ -3,6 +3,7 @@
 
 mod door;
 mod folder;
+mod own_log;
 mod waiting;
 
 use std::{io::Write, sync::Arc, time::Duration};
@@ -19,7 +20,7 @@ use crate::{
     auth::{OrganizationId, Role, account, audit, link, oidc::Providers, session::Sessions, token},
     chat::{Chat, tools::Tools},
     clock,
-    config::{Config, LogFormat},
+    config::Config,
     contacts::{Contacts, import::Imports},
     customers,
     db::Db,
@@ -44,6 +45,7 @@ use crate::{
 
 pub use door::{Door, bind};
 pub use folder::{hold_alone, make_private_folder};
+pub use own_log::log_to_stderr;
 
 /// How long background work may take to end after the last request.
 const BACKGROUND_TIMEOUT: Duration = Duration::from_secs(10);
@@ -301,33 +303,4 @@ pub fn cancel_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
         shutdown.cancel();
     });
     Ok(())
-}
-
-/// Lux's own log: on stderr, readable or JSON.
-pub fn log_to_stderr(config: &Config) {
-    use std::io::IsTerminal;
-
-    use tracing_subscriber::{
-        EnvFilter, Layer, fmt, layer::SubscriberExt, util::SubscriberInitExt,
-    };
-
-    let filter = EnvFilter::try_new(&config.log_filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    // The first logs whole answers and refusals, whatever stands in them; the second tells at each
-    // start that the tables are there already.
-    let filter = ["async_openai=off", "sqlx::postgres::notice=warn"]
-        .into_iter()
-        .filter_map(|directive| directive.parse().ok())
-        .fold(filter, EnvFilter::add_directive);
-    let shown = fmt::layer().with_writer(std::io::stderr);
-    let shown = shown.with_ansi(std::io::stderr().is_terminal());
-    let shown = match config.log_format {
-        LogFormat::Text => shown.boxed(),
-        LogFormat::Json => shown.json().flatten_event(true).boxed(),
-    };
-    // A second call (in tests) finds the first one's subscriber in place.
-    let set =
-        tracing_subscriber::registry().with(filter).with(shown).with(errors::own::Watch).try_init();
-    if let Err(error) = set {
-        tracing::debug!(%error, "logging was set up before");
-    }
 }
