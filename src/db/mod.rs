@@ -5,7 +5,7 @@
 //! goes through [`Query`]. PostgreSQL keeps its native `timestamptz` and `jsonb`;
 //! SQLite stores both as text.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{fs::File, path::Path, str::FromStr, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use sqlx::{
     Arguments, AssertSqlSafe, Connection, Encode, Executor, FromRow, PgConnection, PgPool,
     Postgres, Row as _, SqlSafeStr, Sqlite, SqliteConnection, SqlitePool, Transaction, Type,
     error::BoxDynError,
-    migrate::{Migration, Migrator},
+    migrate::{MigrateError, Migration, Migrator},
     postgres::{PgArguments, PgConnectOptions, PgPoolOptions, PgRow},
     sqlite::{
         SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow,
@@ -85,17 +85,43 @@ async fn is_idle(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(!connection.is_in_transaction())
 }
 
+/// Waits until no other process migrates this file, which SQLite has no lock for: its folder is
+/// locked instead, until the file is dropped.
+async fn turn_to_migrate(url: &str) -> anyhow::Result<File> {
+    let options = SqliteConnectOptions::from_str(url)?;
+    let folder = options.get_filename().parent().filter(|it| !it.as_os_str().is_empty());
+    let folder = File::open(folder.unwrap_or(Path::new(".")))?;
+    let waiting = tokio::task::spawn_blocking(move || folder.lock().map(|()| folder));
+    Ok(waiting.await??)
+}
+
 impl Db {
-    /// Opens the database, creating and migrating it as needed. Several replicas
-    /// may start together: PostgreSQL migrates under an advisory lock.
+    /// Opens the database, creating and migrating it as needed. Several processes
+    /// may start together: one migrates, the others wait for it (PostgreSQL: an advisory lock).
     ///
     /// `url` is `sqlite:PATH` or `postgres://…`; other schemes are refused.
     pub async fn connect(url: &str, max_connections: u32) -> anyhow::Result<Self> {
         let db = Self::open(url, max_connections).await?;
         match &db {
-            Self::Pg(pool) => migrations(for_postgres).run(pool).await?,
-            Self::Lite(pool, _) => migrations(for_sqlite).run(pool).await?,
+            Self::Pg(pool) => migrations(for_postgres).run(pool).await,
+            Self::Lite(pool, _) => {
+                let turn = match db.pending_migrations().await? {
+                    0 => None,
+                    _ => Some(turn_to_migrate(url).await?),
+                };
+                let done = migrations(for_sqlite).run(pool).await;
+                drop(turn);
+                done
+            }
         }
+        .map_err(|error| match error {
+            MigrateError::VersionMissing(version) => anyhow::anyhow!(
+                "it was made by a newer Lux (its tables are of version {version}, this one knows \
+                 {}): start that one, or put back what was backed up before (`lux restore`)",
+                newest_migration()
+            ),
+            error => error.into(),
+        })?;
         Ok(db)
     }
 
