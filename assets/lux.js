@@ -149,6 +149,7 @@ window.lux = (() => {
   });
 
   // A form that asks first: <form data-ask="Delete this chat?" data-ask-text="…" data-ask-yes="Delete">
+  // with <button disabled data-needs-script>.
   document.addEventListener("submit", async (event) => {
     const form = event.target;
     const asks = event.submitter?.dataset.ask ? event.submitter.dataset : form.dataset;
@@ -373,6 +374,8 @@ window.lux = (() => {
   function ready(from = document) {
     times(from);
     for (const button of all("[data-open],[data-dismiss],[data-copy],[data-copy-from],[data-needs-script]", from)) button.hidden = false;
+    // What asks before it acts must not act while nothing could ask.
+    for (const button of all("[disabled][data-needs-script]", from)) button.disabled = false;
   }
   ready();
   all("#toasts .toast").forEach(expire);
