@@ -82,6 +82,93 @@ async fn sqlite_walks_no_organization_for_a_list() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
+/// Tables of what people set up, and of what is open or under way: hundreds of rows.
+const SMALL: &[&str] = &[
+    "_sqlx_migrations",
+    "api_token",
+    "app",
+    "audit_head",
+    "campaign",
+    "contact_import",
+    "contact_unasked",
+    "contact_unindexed",
+    "customer_unindexed",
+    "database_time",
+    "error_storm",
+    "hook",
+    "integration",
+    "lasting_key",
+    "model_spending",
+    "notify_channel",
+    "notify_window",
+    "oauth_grant",
+    "organization",
+    "schedule",
+    "seal_key",
+    "sqlite_master",
+    "sync_status",
+];
+
+/// Statements that read a table from end to end, seldom enough: what they begin with, and when.
+const SELDOM: &[(&str, &str)] = &[
+    ("delete from agent_run", "once a day"),
+    ("delete from integration_delivery", "once an hour"),
+    ("delete from notify_delivery", "once an hour"),
+    ("delete from notify_event", "once an hour"),
+    ("select count(*) from chat_transcript where sealed like", "when a key is to go"),
+    ("select count(*) from model_call where answer like", "when a key is to go"),
+    ("select count(*) from model_call where sent like", "when a key is to go"),
+    ("select count(*) from session where refresh_sealed like", "when a key is to go"),
+    ("select count(*) from contact_consent", "for the report of a week"),
+    ("select id, campaign_id from campaign_mail where claim =", "at a start after a crash"),
+    ("select kind, count(*), max(finished_at), max(error) from job", "when an agent runs"),
+];
+
+/// What a request or a timer asks for has an index, whatever the number of rows.
+#[tokio::test]
+async fn nothing_that_grows_is_read_from_end_to_end() {
+    let empty = sqlite().await.unwrap();
+    let db = Db::connect(&empty.url, 2).await.unwrap();
+    let Db::Lite(pool, _) = &db else { unreachable!("it is SQLite") };
+    let walked = async |sql: &str| {
+        let explain = AssertSqlSafe(format!("explain query plan {sql}"));
+        let mut walked = Vec::new();
+        for row in pool.fetch_all(explain).await.unwrap() {
+            // "SCAN alias", and nothing about an index after it.
+            let step: String = row.get("detail");
+            let Some(name) = step.strip_prefix("SCAN ").filter(|it| !it.contains(' ')) else {
+                continue;
+            };
+            // The name of a subquery stands behind a bracket.
+            let table = sql.split([',', '(', ')']).find_map(|part| {
+                let words: Vec<&str> = part.split_whitespace().collect();
+                words.windows(2).enumerate().find_map(|(at, pair)| {
+                    let of = matches!(pair[0], "from" | "join" | "update").then_some(pair[1])?;
+                    let rest: Vec<_> = words[at + 2..].iter().filter(|it| **it != "as").collect();
+                    (of == name || rest.first().is_some_and(|it| **it == name)).then_some(of)
+                })
+            });
+            walked.extend(table.filter(|table| !SMALL.contains(table)).map(str::to_owned));
+        }
+        walked
+    };
+    assert_eq!(walked("select l.id from error_log as l order by l.endpoint").await, ["error_log"]);
+    assert_eq!(walked("select id from error_log where id = 1").await, [""; 0]);
+    let (mut wrong, mut seldom) = (Vec::new(), 0);
+    for statement in all().iter().filter(|it| it.only != Some("postgres")) {
+        let sql = statement.sql.split_whitespace().collect::<Vec<_>>().join(" ");
+        // Of an insert, the plan shows how orphans would be looked for, of whom there are none.
+        let tables = if sql.starts_with("insert") { Vec::new() } else { walked(&sql).await };
+        if SELDOM.iter().any(|(begins, _)| sql.starts_with(begins)) {
+            seldom += usize::from(!tables.is_empty());
+        } else if !tables.is_empty() {
+            wrong.push(format!("{}: {tables:?}\n{sql}", statement.file));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    assert_eq!(seldom, SELDOM.len(), "what is said to walk does so no more");
+}
+
 /// A cached `select *` fails after another replica has added a column.
 #[test]
 fn columns_are_named() {

@@ -574,7 +574,7 @@ pub(super) struct Open {
 pub(super) async fn running(db: &Db) -> Result<Vec<Open>> {
     db.query(
         "select id, organization_id, owner, heartbeat_at from action_run
-         where status = 'running' order by id limit 1000",
+         where status = 'running' order by target limit 1000",
     )
     .all()
     .await
