@@ -172,16 +172,6 @@ pub fn router(app: App, features: &Features) -> Router {
         .layer(Extension(features.imports.clone()));
     let (files, _) = import::upload_router().merge(customers::upload_router()).split_for_parts();
     let files = files.merge(dashboard::upload_router(&app)).layer(layers);
-    // One stack: each `Router::layer` boxes every route once more, for every request.
-    let layers = tower::ServiceBuilder::new()
-        .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
-        .layer(CatchPanicLayer::new())
-        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
-        .layer(middleware::from_fn(host::redirect))
-        .layer(middleware::from_fn(edge::read_small_body))
-        .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
-        .layer(DefaultBodyLimit::max(http.max_body_bytes))
-        .layer(CompressionLayer::new());
     let (router, _) = routes(Some((&app, features))).split_for_parts();
     let sign_in = sign_in::router().layer(Extension(features.sign_in.clone()));
     let pages = links::router()
@@ -191,13 +181,27 @@ pub fn router(app: App, features: &Features) -> Router {
         .merge(sign_in)
         .merge(sign_up::router())
         .merge(pages(&app, features));
-    router
-        .merge(pages)
-        .fallback(dashboard::nothing_here)
-        .layer(layers)
+    guard(router.merge(pages).fallback(dashboard::nothing_here), &app, limits)
         .merge(sentry)
         .merge(files)
         .with_state(app)
+}
+
+/// Puts around routes what every request passes: its id, limits of rate, size and time, and an
+/// end for a handler that panics. One stack: each `Router::layer` boxes every route once more,
+/// for every request.
+pub fn guard(router: Router<App>, app: &App, limits: Limits) -> Router<App> {
+    let http = &app.config.http;
+    let layers = tower::ServiceBuilder::new()
+        .layer(middleware::from_fn_with_state((app.clone(), limits), edge::wrap))
+        .layer(CatchPanicLayer::new())
+        .layer(TimeoutLayer::with_status_code(StatusCode::REQUEST_TIMEOUT, http.request_timeout))
+        .layer(middleware::from_fn(host::redirect))
+        .layer(middleware::from_fn(edge::read_small_body))
+        .layer(RequestBodyLimitLayer::new(http.max_body_bytes))
+        .layer(DefaultBodyLimit::max(http.max_body_bytes))
+        .layer(CompressionLayer::new());
+    router.layer(layers)
 }
 
 /// The dashboard, with the features that its pages show.

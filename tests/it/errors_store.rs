@@ -118,6 +118,43 @@ on_both! {
         assert_eq!(rows, 400);
     }
 
+    async fn more_than_may_wait_is_turned_away_at_once(url: &str) {
+        // 10 000 may wait, beside those that are being stored.
+        const MANY: usize = 12_500;
+        let db = Db::connect(url, 4).await.unwrap();
+        let capture = Capture::start(db.clone(), Rules::default(), 0);
+        // Another program holds what is to be written.
+        let other = Db::connect(url, 2).await.unwrap();
+        let mut lock = other.begin().await.unwrap();
+        let sql = lock.dialect("lock table error_log in access exclusive mode", "select 1");
+        lock.query(sql).run().await.unwrap();
+        let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        for _ in 0..MANY {
+            let (capture, answers) = (capture.clone(), answers.clone());
+            tokio::spawn(async move {
+                let outcome = capture.record(ONE, vec![event("A", "a")]).await.pop().unwrap();
+                answers.send(outcome).unwrap();
+            });
+        }
+        let first = answered.recv().await.unwrap();
+        assert!(
+            matches!(&first, Err(Error::Unavailable(text)) if text.contains("send it again")),
+            "{first:?}"
+        );
+        drop(lock);
+        other.close().await;
+        let mut stored = 0;
+        for _ in 1..MANY {
+            stored += i64::from(answered.recv().await.unwrap().is_ok());
+        }
+        assert!((10_000..MANY as i64).contains(&stored), "{stored}");
+        let rows: i64 = db.query("select count(*) from error_log").scalar().await.unwrap();
+        let doing = capture.doing();
+        assert_eq!((rows, doing.stored), (stored, stored.cast_unsigned()));
+        assert_eq!(doing.turned_away, MANY as u64 - doing.stored);
+        assert_eq!(doing.queued_kib, 0);
+    }
+
     async fn what_cannot_be_stored_does_not_fail_the_others(url: &str) {
         let db = Db::connect(url, 4).await.unwrap();
         let capture = Capture::start(db.clone(), Rules::default(), 0);

@@ -510,13 +510,6 @@ struct Id {
     id: i64,
 }
 
-fn peak_kib(server: &Server) -> u64 {
-    let status =
-        std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse().unwrap()
-}
-
 async fn exports_stream(database: Database) {
     // On a slow machine Lux removes what it would not keep before all of it has been read.
     let toml = "[capture]\nmax_group_events = 200000\n";
@@ -566,7 +559,7 @@ async fn exports_stream(database: Database) {
         }
     };
     sql(&server, filler).await;
-    let before = peak_kib(&server);
+    let before = server.peak_kib();
     let path = "/api/diagnostics/errors/export?hours=48";
     let patient =
         |path: &str| server.request_as(Role::Read, Method::GET, path).timeout(PATIENCE * 5);
@@ -583,7 +576,7 @@ async fn exports_stream(database: Database) {
         rest.drain(..=end);
     }
     assert_eq!((lines, ids.len()), (100_004, 100_004));
-    let grown = peak_kib(&server).saturating_sub(before);
+    let grown = server.peak_kib().saturating_sub(before);
     // On SQLite most of it is the indexer's, which works on the same rows meanwhile.
     assert!(grown < 64 * 1024, "130 MB of events took {grown} KiB more");
 

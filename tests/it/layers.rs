@@ -80,6 +80,30 @@ fn modules_use_only_lower_layers() {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
+/// Lines, addresses and searches come from anybody: an engine that backtracks would let one of them
+/// cost minutes.
+#[test]
+fn expressions_are_linear() {
+    let lock = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock")).unwrap();
+    let has = |name: &str| lock.contains(&format!("name = \"{name}\"\n"));
+    assert!(has("regex-automata"));
+    for engine in ["fancy-regex", "pcre2", "onig", "regress", "hyperscan"] {
+        assert!(!has(engine), "{engine} takes expressions whose cost grows faster than a line");
+    }
+}
+
+/// What the compiler and clippy hold, as long as nobody lets go.
+#[test]
+fn what_is_forbidden_stays_forbidden() {
+    let manifest = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap();
+    let manifest: toml::Table = manifest.parse().unwrap();
+    let lints = &manifest["lints"];
+    assert_eq!(lints["rust"]["unsafe_code"].as_str(), Some("forbid"));
+    for lint in ["unwrap_used", "dbg_macro", "todo", "allow_attributes"] {
+        assert_eq!(lints["clippy"][lint].as_str(), Some("deny"), "{lint}");
+    }
+}
+
 #[test]
 fn uses_are_found() {
     let found = uses(

@@ -1,6 +1,10 @@
 //! Storms: one beginning and one end under a constant load, on both databases.
 
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
@@ -88,4 +92,38 @@ async fn many_groups_are_a_storm_of_their_application(database: Database) {
     })
     .await;
     assert_eq!((&storm["group_id"], &storm["app"]), (&Value::Null, &json!("shop")));
+}
+
+/// Half a million lines at once, a third of them errors, none like another, and one line of 30 MB.
+#[tokio::test]
+async fn a_storm_of_lines_stays_within_its_memory() {
+    const LINES: u64 = 500_000;
+    let server = Server::plain(&Database::sqlite()).await;
+    let mut log = BufWriter::new(File::create(server.folder().join("app.log")).unwrap());
+    for n in 0..LINES {
+        if n == LINES / 2 {
+            log.write_all(&vec![b'x'; 30 << 20]).unwrap();
+            writeln!(log).unwrap();
+        }
+        let (level, word) = if n % 3 == 0 { ("ERROR", "lost") } else { ("INFO", "kept") };
+        // Words of letters alone are not masked: each line is a template of its own.
+        let name: String =
+            n.to_string().bytes().map(|digit| char::from(digit - b'0' + b'a')).collect();
+        let stamp = format!("2026-11-23 10:{:02}:{:02}", n / 60 % 60, n % 60);
+        writeln!(log, "{stamp} {level} shop: order {name} was {word} by thread {name}{name}")
+            .unwrap();
+    }
+    log.flush().unwrap();
+    let source = until("all is read", async || {
+        let source = server.source("app").await?;
+        (source["lines"].as_u64()? > LINES).then_some(source)
+    })
+    .await;
+    assert_eq!(source["lines"], LINES + 1, "{source:#}");
+    let peak = server.peak_kib();
+    assert!(peak < 256 << 10, "it took {peak} KiB");
+    // What is not kept or not made an event of is counted where somebody looks.
+    let health = server.get("/api/diagnostics/health").await;
+    eprintln!("{health:#}\n{source:#}\n{peak}");
+    assert!(health.to_string().contains("zzz"), "{health:#}");
 }
