@@ -19,6 +19,10 @@ hands-on:
 test *args:
     bash tests/run.sh {{ args }}
 
+# the share of lines that tests run, by module (minutes; LLVM's tools)
+coverage *args:
+    bash tests/coverage.sh {{ args }}
+
 # what a change must pass
 ci:
     bash .ci/run

@@ -111,6 +111,8 @@ pub(crate) fn lux(folder: &Path) -> Command {
         .env_clear()
         .env("PATH", variable("PATH").unwrap_or_default())
         .env("LUX_DATA_DIR", folder.join("data"))
+        // Where tests/coverage.sh counts the lines that ran.
+        .envs(variable("LLVM_PROFILE_FILE").map(|file| ("LLVM_PROFILE_FILE", file)))
         .current_dir(folder)
         .stdin(Stdio::null());
     command
