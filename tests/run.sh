@@ -33,6 +33,7 @@ need procps ps
 need polkitd pkcheck
 need dbus-daemon dbus-daemon
 need dbus-bin dbus-send
+need openssh-client ssh-keygen
 need nodejs node
 need npm npm
 need chromium-headless-shell chromium-headless-shell
@@ -56,7 +57,7 @@ fi
 target=${CARGO_TARGET_DIR:-target}
 venv=$target/test-venv
 requirements=(tests/shop/requirements.txt tests/clients/requirements.txt tests/sdk/requirements.txt
-    tests/mail/requirements.txt tests/providers/requirements.txt)
+    tests/mail/requirements.txt tests/providers/requirements.txt deploy/release/requirements.txt)
 wanted=$(cat "${requirements[@]}")
 if [[ $wanted != "$(cat "$venv/installed.txt" 2>/dev/null)" ]]; then
     python3 -m venv --clear "$venv"

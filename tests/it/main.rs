@@ -58,6 +58,7 @@ mod probe;
 mod probe_safety;
 mod probe_traffic;
 mod real_host;
+mod release;
 mod repair_faults;
 mod repair_loop;
 mod retention;
