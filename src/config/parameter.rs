@@ -131,7 +131,8 @@ impl Param {
 }
 
 impl Rule {
-    fn describe(&self) -> String {
+    /// "one of a, b"
+    pub fn describe(&self) -> String {
         match self {
             Self::OneOf(values) => format!("one of {}", values.join(", ")),
             Self::Int(least, most) => format!("a number from {least} to {most}"),

@@ -37,7 +37,7 @@ use crate::{
     probe::Probes,
 };
 
-use action::{ActionRun, Actions, Decided, Rendered, Word};
+use action::{ActionRun, Actions, Catalogue, Decided, Rendered, Word};
 use cases::Case;
 pub use forget::FORGET;
 use plan::Plan;
@@ -91,6 +91,11 @@ impl Repair {
         });
         repair.watch();
         repair
+    }
+
+    /// The allow-list of actions.
+    pub fn catalogue(&self) -> &Catalogue {
+        self.actions.catalogue()
     }
 
     async fn carry_on(&self, lease: Lease) -> Result<Done> {

@@ -119,6 +119,9 @@ impl Operation {
                 "POST",
                 "/api/auto-repair/actions/{id}/approve" | "/api/auto-repair/actions/{id}/reject",
             ) => json!({ "hash": "0123abcd", "reason": "looked at it" }),
+            ("POST", "/api/auto-repair/actions/{id}/edit") => {
+                json!({ "hash": "0123abcd", "params": { "unit": "shop.service" } })
+            }
             ("POST", "/v1/chat/completions") => json!({
                 "model": "lux", "messages": [{ "role": "user", "content": "what is wrong?" }],
             }),

@@ -3,13 +3,40 @@
 use chrono::TimeDelta;
 
 use crate::{
-    config::{Policy, Risk},
+    config::{Policy, Risk, Rule},
     dashboard::when,
-    repair::action::{ActionRun, Status},
+    repair::action::{ActionRun, Catalogue, Status},
 };
 
 /// What is shown of what an action printed, in characters from its end.
 const SHOWN: usize = 6000;
+
+/// A value that somebody may change before it is approved.
+#[derive(Clone, Debug)]
+pub(crate) struct Field {
+    pub name: String,
+    pub value: String,
+    /// All that it may be; empty: `rule` says it.
+    pub options: Vec<String>,
+    pub rule: String,
+}
+
+/// The values of an action that waits that could be others.
+pub(crate) fn fields(run: &ActionRun, catalogue: &Catalogue) -> Vec<Field> {
+    if run.status != Status::Proposed {
+        return Vec::new();
+    }
+    let free = catalogue.params(&run.action).filter(|(_, param)| param.only().is_none());
+    let field = free.filter_map(|(name, param)| {
+        let options = match &param.rule {
+            Rule::OneOf(values) => values.clone(),
+            Rule::Int(..) | Rule::Matches(_) => Vec::new(),
+        };
+        let (value, rule) = (run.params.get(name)?.clone(), param.rule.describe());
+        Some(Field { name: name.to_owned(), value, options, rule })
+    });
+    field.collect()
+}
 
 /// An action, in words.
 #[derive(Clone, Debug)]
@@ -17,6 +44,8 @@ pub(crate) struct Card {
     pub run: ActionRun,
     /// The errors that it is to mend, where they do not stand beside it: id and title.
     pub errors: Vec<(i64, String)>,
+    /// What may be changed of it.
+    pub fields: Vec<Field>,
     /// Its button is the one of the page.
     pub is_first: bool,
     /// It stands below a heading of its own.
@@ -25,13 +54,17 @@ pub(crate) struct Card {
 
 impl From<ActionRun> for Card {
     fn from(run: ActionRun) -> Self {
-        Self { run, errors: Vec::new(), is_first: false, is_nested: false }
+        Self { run, errors: Vec::new(), fields: Vec::new(), is_first: false, is_nested: false }
     }
 }
 
 /// The actions of one view: the first that waits has the filled button.
-pub(crate) fn cards(runs: impl IntoIterator<Item = ActionRun>) -> Vec<Card> {
-    let mut cards: Vec<Card> = runs.into_iter().map(Card::from).collect();
+pub(crate) fn cards(runs: impl IntoIterator<Item = ActionRun>, catalogue: &Catalogue) -> Vec<Card> {
+    let card = |run| {
+        let fields = fields(&run, catalogue);
+        Card { fields, ..Card::from(run) }
+    };
+    let mut cards: Vec<Card> = runs.into_iter().map(card).collect();
     if let Some(first) = cards.iter_mut().find(|card| card.waits()) {
         first.is_first = true;
     }

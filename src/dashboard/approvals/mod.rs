@@ -2,6 +2,8 @@
 
 pub(crate) mod card;
 
+use std::collections::BTreeMap;
+
 use askama::Template;
 use axum::{
     Extension, Router,
@@ -21,7 +23,7 @@ use crate::{
     http::{Operator, Path, Query, Reader, Result, paging, safe_next},
     repair::{
         Repair,
-        action::{ActionRun, Actions, Decided, Status, Word},
+        action::{ActionRun, Actions, Decided, Edit, Status, Word},
         store::attempts,
     },
 };
@@ -31,6 +33,7 @@ pub(super) fn router() -> Router<App> {
         .route("/approvals", get(show))
         .route("/approvals/{id}/approve", post(approve))
         .route("/approvals/{id}/reject", post(reject))
+        .route("/approvals/{id}/edit", post(edit))
         .route("/approvals/{id}/undo", post(undo))
 }
 
@@ -85,7 +88,7 @@ async fn show(
         _ => ("waiting", of(Status::Proposed).await?),
     };
     let next = paging::after(&found, LIMIT, |action| action.id)?;
-    let mut cards = cards(found);
+    let mut cards = cards(found, actions.catalogue());
     let causes: Vec<i64> = cards.iter().map(|card| card.run.cause_id).collect();
     let errors = attempts::of_causes(&app.db, organization, &causes).await.map_err(Error::from)?;
     for (cause, group, title) in errors {
@@ -196,6 +199,55 @@ fn done(run: &ActionRun, decided: Decided) -> Told {
     match decided {
         Decided::Approved => Told::done(format!("{} is approved; it runs once", run.action)),
         Decided::Rejected => Told::done(format!("{} is rejected; nothing was run", run.action)),
+    }
+}
+
+/// Fields of parameters, beside those that every form has.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Values(BTreeMap<String, String>);
+
+impl Values {
+    /// "param-unit" → "unit"
+    pub(super) fn params(self) -> BTreeMap<String, String> {
+        let fields = self.0.into_iter();
+        fields
+            .filter_map(|(name, value)| Some((name.strip_prefix("param-")?.into(), value)))
+            .collect()
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Edited {
+    hash: String,
+    next: String,
+    #[serde(flatten)]
+    values: Values,
+}
+
+async fn edit(
+    page: Page<Operator>,
+    Extension(actions): Extension<Actions>,
+    Path(id): Path<i64>,
+    Form(edited): Form<Edited>,
+) -> Result<Response> {
+    let edit = Edit { hash: edited.hash, params: edited.values.params() };
+    let said = Said { next: edited.next, ..Said::default() };
+    Ok(see_other(said.next(), &told_of_edit(&page.caller, &actions, id, edit).await?))
+}
+
+/// Gives an action other values, and says what came of it.
+pub(super) async fn told_of_edit(
+    caller: &Caller,
+    actions: &Actions,
+    id: i64,
+    edit: Edit,
+) -> error::Result<Told> {
+    match actions.edit(caller, id, edit).await {
+        Ok(run) if run.id == id => Ok(Told::done(format!("{} is as it was", run.action))),
+        Ok(run) => Ok(Told::done(format!("{} is changed; approve what it shows now", run.action))),
+        Err(Error::Conflict(why) | Error::Invalid(why)) => Ok(Told::bad(why)),
+        Err(error) => Err(error),
     }
 }
 

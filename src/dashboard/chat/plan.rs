@@ -6,13 +6,14 @@ use crate::{
     diagnose::{Confidence, Diagnosis},
     repair::{
         ModelPlan,
-        action::{ActionRun, Status},
+        action::{ActionRun, Catalogue, Status},
         plan::{Plan, Step},
         verdict::Verdict,
     },
 };
 
 use super::{prose, run::Badge};
+use crate::dashboard::approvals::card::{Field, fields};
 
 /// One step as it is shown.
 pub(super) struct Card {
@@ -24,10 +25,17 @@ pub(super) struct Card {
     pub badge: Option<Badge>,
     /// What a person says when they have done it.
     pub done: Option<String>,
-    /// The action that waits for a word: its id and hash.
-    pub waits: Option<(i64, String)>,
+    /// The action that waits for a word.
+    pub waits: Option<Waits>,
     /// The action's last words.
     pub output: Option<String>,
+}
+
+/// An action that waits.
+pub(super) struct Waits {
+    pub id: i64,
+    pub hash: String,
+    pub fields: Vec<Field>,
 }
 
 impl Card {
@@ -128,13 +136,14 @@ pub(super) fn of_run(
     plan: &Plan,
     actions: &[ActionRun],
     verdicts: &[Option<Verdict>],
+    catalogue: &Catalogue,
 ) -> Vec<Card> {
     let mut cards: Vec<Card> =
-        plan.steps.iter().map(|step| of_step(step, actions, verdicts)).collect();
+        plan.steps.iter().map(|step| of_step(step, actions, verdicts, catalogue)).collect();
     if let Some(ModelPlan { steps, .. }) = &plan.model {
         // What the model adds to the playbook's plan; all of it only proposed.
         for step in steps.iter().filter(|step| !same(plan, step)) {
-            let mut card = of_step(step, actions, verdicts);
+            let mut card = of_step(step, actions, verdicts, catalogue);
             card.about.push("Proposed by the model.".to_owned());
             cards.push(card);
         }
@@ -151,7 +160,12 @@ fn same(plan: &Plan, step: &Step) -> bool {
     })
 }
 
-fn of_step(step: &Step, actions: &[ActionRun], verdicts: &[Option<Verdict>]) -> Card {
+fn of_step(
+    step: &Step,
+    actions: &[ActionRun],
+    verdicts: &[Option<Verdict>],
+    catalogue: &Catalogue,
+) -> Card {
     match step {
         Step::Manual { text } => Card::manual(text),
         Step::Probe { request, shared, .. } => {
@@ -160,15 +174,19 @@ fn of_step(step: &Step, actions: &[ActionRun], verdicts: &[Option<Verdict>]) -> 
             card
         }
         Step::Action { name, argv, hash, policy, risk, record, blocked } => {
-            let run = actions.iter().rev().find(|run| run.hash == *hash || run.action == *name);
+            let is_it = |run: &&ActionRun| {
+                run.replaced_by.is_none() && (run.hash == *hash || run.action == *name)
+            };
+            let run = actions.iter().rev().find(is_it);
             let title = run.and_then(|run| run.title.clone());
             let title = title.unwrap_or_else(|| format!("Run {name}"));
             let mut card = Card::new(prose::escaped(&title));
-            card.command = Some(argv.join(" "));
+            // Somebody may have given it other values since it was planned.
+            card.command = Some(run.map_or(argv, |run| &run.argv.0).join(" "));
             card.about.push(risk_text(*risk).to_owned());
             card.about.extend(record.as_ref().map(|record| format!("It {record}.")));
             match run {
-                Some(run) => of_action(run, &mut card),
+                Some(run) => of_action(run, catalogue, &mut card),
                 None => {
                     card.about.push(match (blocked, policy) {
                         (Some(blocked), _) => format!("Not now: {blocked}."),
@@ -191,11 +209,12 @@ fn risk_text(risk: Risk) -> &'static str {
     }
 }
 
-fn of_action(run: &ActionRun, card: &mut Card) {
+fn of_action(run: &ActionRun, catalogue: &Catalogue, card: &mut Card) {
     let by = run.decided_by.as_deref().unwrap_or("nobody");
     let (badge, told) = match run.status {
         Status::Proposed => {
-            card.waits = Some((run.id, run.hash.clone()));
+            let (id, hash) = (run.id, run.hash.clone());
+            card.waits = Some(Waits { id, hash, fields: fields(run, catalogue) });
             let user = run.run_as.as_ref().map(|user| format!(" as {user}")).unwrap_or_default();
             let seconds = run.timeout_ms / 1000;
             let text = format!("Exactly this runs{user}, once, for at most {seconds} s.");

@@ -23,7 +23,7 @@ use crate::{
     http::{Operator, Path, Query, Reader, Result},
     repair::{
         Repair,
-        action::{Actions, Decided, Word},
+        action::{Actions, Catalogue, Decided, Edit, Word},
         plan::Plan,
         report::{CauseReport, Detail, Report},
         store::{events, runs::Status},
@@ -113,10 +113,13 @@ impl Card {
             0
         };
         let passes = viewer.app.config.repair.passes;
-        Ok(Self::of(&report, chat, viewer.may_operate, live, &probing(round, passes)))
+        let probing = probing(round, passes);
+        let mut card = Self::of(&report, chat, live, &probing, viewer.repair.catalogue());
+        card.may_operate = viewer.may_operate;
+        Ok(card)
     }
 
-    fn of(report: &Report, chat: i64, may_operate: bool, live: bool, probing: &str) -> Self {
+    fn of(report: &Report, chat: i64, live: bool, probing: &str, catalogue: &Catalogue) -> Self {
         let (results, id) = (&report.results, report.run_id.unwrap_or_default());
         let status = report.status.unwrap_or(Status::Queued);
         let badge = badge(report, status);
@@ -138,7 +141,7 @@ impl Card {
         Self {
             id,
             chat,
-            may_operate,
+            may_operate: false,
             live,
             settled: status.is_settled(),
             badge,
@@ -146,7 +149,11 @@ impl Card {
             finished_at: report.finished_at,
             rows: rows.collect(),
             more: results.details.len().saturating_sub(ROWS),
-            plans: report.causes.iter().filter_map(|cause| plan_of(cause, report)).collect(),
+            plans: report
+                .causes
+                .iter()
+                .filter_map(|cause| plan_of(cause, report, catalogue))
+                .collect(),
             tables: tables.collect(),
         }
     }
@@ -210,7 +217,7 @@ fn row(detail: &Detail, probing: &str) -> Row {
     }
 }
 
-fn plan_of(cause: &CauseReport, report: &Report) -> Option<PlanOf> {
+fn plan_of(cause: &CauseReport, report: &Report, catalogue: &Catalogue) -> Option<PlanOf> {
     let plan: Plan = serde_json::from_value(cause.fix_plan.clone()).ok()?;
     let of_cause: Vec<&Detail> = report
         .results
@@ -221,7 +228,7 @@ fn plan_of(cause: &CauseReport, report: &Report) -> Option<PlanOf> {
     let verdicts: Vec<Option<Verdict>> = of_cause.iter().map(|detail| detail.status).collect();
     let open = of_cause.iter().filter(|detail| detail.status != Some(Verdict::Resolved));
     let groups: Vec<String> = open.map(|detail| detail.group_id.to_string()).collect();
-    let mut steps = plan::of_run(&plan, &cause.actions, &verdicts);
+    let mut steps = plan::of_run(&plan, &cause.actions, &verdicts, catalogue);
     if groups.is_empty() {
         // What was mended needs nobody to do anything, or to test it again.
         steps.retain(|step| step.done.is_none());
@@ -316,9 +323,11 @@ pub(super) struct Decision {
     hash: String,
     reason: String,
     chat: i64,
+    #[serde(flatten)]
+    values: approvals::Values,
 }
 
-/// Approves or rejects an action. The same twice (a double click) is the same once.
+/// Approves, rejects or changes an action. The same twice (a double click) is the same once.
 pub(super) async fn decide(
     page: Page<Operator>,
     State(app): State<App>,
@@ -330,14 +339,28 @@ pub(super) async fn decide(
 ) -> Result<Response> {
     let organization = page.caller.organization;
     let run = actions.find(organization, id).await?.run_id;
-    let Decision { wish, hash, reason, chat } = whole(form)?;
-    let decided = match wish.as_str() {
-        "approve" => Decided::Approved,
-        "reject" => Decided::Rejected,
-        _ => return Err(Error::invalid("say approve or reject; go back and press one").into()),
+    let Decision { wish, hash, reason, chat, values } = whole(form)?;
+    let say = async |decided| {
+        let word = Word { hash: hash.clone(), reason: Some(reason.clone()) };
+        approvals::told(&page.caller, &repair, &actions, id, decided, word).await
     };
-    let word = Word { hash, reason: Some(reason) };
-    let told = approvals::told(&page.caller, &repair, &actions, id, decided, word).await?;
+    let told = match wish.as_str() {
+        "approve" => say(Decided::Approved).await?,
+        "reject" => say(Decided::Rejected).await?,
+        "edit" => {
+            let edit = Edit { hash, params: values.params() };
+            let told = approvals::told_of_edit(&page.caller, &actions, id, edit).await?;
+            // The card alone cannot say why it is as it was.
+            if told.bad && is_fragment(&headers) {
+                return Err(Error::invalid(told.text).into());
+            }
+            told
+        }
+        _ => {
+            let why = "say approve, reject or edit; go back and press one";
+            return Err(Error::invalid(why).into());
+        }
+    };
     if is_fragment(&headers) {
         let viewer = Viewer::new(&app, &repair, &page.caller);
         return html(&Card::load(&viewer, chat, run, true).await?);

@@ -160,7 +160,7 @@ async fn load(
     let attempts = attempts::of_run(db, id).await?;
     let subjects = attempts::subjects(db, id).await?;
     let samples = probes::newest_of_attempt(db, organization, id, SAMPLES).await?;
-    let mut cards = cards(actions.of_run(organization, id).await?);
+    let mut cards = cards(actions.of_run(organization, id).await?, actions.catalogue());
     for card in &mut cards {
         card.is_nested = true;
     }

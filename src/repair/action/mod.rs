@@ -4,6 +4,7 @@
 
 mod audit;
 mod child;
+mod edit;
 mod execute;
 mod output;
 mod render;
@@ -31,6 +32,7 @@ use audit::audit;
 use execute::Started;
 use store::{Decision, On, Proposal};
 
+pub use edit::Edit;
 pub use render::{Catalogue, Rendered};
 pub use routes::router;
 pub use store::{ActionRun, Status};

@@ -103,6 +103,12 @@ impl Catalogue {
         Some(&self.entries.get(name)?.action)
     }
 
+    /// An action's parameters with their rules.
+    pub fn params(&self, name: &str) -> impl Iterator<Item = (&str, &Param)> {
+        let params = self.action(name).map(|action| &action.params);
+        params.into_iter().flatten().map(|(name, param)| (name.as_str(), param))
+    }
+
     /// Names of all actions.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         self.entries.keys().map(String::as_str)

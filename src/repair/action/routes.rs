@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::{ActionRun, Actions, Decided, Standing, Status, Word};
+use super::{ActionRun, Actions, Decided, Edit, Standing, Status, Word};
 use crate::{
     app::App,
     http::{Admin, Json, Operator, Path, Problem, Query, Reader, Result, paging},
@@ -18,6 +18,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(read_action))
         .routes(routes!(approve_action))
         .routes(routes!(reject_action))
+        .routes(routes!(edit_action))
         .routes(routes!(undo_action))
         .routes(routes!(stop_actions))
         .routes(routes!(let_actions_go))
@@ -108,6 +109,27 @@ async fn reject_action(
     Json(word): Json<Word>,
 ) -> Result<Json<ActionRun>> {
     Ok(Json(repair.decide(&caller, id, Decided::Rejected, word).await?))
+}
+
+/// Gives a proposal other values. They are a proposal of their own, which waits for an approval
+/// in the place of this one.
+#[utoipa::path(
+    post, path = "/api/auto-repair/actions/{id}/edit", request_body = Edit,
+    params(("id" = i64, Path, description = "the action's id")),
+    responses(
+        (status = 200, body = ActionRun, description = "what waits now"),
+        (status = 400, body = Problem, description = "values that the action does not take"),
+        (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "another hash, expired, or decided already")
+    )
+)]
+async fn edit_action(
+    Operator { caller }: Operator,
+    Extension(actions): Extension<Actions>,
+    Path(id): Path<i64>,
+    Json(edit): Json<Edit>,
+) -> Result<Json<ActionRun>> {
+    Ok(Json(actions.edit(&caller, id, edit).await?))
 }
 
 /// Takes an action back by the action that its `undo` names. The answer does not wait for

@@ -81,6 +81,8 @@ pub struct ActionRun {
     pub undo: Option<Json<Vec<String>>>,
     /// The action that this one takes back.
     pub undo_of: Option<i64>,
+    /// The one with other values that stands in its place.
+    pub replaced_by: Option<i64>,
     pub status: Status,
     pub proposed_by: String,
     pub proposed_at: DateTime<Utc>,
@@ -209,7 +211,8 @@ macro_rules! select_actions {
     ($rest:literal) => {
         concat!(
             "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
-                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
+                 timeout_ms, policy, risk, hash, undo, undo_of, replaced_by, status, proposed_by,
+                 proposed_at,
                  expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
                  finished_at, exit_code, signal, detail, output, output_dropped ",
             $rest
@@ -263,7 +266,8 @@ pub(super) async fn list(
     let found: Vec<ActionRun> = db
         .query(
             "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
-                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
+                 timeout_ms, policy, risk, hash, undo, undo_of, replaced_by, status, proposed_by,
+                 proposed_at,
                  expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
                  finished_at, exit_code, signal, detail, cast(null as text) as output,
                  output_dropped
@@ -297,7 +301,8 @@ pub(super) async fn decided(
     let found: Vec<ActionRun> = db
         .query(
             "select id, run_id, cause_id, cause, action, title, params, argv, env, run_as,
-                 timeout_ms, policy, risk, hash, undo, undo_of, status, proposed_by, proposed_at,
+                 timeout_ms, policy, risk, hash, undo, undo_of, replaced_by, status, proposed_by,
+                 proposed_at,
                  expires_at, decided_by, decided_at, decision_reason, started_by, started_at,
                  finished_at, exit_code, signal, detail, cast(null as text) as output,
                  output_dropped
@@ -368,6 +373,27 @@ pub(super) async fn decide(
         .run()
         .await?;
     Ok(changed == 1)
+}
+
+/// Notes of a proposal that was decided just now which one stands in its place.
+pub(super) async fn replaced(tx: &mut Tx, id: i64, by: i64) -> Result<()> {
+    let sql = "update action_run set replaced_by = $2 where id = $1";
+    tx.query(sql).bind(id).bind(by).run().await.map(drop)
+}
+
+/// A proposal that another stood in the place of waits again, as long as that one would have.
+pub(super) async fn restore(tx: &mut Tx, id: i64, expires_at: DateTime<Utc>) -> Result<()> {
+    tx.query(
+        "update action_run
+         set status = 'proposed', decided_by = null, decided_at = null, decision_reason = null,
+             replaced_by = null, expires_at = $2
+         where id = $1 and status = 'rejected' and replaced_by is not null",
+    )
+    .bind(id)
+    .bind(expires_at)
+    .run()
+    .await
+    .map(drop)
 }
 
 /// Ends what has not begun yet.

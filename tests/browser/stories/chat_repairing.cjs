@@ -21,6 +21,16 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await run.getByText("Needs approval").waitFor();
   expect((await run.getByText("Resolved verified").count()) === 0, "nothing is green yet");
   await look("chat-approval");
+
+  // Other values first, and those of before again: each is shown before anything runs.
+  for (const value of ["paykit", "shopkit"]) {
+    await run.getByText("Edit", { exact: true }).click();
+    await run.getByLabel("what").selectOption(value);
+    await look(`chat-edit-${value}`);
+    await run.getByRole("button", { name: "Change the action" }).click();
+    await run.getByText(new RegExp(`mend ${value}$`)).waitFor();
+  }
+  expect((await host("ran")) === 0, "nothing ran yet");
   await run.getByRole("button", { name: "Approve" }).dblclick();
   await run.getByText("Resolved verified").waitFor();
   await run.getByText("Passed").first().waitFor();

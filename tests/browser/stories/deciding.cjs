@@ -30,6 +30,13 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await open("/approvals");
   await card.getByRole("link", { name: /ModuleNotFoundError/ }).waitFor();
   await look("approvals");
+  // Other values are shown before anybody approves them.
+  await card.getByText("Edit", { exact: false }).first().click();
+  await card.getByLabel("what").selectOption("paykit");
+  await look("approvals-editing");
+  await card.getByRole("button", { name: "Change the action" }).click();
+  await page.getByText("install is changed; approve what it shows now").waitFor();
+  await card.getByText(/\/mend paykit$/).waitFor();
   await card.getByText("Reject", { exact: false }).first().click();
   await card.getByLabel(/Why not/).fill("not on a Friday");
   await look("approvals-rejecting");

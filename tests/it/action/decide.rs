@@ -111,6 +111,76 @@ async fn an_approval_is_for_what_was_looked_at_and_for_once(database: Database) 
     assert!(matches!(stranger, Err(lux::error::Error::NotFound(_))), "{stranger:?}");
 }
 
+on_both!(other_values_are_a_proposal_of_their_own);
+async fn other_values_are_a_proposal_of_their_own(database: Database) {
+    let rig = Rig::start(&database, |folder| {
+        let more = "policy = \"approve\"\nparams = { unit = { one_of = [\"a.service\", \
+                    \"b.service\", \"c.service\"], from = \"unit\" }, wait = { int = [0, 9], default = \"1\" } }";
+        script(folder, "restart", "echo $1 $2 >> $HERE/ran", more)
+            .replace(".sh\"]", ".sh\", \"{unit}\", \"{wait}\"]")
+    })
+    .await;
+    let known = Captured::from([("unit".to_owned(), vec!["a.service".to_owned()])]);
+    let offered = rig.actions().for_cause(HERE, "restart", &known).await.unwrap();
+    let a = rig.actions().propose(HERE, 1, 7, &offered[0], "test").await.unwrap();
+    let edit = async |role: Role, id: i64, hash: &str, params: serde_json::Value| {
+        let path = format!("/api/auto-repair/actions/{id}/edit");
+        let body = json!({ "hash": hash, "params": params });
+        Answer::of(rig.server.request_as(role, Method::POST, &path).json(&body)).await
+    };
+    let b = json!({ "unit": "b.service" });
+    edit(Role::Read, a.id, &a.hash, b.clone()).await.problem(403);
+    edit(Role::Operator, a.id, "another", b.clone()).await.problem(409);
+    edit(Role::Operator, 4711, &a.hash, b.clone()).await.problem(404);
+    for (params, said) in [
+        (json!({ "unit": "--help" }), "--help"),
+        (json!({ "unit": "d.service" }), "one of a.service, b.service, c.service"),
+        (json!({ "wait": "10" }), "a number from 0 to 9"),
+        (json!({ "unit": "b.service; reboot" }), "one of"),
+        (json!({ "user": "root" }), "has no parameter user"),
+    ] {
+        let why = edit(Role::Operator, a.id, &a.hash, params.clone()).await.problem(400);
+        assert!(why.contains(said) || said == "--help", "{params}: {why}");
+    }
+    // The same values: the same proposal.
+    let same = edit(Role::Operator, a.id, &a.hash, json!({ "wait": "1" })).await.json();
+    assert_eq!((&same["id"], &same["status"]), (&json!(a.id), &json!("proposed")));
+
+    let other = edit(Role::Operator, a.id, &a.hash, b).await;
+    assert_eq!(other.status, 200, "{other:?}");
+    let other = other.json();
+    assert_eq!(other["status"], "proposed", "{other}");
+    assert_eq!(other["params"], json!({ "unit": "b.service", "wait": "1" }));
+    assert_eq!(other["argv"][2], "b.service");
+    assert_eq!(other["proposed_by"], "token:rig");
+    let (id, hash) = (other["id"].as_i64().unwrap(), other["hash"].as_str().unwrap());
+    let before = rig.read(a.id).await;
+    assert_eq!((&before["status"], &before["replaced_by"]), (&json!("rejected"), &json!(id)));
+    assert_eq!(before["expires_at"], other["expires_at"], "it gains no time");
+    // An approval of what was looked at before is none of this.
+    rig.decide(a.id, "approve", &a.hash).await.problem(409);
+    rig.decide(id, "approve", &a.hash).await.problem(409);
+    assert_eq!(rig.lines("ran"), 0);
+
+    // To and fro: what stood aside waits again.
+    let back = edit(Role::Operator, id, hash, json!({ "unit": "a.service" })).await.json();
+    assert_eq!((&back["id"], &back["status"]), (&json!(a.id), &json!("proposed")));
+    assert_eq!(back["replaced_by"], json!(null));
+    assert_eq!(rig.read(id).await["replaced_by"], a.id);
+    let params = json!({ "unit": "c.service", "wait": "0" });
+    let last = edit(Role::Operator, a.id, &a.hash, params).await.json();
+    let (id, hash) = (last["id"].as_i64().unwrap(), last["hash"].as_str().unwrap());
+    let answer = rig.decide(id, "approve", hash).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    rig.actions().execute(HERE, id, "test").await.unwrap();
+    let ran = fs::read_to_string(rig.server.folder().join("ran")).unwrap();
+    assert_eq!(ran, "c.service 0\n");
+    // What was decided is not changed any more.
+    edit(Role::Operator, id, hash, json!({ "wait": "2" })).await.problem(409);
+    let deeds = rig.server.deeds().await;
+    assert_eq!(deeds.iter().filter(|deed| deed["action"] == "action.edit").count(), 3);
+}
+
 on_both!(of_many_decisions_at_once_one_counts);
 async fn of_many_decisions_at_once_one_counts(database: Database) {
     let rig = Rig::start(&database, |folder| {

@@ -35,7 +35,7 @@ async fn rig(database: &Database, repair: &str) -> (Server, Site) {
          argv = [\"{mend}\", \"{{what}}\"]\npolicy = \"approve\"\nrisk = \"reversible\"\n\
          undo = \"uninstall\"\ncooldown = \"0s\"\nmax_per_day = 100\n\
          fixes = [\"missing_python_module\"]\n\
-         params = {{ what = {{ one_of = [\"shopkit\"], from = \"module\" }} }}\n\
+         params = {{ what = {{ one_of = [\"shopkit\", \"paykit\"], from = \"module\" }} }}\n\
          [[actions]]\nname = \"uninstall\"\nargv = [\"{spoil}\"]\npolicy = \"approve\"\n\
          cooldown = \"0s\"\nmax_per_day = 100\n",
         log = folder.join("site.log").display(),
