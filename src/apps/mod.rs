@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -257,6 +258,13 @@ impl Apps {
     /// Stores what was counted since the last time.
     pub async fn flush(&self, db: &Db) {
         self.0.usage.flush(db).await;
+    }
+
+    /// What came since then, with what this replica has counted until now; at most 5000 rows.
+    /// Of another replica the last second may be missing.
+    pub async fn usage(&self, db: &Db, app: i64, since: DateTime<Utc>) -> Result<Vec<store::Hour>> {
+        self.flush(db).await;
+        Ok(store::usage(db, app, since).await?)
     }
 
     async fn read(&self, db: &Db) -> Result<()> {

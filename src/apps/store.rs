@@ -63,7 +63,7 @@ pub struct Key {
 }
 
 /// What came in one hour.
-#[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, sqlx::FromRow, utoipa::ToSchema)]
 pub struct Hour {
     pub hour_at: DateTime<Utc>,
     /// As SDKs name it: "error", "transaction", "session".

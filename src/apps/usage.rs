@@ -52,7 +52,11 @@ pub enum Outcome {
 pub(super) type Counter = (i64, DateTime<Utc>, &'static str, Outcome);
 
 #[derive(Debug, Default)]
-pub(super) struct Usage(Mutex<Counts>);
+pub(super) struct Usage {
+    counts: Mutex<Counts>,
+    /// Held while counters are on their way to the database: who reads waits for them.
+    storing: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Counts {
@@ -64,24 +68,25 @@ struct Counts {
 impl Usage {
     pub(super) fn count(&self, app: i64, category: &'static str, outcome: Outcome, n: u64) {
         let counter = (app, hour(clock::now()), category, outcome);
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).add(counter, n);
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner).add(counter, n);
     }
 
     /// Notes that a key was used, for its `last_used_at`.
     pub(super) fn note_use(&self, key: i64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         if counts.used.len() < MAX_USED {
             counts.used.entry(key).or_insert(None);
         }
     }
 
     pub(super) async fn flush(&self, db: &Db) {
+        let _storing = self.storing.lock().await;
         let (counters, used) = self.take();
         if counters.is_empty() && used.is_empty() {
             return;
         }
         let stored = store::add_usage(db, &counters, &used, clock::now()).await;
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         match stored {
             Ok(()) => {
                 let now = clock::instant();
@@ -98,7 +103,7 @@ impl Usage {
 
     fn take(&self) -> (BTreeMap<Counter, u64>, Vec<i64>) {
         let now = clock::instant();
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let recent = |noted: Instant| now.saturating_duration_since(noted) < NOTED;
         counts.used.retain(|_, noted| noted.is_none_or(recent));
         let waiting = counts.used.iter().filter(|(_, noted)| noted.is_none());

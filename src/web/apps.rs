@@ -8,10 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
-    apps::{
-        Change, Shown, ShownKey, Wish,
-        store::{self, Hour},
-    },
+    apps::{Change, Shown, ShownKey, Wish, store::Hour},
     clock,
     error::Error,
     http::{Admin, Json, Path, Problem, Query, Reader, Result},
@@ -219,6 +216,6 @@ async fn read_usage(
     }
     app.apps.find(&app.db, &app.config, who.caller.organization, id).await?;
     let since = clock::now() - TimeDelta::hours(hours);
-    let usage = store::usage(&app.db, id, since).await.map_err(Error::from)?;
+    let usage = app.apps.usage(&app.db, id, since).await?;
     Ok(Json(Usage { usage }))
 }

@@ -183,13 +183,17 @@ on_both! {
             apps.count(&shop, Outcome::OverQuota, "error", 1);
             apps.flush(&db).await;
         }
+        // Who reads sees what was not stored yet, too.
+        apps.count(&shop, Outcome::Invalid, "error", 4);
         let since = clock::now() - TimeDelta::hours(2);
-        let hours = store::usage(&db, id, since).await.unwrap();
+        let hours = apps.usage(&db, id, since).await.unwrap();
+        assert_eq!(store::usage(&db, id, since).await.unwrap(), hours);
         let sum = |outcome| {
             let rows = hours.iter().filter(|hour| hour.outcome == outcome);
             rows.map(|hour| hour.count).sum::<i64>()
         };
-        assert_eq!((sum(Outcome::Accepted), sum(Outcome::OverQuota)), (6, 3), "{hours:?}");
+        let sums = [Outcome::Accepted, Outcome::OverQuota, Outcome::Invalid].map(sum);
+        assert_eq!(sums, [6, 3, 4], "{hours:?}");
         assert!(store::usage(&db, id, clock::now() + TimeDelta::hours(1)).await.unwrap().is_empty());
         let used = store::keys(&db, id).await.unwrap()[0].last_used_at;
         assert!(used.is_some());

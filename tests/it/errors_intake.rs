@@ -10,7 +10,7 @@ use lux::{
         grouping::Rules,
         store::{
             groups::{self, Decision, Status},
-            intake,
+            index, intake,
             search::{self, Search},
         },
     },
@@ -20,7 +20,7 @@ use lux::{
 use crate::{
     both::{self, on_both},
     errors_store::{all_groups, event},
-    support::{schema, until},
+    support::{PATIENCE, schema, until},
 };
 
 const ONE: OrganizationId = OrganizationId::FIRST;
@@ -243,4 +243,35 @@ impl Application {
         .await
         .unwrap();
     }
+}
+
+/// On SQLite there is one writer at a time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_index_passes_over_what_is_being_deleted() {
+    let Some(empty) = both::postgres().await else { return };
+    let db = Db::connect(&empty.url, 4).await.unwrap();
+    for i in 0..3 {
+        insert(&db, "KeyError", &format!("order {i}")).await;
+    }
+    assert_eq!(intake::adopt(&db, &Rules::default(), 10, clock::now()).await.unwrap(), 3);
+    let mut clearing = db.begin().await.unwrap();
+    let delete = "delete from error_log where error_message = 'order 1'";
+    assert_eq!(clearing.query(delete).run().await.unwrap(), 1);
+    // With the deletion still open: neither waits for the other.
+    let index = async {
+        let mut indexed = 0;
+        while indexed < 2 {
+            indexed += index::step(&db, clock::now()).await.unwrap();
+        }
+        indexed
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, index).await.expect("it waited"), 2);
+    assert_eq!(index::late(&db).await.unwrap(), 0);
+    // It stays after all, and is not forgotten.
+    drop(clearing);
+    until("the row is free", async || (index::late(&db).await.unwrap() == 1).then_some(())).await;
+    let terms = "select count(*) from error_term";
+    assert_eq!(db.query(terms).scalar::<i64>().await.unwrap(), 3);
+    db.close().await;
+    empty.drop().await;
 }

@@ -12,11 +12,7 @@ use super::{
 };
 use crate::{
     app::App,
-    apps::{
-        self, Change, Outcome, Shown, ShownKey,
-        sdk::Kind,
-        store::{self, Hour},
-    },
+    apps::{self, Change, Outcome, Shown, ShownKey, sdk::Kind, store::Hour},
     auth::OrganizationId,
     error::{Error, Result as Done},
     http::{Admin, Path, Query, Reader, Result},
@@ -185,7 +181,7 @@ pub(super) async fn show(
     let shown = app.apps.find(&app.db, &app.config, organization, id).await?;
     let keys = app.apps.keys(&app.db, &app.config, organization, id).await?;
     let since = now - TimeDelta::hours(HOURS);
-    let usage = store::usage(&app.db, id, since).await.map_err(Error::from)?;
+    let usage = app.apps.usage(&app.db, id, since).await?;
     let sdks = shown.dsn.as_deref().map(lines).unwrap_or_default();
     let (accepted, refused) = by_hour(&usage, now);
     html(&One {

@@ -173,18 +173,19 @@ pub async fn step(db: &Db, now: DateTime<Utc>) -> Result<usize> {
     let upper = ungrouped.map_or(upper, |id| upper.min(id - 1));
     let mut count = 0;
     if upper > last {
-        let rows: Vec<Row> = tx
-            .query(
-                "select id, group_id, organization_id, app, error_type, error_message, endpoint,
-                     method, severity, user_id, release, environment, origin, tags, created_at
-                 from error_log where id > $1 and id <= $2 and group_id is not null
-                 order by id limit $3",
-            )
-            .bind(last)
-            .bind(upper)
-            .bind(BATCH)
-            .all()
-            .await?;
+        // What another transaction is deleting is passed over: were it waited for, the two
+        // could deadlock. If it stays after all, `late` finds it.
+        let sql = tx.dialect(
+            "select id, group_id, organization_id, app, error_type, error_message, endpoint,
+                 method, severity, user_id, release, environment, origin, tags, created_at
+             from error_log where id > $1 and id <= $2 and group_id is not null
+             order by id limit $3 for key share skip locked",
+            "select id, group_id, organization_id, app, error_type, error_message, endpoint,
+                 method, severity, user_id, release, environment, origin, tags, created_at
+             from error_log where id > $1 and id <= $2 and group_id is not null
+             order by id limit $3",
+        );
+        let rows: Vec<Row> = tx.query(sql).bind(last).bind(upper).bind(BATCH).all().await?;
         count = rows.len();
         let to = if count < usize::try_from(BATCH).unwrap_or(0) {
             upper
@@ -236,7 +237,7 @@ const LATE_ROWS: &str = "select e.id, e.group_id, e.organization_id, e.app, e.er
     from error_log as e
     where e.id > $1 and e.id <= $2 and e.group_id is not null
       and not exists (select 1 from error_term as t where t.event_id = e.id)
-    order by e.id limit $3";
+    order by e.id limit $3 for key share of e skip locked";
 
 /// Indexes rows that came below the mark all the same (PostgreSQL: a program that takes its
 /// ids long before it inserts); says how many.
@@ -257,6 +258,7 @@ pub async fn late(db: &Db) -> Result<usize> {
     Ok(rows.len())
 }
 
+/// Of rows that the transaction holds: none of them goes meanwhile.
 async fn add(tx: &mut Tx, rows: &[Row]) -> Result<()> {
     if rows.is_empty() {
         return Ok(());
@@ -266,7 +268,6 @@ async fn add(tx: &mut Tx, rows: &[Row]) -> Result<()> {
         "insert into error_term (event_id, terms)
          select r.id, array_to_tsvector(string_to_array(r.terms, ' '))
          from json_to_recordset(cast($1 as json)) as r(id bigint, terms text)
-         join error_log as e on e.id = r.id
          on conflict (event_id) do nothing",
         "insert into error_term (rowid, terms)
          select value ->> 'id', value ->> 'terms' from json_each($1)",
