@@ -11,6 +11,7 @@ pub mod conversation;
 mod customer;
 mod list;
 mod note;
+pub mod person;
 mod routes;
 pub mod signup;
 mod store;

@@ -15,7 +15,7 @@ use crate::{
 /// The longest note, in characters.
 const MAX_TEXT: usize = 5000;
 /// Notes about one customer.
-const MOST: i64 = 1000;
+pub(super) const MOST: i64 = 1000;
 
 /// A note about a customer.
 #[derive(Clone, Debug, Serialize, sqlx::FromRow, utoipa::ToSchema)]

@@ -12,7 +12,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{
     Change, Customer, Filter, Note, Page, Sort, Wanted, Whose, attachment, change, conversation,
-    errors_met, find, find_by_email, list, note, notes,
+    errors_met, find, find_by_email, list, note, notes, person,
     signup::{self, Wish},
 };
 use crate::{
@@ -38,6 +38,7 @@ pub fn router() -> OpenApiRouter<App> {
         .routes(routes!(list_customer_errors))
         .merge(attachment::router())
         .merge(conversation::router())
+        .merge(person::router())
 }
 
 /// What has bounds of its own for bodies and time.

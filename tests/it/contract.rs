@@ -156,7 +156,9 @@ impl Operation {
             ("POST", "/api/contacts/{id}/consent") => {
                 json!({ "status": "none", "source": "told on the telephone", "wording": "w" })
             }
-            ("POST", "/api/contacts/{id}/erase") => json!({ "confirm": 987_654_321 }),
+            ("POST", "/api/contacts/{id}/erase" | "/api/customers/{id}/erase") => {
+                json!({ "confirm": 987_654_321 })
+            }
             ("POST", "/api/contacts/{id}/merge") => {
                 json!({ "from": 987_654_322, "fields": { "email": "from" } })
             }

@@ -1,7 +1,7 @@
 //! SECURITY.md promises what its tests hold: each requirement has a row, and each test that a row
 //! names exists.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 use crate::support::say;
 
@@ -92,4 +92,76 @@ fn each_requirement_has_its_row_and_each_named_test_exists() {
     }
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
     say(&format!("{tested} of {} requirements are tested", expected.len()));
+}
+
+/// The text under a heading, up to the next one.
+fn section<'a>(text: &'a str, heading: &str) -> &'a str {
+    let start = text.find(&format!("\n## {heading}\n")).unwrap_or_else(|| panic!("no {heading}"));
+    let rest = &text[start + 1..];
+    &rest[..rest.find("\n## ").unwrap_or(rest.len())]
+}
+
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// What a folder's Rust files do that reaches another machine.
+fn calls_out(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().any(|entry| {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            return calls_out(&path);
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let marks = ["outbound::Outbound", ".outbound", "&Visitor", "Letter {"];
+        path.extension().is_some_and(|extension| extension == "rs")
+            && marks.iter().any(|mark| text.contains(mark))
+    })
+}
+
+/// Each module that calls another machine has its row, and each row's modules do.
+#[test]
+fn what_leaves_the_host_is_told() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let section = section(&text, "What leaves the host");
+    let told: BTreeSet<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix('|')?.strip_suffix('|')?.split('|').nth(2))
+        .flat_map(quoted)
+        .collect();
+    // The doors themselves, what puts the parts together, and what its user calls by hand.
+    let doors = ["outbound", "mail", "serve", "cli"];
+    let calling: BTreeSet<String> = fs::read_dir(root().join("src"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir() && calls_out(path))
+        .map(|path| path.file_name().unwrap().to_str().unwrap().to_owned())
+        .filter(|name| !doors.contains(&name.as_str()))
+        .collect();
+    assert_eq!(calling.iter().map(String::as_str).collect::<BTreeSet<_>>(), told);
+    for kind in &lux::integrations::provider::KINDS {
+        assert!(section.contains(kind.label), "{} can be connected, and is not told", kind.label);
+    }
+}
+
+/// The settings and commands that it names exist.
+#[test]
+fn this_page_says_what_to_do() {
+    let text = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    assert!(section(&text, "Reporting a weakness").len() > 100);
+    let example = fs::read_to_string(root().join("deploy/lux.example.toml")).unwrap();
+    for heading in ["What leaves the host", "Hardening", "If something happened"] {
+        for word in quoted(section(&text, heading)) {
+            if let Some(command) = word.strip_prefix("lux ") {
+                let command: Vec<&str> = command.split(' ').chain(["--help"]).collect();
+                let shown =
+                    Command::new(env!("CARGO_BIN_EXE_lux")).args(&command).output().unwrap();
+                assert!(shown.status.success(), "{word}");
+            } else if word.starts_with("deploy/") {
+                assert!(root().join(word).exists(), "{word}");
+            } else if word.starts_with('[') || ["listen", "trusted_proxies"].contains(&word) {
+                assert!(example.contains(word), "{word}");
+            }
+        }
+    }
 }

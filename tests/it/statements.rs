@@ -97,6 +97,7 @@ const SMALL: &[&str] = &[
     "error_storm",
     "hook",
     "integration",
+    "integration_attempt",
     "lasting_key",
     "model_spending",
     "notify_channel",

@@ -78,15 +78,17 @@ pub(crate) async fn with_email(
 /// The account for those who have the command line; made if there is none.
 pub(in crate::auth) async fn local(tx: &mut Tx, organization: OrganizationId) -> Result<Account> {
     let now = tx.now().await?;
-    tx.query(
+    let sql = tx.dialect(
         "insert into account (organization_id, name, role, is_local, created_at)
          values ($1, 'local admin', 'admin', true, $2)
          on conflict (organization_id) where is_local do nothing",
-    )
-    .bind(organization)
-    .bind(now)
-    .run()
-    .await?;
+        "insert into account (id, organization_id, name, role, is_local, created_at)
+         values (1 + max(coalesce((select max(id) from account), 0),
+                 coalesce((select id from last_id where of_table = 'account'), 0)),
+             $1, 'local admin', 'admin', true, $2)
+         on conflict (organization_id) where is_local do nothing",
+    );
+    tx.query(sql).bind(organization).bind(now).run().await?;
     tx.query(
         "select id, organization_id, name, email, picture, role, status, version, created_at,
                 signed_in_at
@@ -113,21 +115,30 @@ pub(in crate::auth) async fn insert(
     new: &New<'_>,
 ) -> Result<Account> {
     let now = tx.now().await?;
-    tx.query(
+    // No id is given twice: what an erased account did is signed with its own for good.
+    let sql = tx.dialect(
         "insert into account (organization_id, name, email, email_key, picture, role, created_at)
          values ($1, $2, $3, $4, $5, $6, $7)
          returning id, organization_id, name, email, picture, role, status, version, created_at,
                    signed_in_at",
-    )
-    .bind(organization)
-    .bind(new.name)
-    .bind(new.email)
-    .bind(new.email.filter(|_| new.vouched).and_then(email::key))
-    .bind(new.picture)
-    .bind(new.role)
-    .bind(now)
-    .one()
-    .await
+        "insert into account (id, organization_id, name, email, email_key, picture, role,
+             created_at)
+         values (1 + max(coalesce((select max(id) from account), 0),
+                 coalesce((select id from last_id where of_table = 'account'), 0)),
+             $1, $2, $3, $4, $5, $6, $7)
+         returning id, organization_id, name, email, picture, role, status, version, created_at,
+                   signed_in_at",
+    );
+    tx.query(sql)
+        .bind(organization)
+        .bind(new.name)
+        .bind(new.email)
+        .bind(new.email.filter(|_| new.vouched).and_then(email::key))
+        .bind(new.picture)
+        .bind(new.role)
+        .bind(now)
+        .one()
+        .await
 }
 
 pub(super) async fn set(

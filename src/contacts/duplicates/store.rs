@@ -163,7 +163,10 @@ pub(super) async fn move_all(
         .await?;
     tx.query(
         "insert into contact_merged (organization_id, old_id, contact_id, made_by, at)
-         values ($1, $2, $3, $4, $5)",
+         values ($1, $2, $3, $4, $5)
+         -- In a database of before ids were used once.
+         on conflict (organization_id, old_id) do update set contact_id = excluded.contact_id,
+             made_by = excluded.made_by, at = excluded.at",
     )
     .bind(organization)
     .bind(from)

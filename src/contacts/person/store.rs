@@ -257,7 +257,10 @@ pub(super) async fn forget(
     tx.query("delete from contact where id = $1").bind(id).run().await?;
     tx.query(
         "insert into contact_erased (organization_id, contact_id, made_by, at)
-         values ($1, $2, $3, $4)",
+         values ($1, $2, $3, $4)
+         -- In a database of before ids were used once.
+         on conflict (organization_id, contact_id) do update set made_by = excluded.made_by,
+             at = excluded.at",
     )
     .bind(organization)
     .bind(id)

@@ -418,10 +418,12 @@ async fn insert_rows(
              phone text, phone_given text, source text, sources text, tags text, attributes text,
              consent text, at timestamptz)
          returning id, email_key",
-        "insert into contact (organization_id, email, email_key, email_domain, email_like,
+        "insert into contact (id, organization_id, email, email_key, email_domain, email_like,
              first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
              consent, created_at, updated_at, active_at)
-         select $1, value ->> 'email', value ->> 'email_key', value ->> 'email_domain',
+         select 1 + key + max(coalesce((select max(id) from contact), 0),
+                 coalesce((select id from last_id where of_table = 'contact'), 0)),
+             $1, value ->> 'email', value ->> 'email_key', value ->> 'email_domain',
              value ->> 'email_like', value ->> 'first_name', value ->> 'last_name',
              value ->> 'company', value ->> 'phone', value ->> 'phone_given', value ->> 'source',
              value ->> 'sources', value ->> 'tags', value ->> 'attributes', value ->> 'consent',

@@ -2,17 +2,18 @@
 
 use axum::{
     extract::{Request, State},
-    response::Response,
+    response::{IntoResponse, Response},
 };
+use http::header;
 use serde::Deserialize;
 
 use super::{Form, Page, see_other, show, told};
 use crate::{
     app::App,
     auth::{Role, account},
-    customers::{self, Change, Whose, attachment},
+    customers::{self, Change, Whose, attachment, person},
     error::Error,
-    http::{Customer, Operator, Path, Result},
+    http::{Admin, Customer, Operator, Path, Result},
 };
 
 /// The fields of the profile; all are sent.
@@ -132,4 +133,24 @@ pub(super) async fn remove_file(
     let done = attachment::remove(&app.db, &page.caller, whose, file).await;
     let told = told(done, |()| "The file is gone".to_owned())?;
     Ok(see_other(&format!("/customers/{}#files", at(whose)), &told))
+}
+
+pub(super) async fn export(
+    page: Page<Admin>,
+    State(app): State<App>,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let document = person::everything(&app, &page.caller, id).await?;
+    let name = format!("attachment; filename=\"customer-{id}.json\"");
+    Ok(([(header::CONTENT_DISPOSITION, name)], axum::Json(document)).into_response())
+}
+
+pub(super) async fn erase(
+    page: Page<Admin>,
+    State(app): State<App>,
+    Path(id): Path<i64>,
+) -> Result<Response> {
+    let done = person::erase(&app, &page.caller, id, person::Erase { confirm: id }).await;
+    let next = if done.is_ok() { "/customers".to_owned() } else { format!("/customers/{id}") };
+    Ok(see_other(&next, &told(done, |()| "Erased for good".to_owned())?))
 }

@@ -24,6 +24,8 @@ pub(super) fn router() -> Router<App> {
         .route("/customers/{whose}", get(show::page).post(deeds::change))
         .route("/customers/{whose}/note", post(deeds::note))
         .route("/customers/{whose}/files/{file}/remove", post(deeds::remove_file))
+        .route("/customers/{whose}/export", post(deeds::export))
+        .route("/customers/{whose}/erase", post(deeds::erase))
 }
 
 /// The route that takes files, which has bounds of its own.

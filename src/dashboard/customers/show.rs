@@ -119,6 +119,10 @@ impl Show {
     fn may_decide(&self) -> bool {
         self.shell.may_administer() && !self.own
     }
+
+    fn may_erase(&self) -> bool {
+        self.may_decide() && self.customer.role == Role::Customer
+    }
 }
 
 /// "12 KiB".

@@ -68,4 +68,8 @@ async fn a_customers_and_an_administrators_day(database: Database) {
     let told =
         live(&server.base, server.folder(), &cookie, "customers_evening", looks, nothing).await;
     told.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
+    let told = live(&server.base, server.folder(), &admin, "forgetting", looks, async |_, _| {
+        json!(customer)
+    });
+    told.await.unwrap_or_else(|failed| panic!("{}\n{failed}", server.log()));
 }

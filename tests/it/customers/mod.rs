@@ -1,6 +1,7 @@
 //! Customers: who sees whom, who writes what, and that nobody vanishes.
 
 mod attachments;
+mod person;
 mod signup;
 
 use std::collections::BTreeSet;

@@ -131,3 +131,31 @@ async fn somebody_is_told_all_and_forgotten(database: Database) {
     let rejected = Answer::of(server.request_as(Role::Read, Method::GET, &rejected)).await;
     assert_eq!(rejected.text.lines().count(), 2, "{rejected:?}");
 }
+
+// SQLite gives the id of a removed newest row again, if one lets it.
+on_both!(no_contact_gets_the_id_of_another);
+async fn no_contact_gets_the_id_of_another(database: Database) {
+    let server = patient(&database).await;
+    let kept = add(&server, json!({ "email": "kept@example.com" })).await;
+    let mut last = kept;
+    for round in 0..6 {
+        let id = add(&server, json!({ "email": format!("a{round}@example.com") })).await;
+        assert!(id > last, "{id} was given to another one before");
+        last = id;
+        let gone = match round % 3 {
+            0 => server.post(&format!("/api/contacts/{id}/erase"), &json!({ "confirm": id })).await,
+            1 => server.post(&format!("/api/contacts/{kept}/merge"), &json!({ "from": id })).await,
+            _ => {
+                let path = format!("/api/contacts/{id}");
+                Answer::of(server.request_as(Role::Operator, Method::DELETE, &path)).await
+            }
+        };
+        assert!(gone.status.is_success(), "{gone:?}");
+    }
+    // Many at once come after them, too.
+    let import = upload(&server, "x.csv", "email\nb@example.com\nc@example.com\n").await;
+    begun(&server, &import, false).await;
+    let ids = contacts(&server, "").await;
+    let newest: Vec<i64> = ids.iter().map(|it| it["id"].as_i64().unwrap()).collect();
+    assert_eq!(newest.iter().filter(|id| **id > last).count(), 2, "{newest:?}");
+}
