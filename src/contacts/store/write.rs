@@ -406,6 +406,7 @@ async fn insert_rows(
     organization: OrganizationId,
     rows: &[New<'_>],
 ) -> Result<Vec<(i64, Option<String>)>> {
+    // No id is given twice: where one led that was merged or erased, nobody else is met.
     let sql = tx.dialect(
         "insert into contact (organization_id, email, email_key, email_domain, email_like,
              first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
