@@ -158,13 +158,8 @@ impl<'a> Talk<'a> {
         opening: Opening<'_>,
     ) -> std::result::Result<Spoken, Silence> {
         self.open(&opening).map_err(|error| Trouble::Withheld { why: error.to_string() })?;
-        let specs: Vec<Tool> = Tools::for_role(self.user.role)
-            .map(|spec| Tool {
-                name: spec.name.into(),
-                description: spec.description.into(),
-                parameters: spec.parameters.clone(),
-            })
-            .collect();
+        let specs: Vec<Tool> =
+            Tools::for_role(self.user.role).map(|spec| spec.offered.clone()).collect();
         let mut usage = Usage::default();
         loop {
             let offered = if self.calls < MOST_CALLS { &specs[..] } else { &[] };
@@ -273,12 +268,7 @@ impl<'a> Talk<'a> {
     /// Leaves out the oldest results of tools while the conversation is too long.
     fn fit(&mut self, offered: &[Tool]) {
         let limit = u64::from(self.app.llm.limits(Purpose::Chat).max_input_tokens);
-        let tools: u64 = offered
-            .iter()
-            .map(|tool| {
-                llm::estimate(&tool.description) + llm::estimate(&tool.parameters.to_string())
-            })
-            .sum();
+        let tools: u64 = offered.iter().map(Tool::tokens).sum();
         let mut size = tools + self.messages.iter().map(size_of).sum::<u64>();
         let short = self.desk.plain("(left out: the conversation became too long)");
         for message in self.messages.iter_mut().skip(self.opening) {

@@ -98,8 +98,8 @@ async fn list_contacts(
         consent: query.consent,
         tag: query.tag,
         segment: query.segment,
-        since: query.since,
-        until: query.until,
+        since: query.since.map(clock::near),
+        until: query.until.map(clock::near),
     };
     let text = query.q.as_deref().unwrap_or_default().trim();
     let (contacts, more) = if text.is_empty() {

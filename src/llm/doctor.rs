@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{
     Call, Inputs, Llm, Message, Prompts, Purpose, Trouble,
@@ -44,7 +44,7 @@ pub async fn check(model: &Model) -> Result<String, Trouble> {
 
 /// Many servers have no list; that they answer is enough.
 async fn list(wire: &Wire, model: &Model) -> Result<(), Trouble> {
-    let asked = Asked { body: &Value::Null, host: model.host(), model: &model.name };
+    let asked = Asked { body: RawValue::NULL, host: model.host(), model: &model.name };
     let listed = tokio::time::timeout(LIST, wire.models(&asked)).await;
     match listed.unwrap_or_else(|_| Err(late(model, "its list of models", LIST))) {
         Ok(_) | Err(Trouble::NoSuchRoute { .. } | Trouble::Malformed { .. }) => Ok(()),
@@ -73,7 +73,7 @@ async fn ask(wire: &Wire, model: &Model, name: &str, message: Message) -> Result
             quirks,
             form: None,
         };
-        let body = request::body(&call, &shape);
+        let body = request::body(&call, &shape)?;
         let asked = Asked { body: &body, host: model.host(), model: name };
         let seen = Arc::new(Seen::default());
         let answer = tokio::time::timeout(ANSWER, wire.whole(&asked, &seen)).await;

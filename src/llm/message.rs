@@ -1,12 +1,12 @@
 //! What a call is made of, and what it gives.
 
-use std::{borrow::Cow, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json, value::RawValue};
 
-use super::Outgoing;
-use crate::auth::OrganizationId;
+use super::{Outgoing, request};
+use crate::{auth::OrganizationId, redact};
 
 /// What a call is for. Model and limits are set for each: `[model.chat]` and so on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -66,14 +66,44 @@ pub enum Message {
     },
 }
 
-/// A tool that the model may call.
+/// A tool that the model may call. The same few go with every request of a chat, so each is
+/// written, measured and looked through once. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Tool {
-    pub name: Cow<'static, str>,
-    /// Our own words, no data.
-    pub description: Cow<'static, str>,
-    /// JSON Schema of an object.
-    pub parameters: Value,
+    name: Arc<str>,
+    /// As it is sent.
+    pub(super) definition: Arc<RawValue>,
+    tokens: u64,
+    /// Nothing in it looks like a secret.
+    pub(super) is_clean: bool,
+}
+
+impl Tool {
+    /// `description` is our own words, no data; `parameters` the JSON Schema of an object.
+    pub fn new(name: &str, description: &str, parameters: &Value) -> Self {
+        let function = json!({
+            "name": request::name(name),
+            "description": description,
+            "parameters": parameters,
+        });
+        let definition = json!({ "type": "function", "function": function }).to_string();
+        Self {
+            name: name.into(),
+            tokens: estimate(&definition),
+            is_clean: redact::secrets(&definition) == definition,
+            // What a JSON value wrote is JSON.
+            definition: RawValue::from_string(definition).unwrap_or_default().into(),
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// About how many tokens it takes in a request.
+    pub fn tokens(&self) -> u64 {
+        self.tokens
+    }
 }
 
 /// The form of an answer.

@@ -34,7 +34,7 @@ use request::Quirks;
 use wire::Wire;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -62,8 +62,6 @@ struct Parts {
     breaker: Breaker,
     /// What servers were seen not to take, by model.
     quirks: Mutex<HashMap<String, Quirks>>,
-    /// Definitions of tools and forms in which nothing like a secret was found.
-    clean: Mutex<HashSet<Box<str>>>,
     standing: Mutex<Standing>,
 }
 
@@ -94,7 +92,6 @@ impl Llm {
             wire: Wire::new(model)?,
             breaker: Breaker::new(model.circuit_pause),
             quirks: Mutex::default(),
-            clean: Mutex::default(),
             standing: Mutex::new(standing),
             config: Arc::new(model.clone()),
         })))

@@ -110,14 +110,14 @@ mod tests {
     use std::time::Duration;
 
     use http::{HeaderMap, HeaderValue};
-    use serde_json::Value;
+    use serde_json::value::RawValue;
 
     use super::{Asked, classify, retry_after, said};
 
     #[test]
     fn refusals_are_understood_in_every_form() {
         let class = |status, body: &str| {
-            let asked = Asked { body: &Value::Null, host: "h", model: "m" };
+            let asked = Asked { body: RawValue::NULL, host: "h", model: "m" };
             classify(&asked, status, None, body.as_bytes()).class()
         };
         for (status, body, meant) in [

@@ -1,8 +1,9 @@
 //! The body of a request, and how it is changed for servers that do not take all of it.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json, value::RawValue};
 
-use super::{Call, Message, Tool, estimate};
+use super::{Call, Message, Tool, Trouble, estimate};
 
 /// What a server was seen not to take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,35 +43,56 @@ pub(super) struct Shape<'a> {
     pub form: Option<&'a str>,
 }
 
-pub(super) fn body(call: &Call<'_>, shape: &Shape<'_>) -> Value {
+/// As OpenAI's API names them.
+#[derive(Serialize)]
+struct Body<'a> {
+    model: &'a str,
+    messages: Vec<Value>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tools: Vec<&'a RawValue>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u32>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stream_options: Option<Value>,
+}
+
+/// The text that is looked through, noted and sent.
+pub(super) fn body(call: &Call<'_>, shape: &Shape<'_>) -> Result<Box<RawValue>, Trouble> {
+    let quirks = shape.quirks;
     let mut messages: Vec<Value> = call.messages.iter().map(message).collect();
-    let mut body = Map::new();
-    body.insert("model".to_owned(), json!(shape.model));
+    let mut response_format = None;
     if let Some(schema) = call.schema {
-        if shape.quirks.no_schema {
+        if quirks.no_schema {
             messages.extend(shape.form.map(|form| json!({ "role": "system", "content": form })));
         } else {
             let name = name(&schema.name);
             let format = json!({ "name": name, "strict": true, "schema": schema.schema });
-            let format = json!({ "type": "json_schema", "json_schema": format });
-            body.insert("response_format".to_owned(), format);
+            response_format = Some(json!({ "type": "json_schema", "json_schema": format }));
         }
     }
-    body.insert("messages".to_owned(), Value::Array(messages));
-    if !call.tools.is_empty() {
-        body.insert("tools".to_owned(), call.tools.iter().map(tool).collect());
-    }
-    let limit = if shape.openai == shape.quirks.other_limit {
-        "max_tokens"
+    let (max_tokens, max_completion_tokens) = if shape.openai == quirks.other_limit {
+        (Some(shape.max_output), None)
     } else {
-        "max_completion_tokens"
+        (None, Some(shape.max_output))
     };
-    body.insert(limit.to_owned(), json!(shape.max_output));
-    body.insert("stream".to_owned(), json!(shape.stream));
-    if shape.stream && !shape.quirks.no_stream_options {
-        body.insert("stream_options".to_owned(), json!({ "include_usage": true }));
-    }
-    Value::Object(body)
+    let counts = shape.stream && !quirks.no_stream_options;
+    let body = Body {
+        model: shape.model,
+        messages,
+        tools: call.tools.iter().map(|tool| &*tool.definition).collect(),
+        response_format,
+        max_tokens,
+        max_completion_tokens,
+        stream: shape.stream,
+        stream_options: counts.then(|| json!({ "include_usage": true })),
+    };
+    serde_json::value::to_raw_value(&body)
+        .map_err(|error| Trouble::Withheld { why: error.to_string() })
 }
 
 fn message(message: &Message) -> Value {
@@ -95,17 +117,8 @@ fn message(message: &Message) -> Value {
     }
 }
 
-fn tool(tool: &Tool) -> Value {
-    let function = json!({
-        "name": name(&tool.name),
-        "description": tool.description,
-        "parameters": tool.parameters,
-    });
-    json!({ "type": "function", "function": function })
-}
-
 /// Names and ids, which the model or a caller chose, are letters, digits, `_` and `-`, 64 at most.
-fn name(name: &str) -> String {
+pub(super) fn name(name: &str) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' };
     name.chars().map(fit).take(64).collect()
 }
@@ -124,7 +137,7 @@ pub(super) fn tokens(call: &Call<'_>) -> u64 {
             }
         }
     });
-    let tools = call.tools.iter().map(|it| estimate(&tool(it).to_string()));
+    let tools = call.tools.iter().map(Tool::tokens);
     let schema = call.schema.map(|schema| estimate(&schema.schema.to_string()));
     messages.sum::<u64>() + tools.sum::<u64>() + schema.unwrap_or(0)
 }

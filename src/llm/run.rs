@@ -5,16 +5,13 @@ use std::sync::PoisonError;
 use serde_json::Value;
 
 use super::{
-    Call, Counts, Inputs, Llm, Message, Outgoing, Standing, Told, Trouble,
+    Call, Counts, Inputs, Llm, Message, Outgoing, Schema, Standing, Told, Trouble,
     entry::{self, Closing, Opening},
     estimate, outgoing,
     request::{self, Quirks, Shape},
     tries::{Given, OnText, Tries, is_openai},
 };
 use crate::{clock, redact};
-
-/// Definitions of tools and forms that are remembered to be clean.
-const MOST_CLEAN: usize = 500;
 
 impl Llm {
     pub(super) async fn run(
@@ -80,8 +77,8 @@ impl Llm {
             quirks,
             form: form.as_deref(),
         };
-        let sent = request::body(call, &shape).to_string();
-        self.guard(call, &sent)?;
+        let sent = request::body(call, &shape)?;
+        self.guard(call, sent.get())?;
         let pass = self.0.breaker.enter()?;
         let redacted = redacted(call.messages);
         let opening = Opening {
@@ -91,7 +88,7 @@ impl Llm {
             by: call.by,
             model: &limits.name,
             host: config.host(),
-            sent: &sent,
+            sent: sent.get(),
             redacted: &redacted,
             tokens_in,
             max_output: max_output.into(),
@@ -107,6 +104,7 @@ impl Llm {
             max_output,
             quirks,
             form,
+            body: sent.clone(),
             entry: &entry,
             attempts: 0,
             bytes_in: 0,
@@ -172,31 +170,20 @@ impl Llm {
             let why = "the text holds one of Lux's own secrets".to_owned();
             return Err(Trouble::Withheld { why });
         }
-        let tools = call.tools.iter().map(|it| (&it.name, &*it.description, &it.parameters));
-        let schema = call.schema.map(|it| (&it.name, "", &it.schema));
-        for (name, description, value) in tools.chain(schema) {
-            let text = format!("{name} {description} {value}");
-            if !self.is_clean(&text) {
-                let why = format!("the definition of {name} holds what looks like a secret");
-                return Err(Trouble::Withheld { why });
+        let withheld = |name: &str| {
+            let why = format!("the definition of {name} holds what looks like a secret");
+            Err(Trouble::Withheld { why })
+        };
+        if let Some(tool) = call.tools.iter().find(|tool| !tool.is_clean) {
+            return withheld(tool.name());
+        }
+        if let Some(Schema { name, schema }) = call.schema {
+            let text = format!("{name} {schema}");
+            if redact::secrets(&text) != text {
+                return withheld(name);
             }
         }
         Ok(())
-    }
-
-    /// Whether a definition holds nothing like a secret. The same few come with every call,
-    /// so those that are known to be clean are not searched again.
-    fn is_clean(&self, text: &str) -> bool {
-        let known = || self.0.clean.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().contains(text) {
-            return true;
-        }
-        let clean = redact::secrets(text) == text;
-        let mut known = known();
-        if clean && known.len() < MOST_CLEAN {
-            known.insert(text.into());
-        }
-        clean
     }
 
     /// The words that say the form of an answer.

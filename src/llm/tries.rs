@@ -7,7 +7,7 @@ use std::{
 
 use backon::BackoffBuilder;
 use futures_util::StreamExt;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Call, Finish, Llm, Trouble,
@@ -35,6 +35,8 @@ pub(super) struct Tries<'a> {
     pub max_output: u32,
     pub quirks: Quirks,
     pub form: Option<String>,
+    /// What is sent, made anew where the server does not take all of it.
+    pub body: Box<RawValue>,
     pub entry: &'a Entry,
     pub attempts: u32,
     pub bytes_in: u64,
@@ -94,6 +96,7 @@ impl Tries<'_> {
             if let Trouble::Rejected { said, .. } = &trouble
                 && self.quirks.learn(said, self.call.schema.is_some(), on_text.is_some())
             {
+                self.body = request::body(self.call, &self.shape(on_text.is_some()))?;
                 continue;
             }
             if self.shown || !trouble.passes() {
@@ -120,16 +123,19 @@ impl Tries<'_> {
         }
     }
 
-    async fn once(&mut self, on_text: Option<OnText<'_>>) -> Result<Given, Trouble> {
-        let shape = Shape {
+    fn shape(&self, stream: bool) -> Shape<'_> {
+        Shape {
             model: &self.limits.name,
             max_output: self.max_output,
-            stream: on_text.is_some(),
+            stream,
             openai: is_openai(self.host),
             quirks: self.quirks,
             form: self.form.as_deref(),
-        };
-        let body = request::body(self.call, &shape);
+        }
+    }
+
+    async fn once(&mut self, on_text: Option<OnText<'_>>) -> Result<Given, Trouble> {
+        let body = self.body.clone();
         let asked = Asked { body: &body, host: self.host, model: &self.limits.name };
         let seen = Arc::new(Seen::default());
         let mut answer = Answer::default();

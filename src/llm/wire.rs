@@ -21,7 +21,7 @@ use async_openai::{
 use futures_util::{Stream, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     Trouble,
@@ -160,7 +160,7 @@ impl Wire {
         let seen = Arc::clone(seen);
         let (host, model) = (asked.host.to_owned(), asked.model.to_owned());
         Ok(Box::pin(chunks.map(move |chunk| {
-            let asked = Asked { body: &Value::Null, host: &host, model: &model };
+            let asked = Asked { body: RawValue::NULL, host: &host, model: &model };
             let chunk = chunk.map_err(|error| trouble(error, &asked, &seen))?;
             match chunk.get("error").filter(|error| !error.is_null()) {
                 // Some servers fail after they have said 200.
@@ -237,7 +237,7 @@ fn trouble(error: OpenAIError, asked: &Asked<'_>, seen: &Seen) -> Trouble {
 
 /// One request: its body and, for what is told of it, where it goes.
 pub(super) struct Asked<'a> {
-    pub body: &'a Value,
+    pub body: &'a RawValue,
     pub host: &'a str,
     pub model: &'a str,
 }

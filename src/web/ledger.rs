@@ -8,6 +8,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
     app::App,
+    clock,
     error::Error,
     http::{Json, Operator, Path, Problem, Query, Result, paging},
     llm::{
@@ -67,8 +68,8 @@ async fn list_ledger(
         purpose: wanted.purpose,
         result: wanted.result,
         made_for: wanted.by,
-        since: wanted.since,
-        until: wanted.until,
+        since: wanted.since.map(clock::near),
+        until: wanted.until.map(clock::near),
     };
     let listed = ledger::list(&app.db, organization, &filter, limit, after).await;
     let (requests, next) = listed.map_err(Error::from)?;

@@ -117,6 +117,9 @@ async fn writers_of_two_servers_make_one_chain(database: Database) {
     let newest = one.get("/api/audit?limit=1").await["entries"][0].clone();
     assert_eq!(&newest, last);
     assert_eq!(newest["address"], "127.0.0.1", "{newest:#}");
+    // Behind all there is: nothing to look at.
+    let path = format!("/api/audit/verify?after={}", i64::MAX);
+    assert_eq!(one.get(&path).await["checked"], 0);
     for bad in ["after=-1", "head=1:xyz", "head=0:", "head=x"] {
         let request = one.request_as(Role::Admin, Method::GET, &format!("/api/audit/verify?{bad}"));
         Answer::of(request).await.problem(400);

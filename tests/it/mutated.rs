@@ -1,13 +1,15 @@
-//! Requests that nobody would write: valid ones with something changed, and plain noise, to every
-//! route. None may make Lux fail. The seed is fixed, so what fails, fails again;
-//! `LUX_TEST_MUTATIONS` says how many each route gets (10000 before a release).
+//! Requests that nobody would write: valid ones with something changed, plain noise, and the ends
+//! of what numbers and times can be, to every route. None may make Lux fail. The seed is fixed,
+//! so what fails, fails again; `LUX_TEST_MUTATIONS` says how many changed ones each route gets
+//! (10000 before a release).
 
+use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream};
 use reqwest::{
     Method, RequestBuilder,
     header::{ACCEPT, CONTENT_TYPE},
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 
 use crate::{
     contract::{Operation, operations},
@@ -253,6 +255,68 @@ fn request(dice: &mut Dice, server: &Server, operation: &Operation) -> (String, 
     (shown, request)
 }
 
+/// The ends of what numbers and times can be, where a sum runs over.
+const ENDS: &[&str] = &[
+    "9223372036854775807",
+    "-9223372036854775808",
+    "18446744073709551615",
+    "4294967295",
+    "+262142-12-31T23:59:59Z",
+    "-262143-01-01T00:00:00Z",
+    "9999-12-31T23:59:59Z",
+];
+
+/// Each end in the place of each parameter, of the ids, and of each number and time of the body.
+fn ends(server: &Server, operation: &Operation) -> Vec<(String, RequestBuilder)> {
+    let mut requests = Vec::new();
+    let mut add = |path: &str, body: Option<&Value>| {
+        let request = server.request_as(Role::Admin, operation.method.clone(), path);
+        let (shown, request) = match body {
+            Some(body) => (format!("{path} {body}"), request.json(body)),
+            None => (path.to_owned(), request),
+        };
+        requests.push((format!("{} {shown}", operation.method), request));
+    };
+    let body = operation.has_body.then(|| operation.body());
+    for end in ENDS {
+        if operation.has_id() {
+            add(&operation.with_id(&encoded(end)), body.as_ref());
+        }
+        for (name, _) in &operation.query {
+            add(&format!("{}?{name}={}", operation.with_id("1"), encoded(end)), body.as_ref());
+        }
+        let mut places = Vec::new();
+        leaves(body.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut places);
+        for place in places {
+            let mut changed = body.clone().unwrap();
+            let leaf = changed.pointer_mut(&place).unwrap();
+            *leaf = end.parse::<Number>().map_or_else(|_| json!(end), Value::Number);
+            add(&operation.with_id("1"), Some(&changed));
+        }
+    }
+    requests
+}
+
+/// The pointers of numbers and times.
+fn leaves(value: &Value, at: &mut String, found: &mut Vec<String>) {
+    let length = at.len();
+    let mut below = |key: &str, value: &Value| {
+        at.push('/');
+        at.push_str(&key.replace('~', "~0").replace('/', "~1"));
+        leaves(value, at, found);
+        at.truncate(length);
+    };
+    match value {
+        Value::Object(fields) => fields.iter().for_each(|(key, value)| below(key, value)),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(key, value)| below(&key.to_string(), value));
+        }
+        Value::Number(_) => found.push(at.clone()),
+        Value::String(text) if text.parse::<DateTime<Utc>>().is_ok() => found.push(at.clone()),
+        _ => {}
+    }
+}
+
 on_both!(nothing_makes_it_fail);
 async fn nothing_makes_it_fail(database: Database) {
     let each: usize = variable("LUX_TEST_MUTATIONS").map_or(60, |count| count.parse().unwrap());
@@ -269,7 +333,8 @@ async fn nothing_makes_it_fail(database: Database) {
     let mut wrong = Vec::new();
     for (number, operation) in operations(&server).await.into_iter().enumerate() {
         let mut dice = Dice(0x6c75_7800 + u64::try_from(number).unwrap());
-        let requests: Vec<_> = (0..each).map(|_| request(&mut dice, &server, &operation)).collect();
+        let changed = (0..each).map(|_| request(&mut dice, &server, &operation));
+        let requests: Vec<_> = changed.chain(ends(&server, &operation)).collect();
         let answers = stream::iter(requests).map(async |(shown, request)| {
             // Streams do not end: only the head is looked at.
             let came = request.send().await.map(|response| response.status().as_u16());

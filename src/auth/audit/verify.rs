@@ -101,7 +101,12 @@ pub async fn verify(
 ) -> Result<Check> {
     let head = head::of(db, organization).await?;
     let end = head.as_ref().map_or(0, |head| head.entries);
-    let mut walk = Walk { organization, expected: after + 1, before: None, problems: Vec::new() };
+    let mut walk = Walk {
+        organization,
+        expected: after.saturating_add(1),
+        before: None,
+        problems: Vec::new(),
+    };
     if after == 0 {
         walk.before = Some(String::new());
         walk.problems.extend(put_in(db, organization).await?);

@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Result},
     health::Health,
     integrations::ticketing::Tickets,
+    llm::Tool,
     marketing::agent::Agents,
     probe::Probes,
     repair::{Repair, action::Actions},
@@ -55,7 +56,7 @@ pub struct User {
 }
 
 /// A tool as a model is told of it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Spec {
     pub name: &'static str,
     pub description: &'static str,
@@ -63,6 +64,9 @@ pub struct Spec {
     pub parameters: Value,
     /// It may change something; needs an operator.
     pub changes: bool,
+    /// As it goes with a request to a model.
+    #[serde(skip)]
+    pub(super) offered: Tool,
 }
 
 /// An untrusted text with the place where it stands.
@@ -236,11 +240,11 @@ pub fn specs() -> &'static [Spec] {
     static SPECS: OnceLock<Vec<Spec>> = OnceLock::new();
     SPECS.get_or_init(|| {
         let texts = texts();
-        let spec = |(name, changes, schema): &Row| Spec {
-            name,
-            description: texts.get(*name).copied().unwrap_or_default(),
-            parameters: schema(),
-            changes: *changes,
+        let spec = |&(name, changes, schema): &Row| {
+            let description = texts.get(name).copied().unwrap_or_default();
+            let parameters = schema();
+            let offered = Tool::new(name, description, &parameters);
+            Spec { name, description, parameters, changes, offered }
         };
         TABLE.iter().map(spec).collect()
     })

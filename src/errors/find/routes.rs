@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::App,
-    clock,
+    clock::{self, FOREVER},
     error::{self, Error},
     errors::{
         event::{Origin, parse_time},
@@ -129,9 +129,6 @@ impl Wanted {
         )
     }
 }
-
-/// 9999-12-31: after every event.
-const FOREVER: DateTime<Utc> = DateTime::from_timestamp(253_402_300_799, 0).expect("a valid time");
 
 fn fields<'a>(
     given: impl IntoIterator<Item = (&'static str, Field, Option<&'a str>)>,

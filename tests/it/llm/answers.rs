@@ -48,11 +48,8 @@ async fn calls_of_tools_are_joined() {
     rig.model.always(
         Reply::tools(&[("search_logs", arguments.clone()), ("health", json!({}))]).split(5),
     );
-    let tool = Tool {
-        name: "search_logs".into(),
-        description: "Searches".into(),
-        parameters: json!({ "type": "object", "properties": {} }),
-    };
+    let parameters = json!({ "type": "object", "properties": {} });
+    let tool = Tool::new("search_logs", "Searches", &parameters);
     let messages = [user(&mut rig.llm.desk(), "look")];
     let tools = [tool];
     for streamed in [false, true] {

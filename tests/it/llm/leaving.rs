@@ -86,16 +86,14 @@ async fn secrets_of_lux_leave_in_no_form_and_by_no_way() {
 async fn what_no_desk_has_seen_is_looked_at_last() {
     let (rig, llm, _keep) = rig().await;
     let messages = [user(&mut llm.desk(), "look")];
-    let tool = |about: &str| Tool {
-        name: "search".into(),
-        description: "Searches".into(),
-        parameters: json!({ "type": "object", "description": about }),
+    let tool = |description: &str, about: &str| {
+        Tool::new("search", description, &json!({ "type": "object", "description": about }))
     };
     for about in [OWN[0], "password=hunter22value"] {
-        let tools = [tool(about)];
+        let tools = [tool("Searches", about)];
         let asking = lux::llm::Call { tools: &tools, ..call(&messages) };
         assert_eq!(llm.ask(asking).await.unwrap_err().class(), "withheld");
-        let tools = [Tool { description: about.into(), ..tool("harmless") }];
+        let tools = [tool(about, "harmless")];
         let asking = lux::llm::Call { tools: &tools, ..call(&messages) };
         assert_eq!(llm.ask(asking).await.unwrap_err().class(), "withheld");
         let schema = Schema { name: "x".into(), schema: json!({ "const": about }) };
