@@ -46,7 +46,7 @@ module.exports = async ({ page, context, host, open, look, expect }) => {
   // Events before and after, tags and users.
   await page.getByRole("link", { name: "Older" }).click();
   await page.getByRole("link", { name: "Newer" }).click();
-  expect(page.url().endsWith(`event=${event}`), page.url());
+  await page.waitForURL((url) => url.href.endsWith(`event=${event}`));
   await page.getByRole("link", { name: "14 days" }).click();
   await page.getByText("Last 14 days, by day in UTC").waitFor();
   await page.getByText("As a table").click();

@@ -1,6 +1,8 @@
 // An operator looks for errors, keeps the search, decides about many, and takes it back.
 module.exports = async ({ page, lux, host, open, look, expect }) => {
   const names = async () => {
+    // Of a page that is there as a whole.
+    await page.waitForLoadState();
     const links = page.getByRole("table").getByRole("row").getByRole("link");
     return (await links.allTextContents()).map((it) => it.trim());
   };
@@ -60,6 +62,7 @@ module.exports = async ({ page, lux, host, open, look, expect }) => {
   await page.getByText("View Slow queries saved").waitFor();
   await open("/errors");
   await page.getByRole("link", { name: "Slow queries" }).click();
+  await page.waitForURL(/SlowQuery/);
   same(await names(), ["SlowQuery"]);
   await page.getByRole("button", { name: "Remove view Slow queries" }).click();
   await page.getByText("View Slow queries removed").waitFor();
@@ -128,6 +131,7 @@ module.exports = async ({ page, lux, host, open, look, expect }) => {
   await page.getByRole("link", { name: "Previous" }).waitFor();
   expect((await names()).length === 12, `${(await names()).length} rows on the second page`);
   await page.getByRole("link", { name: "Previous" }).click();
+  await page.getByRole("link", { name: "Next" }).waitFor();
   expect((await names()).length === 50, "back on the first page");
 
   // With keys alone: to the first row, select it, mute it; what is muted already is named.
