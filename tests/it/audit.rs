@@ -117,9 +117,14 @@ async fn writers_of_two_servers_make_one_chain(database: Database) {
     let newest = one.get("/api/audit?limit=1").await["entries"][0].clone();
     assert_eq!(&newest, last);
     assert_eq!(newest["address"], "127.0.0.1", "{newest:#}");
-    // Behind all there is: nothing to look at.
-    let path = format!("/api/audit/verify?after={}", i64::MAX);
-    assert_eq!(one.get(&path).await["checked"], 0);
+    // Behind all there is, there is nothing to look at: the question is wrong, or the end is gone.
+    for after in [537, i64::MAX] {
+        let check = one.get(&format!("/api/audit/verify?after={after}")).await;
+        assert_eq!((&check["checked"], &check["whole"]), (&json!(0), &json!(false)), "{check:#}");
+        let detail = check["problems"][0]["detail"].as_str().unwrap();
+        assert!(detail.starts_with("the chain ends with entry 536:"), "{check:#}");
+        assert_eq!(check["problems"].as_array().unwrap().len(), 1, "{check:#}");
+    }
     for bad in ["after=-1", "head=1:xyz", "head=0:", "head=x"] {
         let request = one.request_as(Role::Admin, Method::GET, &format!("/api/audit/verify?{bad}"));
         Answer::of(request).await.problem(400);

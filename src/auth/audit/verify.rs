@@ -225,6 +225,10 @@ impl Walk {
     fn last(&mut self, head: &Head) {
         if self.expected <= head.entries {
             self.missing(self.expected, head.entries);
+        } else if self.expected - 1 > head.entries {
+            let (number, end) = (self.expected - 1, head.entries);
+            let detail = format!("the chain ends with entry {end}: there is no entry {number}");
+            self.problems.push(Problem { number, check: "end", detail });
         } else if self.before.as_ref() != Some(&head.hash) {
             let number = head.entries;
             let detail = format!("the chain does not end with the hash of entry {number}");
