@@ -34,6 +34,17 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     }
 }
 
+/// A JSON document that browsers keep as a file of this name. The name is Lux's own: no quotes.
+pub struct JsonFile<T>(pub String, pub T);
+
+impl<T: Serialize> IntoResponse for JsonFile<T> {
+    fn into_response(self) -> Response {
+        let Self(name, document) = self;
+        let headers = [(header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}\""))];
+        (headers, axum::Json(document)).into_response()
+    }
+}
+
 /// A page of another origin can send text and forms without asking first, but not this.
 fn told_as_json(headers: &HeaderMap) -> Result<(), Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());

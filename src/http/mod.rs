@@ -16,7 +16,7 @@ mod problem;
 mod shape;
 
 pub use authority::{Admin, Customer, Guess, Ingest, Known, Operator, Reader};
-pub use body::{Json, Path, Query};
+pub use body::{Json, JsonFile, Path, Query};
 pub use next::safe_next;
 pub use problem::{Problem, RenderedBy};
 pub use shape::check as check_shape;

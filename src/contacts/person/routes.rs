@@ -4,13 +4,13 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::StatusCode;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Erase, erase, everything};
 use crate::{
     app::App,
-    http::{Admin, Json, Path, Problem, Result},
+    http::{Admin, Json, JsonFile, Path, Problem, Result},
 };
 
 /// The routes.
@@ -34,9 +34,7 @@ async fn export_person(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let document = everything(&app, &who.caller, id).await?;
-    let name = format!("attachment; filename=\"contact-{id}.json\"");
-    let headers = [(header::CONTENT_DISPOSITION, name)];
-    Ok((headers, axum::Json(document)).into_response())
+    Ok(JsonFile(format!("contact-{id}.json"), document).into_response())
 }
 
 /// Forgets a person for good: the contact, its history and what else their address stands in.

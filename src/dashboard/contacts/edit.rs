@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use http::{StatusCode, header};
+use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -25,7 +25,7 @@ use crate::{
         self, Change, Contacts, Done, Email, Incoming, Status, activity, consent, e164, person,
     },
     error::{Error, Result as Deed},
-    http::{Admin, Operator, Path, Result},
+    http::{Admin, JsonFile, Operator, Path, Result},
 };
 
 fn back(id: i64, told: &Told) -> Response {
@@ -250,8 +250,7 @@ pub(super) async fn export(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let document = person::everything(&app, &page.caller, id).await?;
-    let name = format!("attachment; filename=\"contact-{id}.json\"");
-    Ok(([(header::CONTENT_DISPOSITION, name)], axum::Json(document)).into_response())
+    Ok(JsonFile(format!("contact-{id}.json"), document).into_response())
 }
 
 pub(super) async fn erase(

@@ -4,7 +4,6 @@ use axum::{
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
-use http::header;
 use serde::Deserialize;
 
 use super::{Form, Page, see_other, show, told};
@@ -13,7 +12,7 @@ use crate::{
     auth::{Role, account},
     customers::{self, Change, Whose, attachment, person},
     error::Error,
-    http::{Admin, Customer, Operator, Path, Result},
+    http::{Admin, Customer, JsonFile, Operator, Path, Result},
 };
 
 /// The fields of the profile; all are sent.
@@ -141,8 +140,7 @@ pub(super) async fn export(
     Path(id): Path<i64>,
 ) -> Result<Response> {
     let document = person::everything(&app, &page.caller, id).await?;
-    let name = format!("attachment; filename=\"customer-{id}.json\"");
-    Ok(([(header::CONTENT_DISPOSITION, name)], axum::Json(document)).into_response())
+    Ok(JsonFile(format!("customer-{id}.json"), document).into_response())
 }
 
 pub(super) async fn erase(
