@@ -12,8 +12,12 @@ use std::{
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{
-    Asked, Database, Model, Reply, Script, Server, Setup, end_of_run, on_both, start_repair, until,
+use crate::{
+    browser::{nothing, story},
+    support::{
+        Asked, Database, Model, Reply, Script, Server, Setup, end_of_run, on_both, start_repair,
+        until,
+    },
 };
 
 /// What an application writes whose database is away.
@@ -248,19 +252,32 @@ async fn what_does_not_exist_is_dropped(database: Database) {
     }
 }
 
-on_both!(where_they_disagree_a_probe_is_named);
-async fn where_they_disagree_a_probe_is_named(database: Database) {
+/// A rig whose next answer blames a full disk, which one of two checks would show.
+async fn disagreeing(database: &Database) -> Rig {
     let probes = "[[probes]]\nname = \"room\"\nkind = \"disk\"\ntarget = \"/tmp\"\n\
                   causes = [\"disk_full\"]\n\
                   [[probes]]\nname = \"elsewhere\"\nkind = \"tcp\"\ntarget = \"127.0.0.1:9\"\n\
                   causes = [\"redis_down\"]\n";
-    let rig = Rig::new(&database, probes).await;
+    let rig = Rig::new(database, probes).await;
     rig.model.by(|asked| {
         let mut answer = opinion(&[cause(asked, "disk_full")]);
         answer["contradicts"] =
             json!([{ "cause": "postgres_down", "why": "It stopped by itself.", "evidence": [] }]);
         Reply::json(&answer)
     });
+    rig
+}
+
+on_both!(two_answers_stand_side_by_side_on_the_page);
+async fn two_answers_stand_side_by_side_on_the_page(database: Database) {
+    let rig = disagreeing(&database).await;
+    story(&rig.server, "operator", "two_answers", nothing).await;
+    assert_eq!(rig.model.asked().len(), 1, "one call for a diagnosis");
+}
+
+on_both!(where_they_disagree_a_probe_is_named);
+async fn where_they_disagree_a_probe_is_named(database: Database) {
+    let rig = disagreeing(&database).await;
     let told_us = rig.diagnose().await;
     let opinion = &told_us["diagnosis"]["model"];
     let disagreement = &opinion["disagreement"];

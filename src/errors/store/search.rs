@@ -23,10 +23,12 @@ use crate::{
     },
 };
 
-/// Rows that are looked at in one statement, …
+/// Rows that are looked at in one statement at most, …
 const CHUNK: i64 = 500;
 /// … and for one page. A page may be short, even empty, and have a successor.
 const SCAN: usize = 5000;
+/// So many of the newest are looked at before the index is asked.
+const LOOK: usize = 300;
 /// More candidates than these are no help: a walk finds enough of them.
 const CANDIDATES: usize = 2000;
 /// Rows that are not indexed yet and are looked at besides; with more of them the index is of
@@ -190,6 +192,12 @@ async fn fetch(
     .await
 }
 
+/// How many rows the next statement of a walk looks at. Of a common word the first few dozens
+/// fill the page; where they do not, it is a rare one, and the steps grow.
+fn longer(chunk: i64) -> i64 {
+    (chunk * 2).min(CHUNK)
+}
+
 /// A page of events, newest first, and where the next one begins.
 pub async fn events(
     db: &Db,
@@ -210,8 +218,8 @@ pub async fn events(
         asked = true;
     }
     let (mut found, mut looked) = (Vec::new(), 0);
+    let mut chunk = if filtered { longer(limit) } else { limit + 1 };
     loop {
-        let chunk = if filtered { CHUNK } else { limit + 1 };
         let rows = fetch(db, organization, search, &source, below, chunk).await?;
         let ended = rows.len() < usize::try_from(chunk).unwrap_or(0);
         looked += rows.len();
@@ -233,7 +241,8 @@ pub async fn events(
         if looked >= SCAN {
             return Ok((found, Some(below)));
         }
-        if !asked {
+        chunk = longer(chunk);
+        if !asked && looked >= LOOK {
             // The newest hold too few: what is rare is known to the index.
             asked = true;
             if let Some(ids) = candidates(db, &search.terms).await? {
@@ -508,11 +517,13 @@ pub async fn groups(
     };
     let mut after = after;
     let (mut found, mut looked, mut lookups): (Vec<Group>, usize, usize) = (Vec::new(), 0, 0);
+    let mut chunk = longer(limit);
     loop {
         let (groups, next, ended) = match &mut few {
             None => {
                 let (groups, next) =
-                    groups::list(db, organization, &filter, sort, CHUNK, after).await?;
+                    groups::list(db, organization, &filter, sort, chunk, after).await?;
+                chunk = longer(chunk);
                 (groups, next, next.is_none())
             }
             Some(ids) => {
