@@ -4,6 +4,8 @@
 //! The folders are the architecture; `ARCHITECTURE.md` draws them and
 //! `tests/it/layers.rs` holds who may use whom.
 
+use tikv_jemallocator::Jemalloc;
+
 pub mod app;
 pub mod apps;
 pub mod auth;
@@ -37,3 +39,8 @@ pub mod seal;
 pub mod serve;
 pub mod statistics;
 pub mod web;
+
+/// Of the program, and of the tests and measurements that run parts of it. Its settings are in
+/// `.cargo/config.toml`.
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;

@@ -45,7 +45,8 @@ struct Page {
 #[derive(Serialize, utoipa::ToSchema)]
 struct Entries {
     entries: Vec<Entry>,
-    /// Cursor of the next page.
+    /// Cursor of the next page. A filtered page looks at 20000 entries at most: it may be short,
+    /// even empty, and have a successor.
     next: Option<String>,
 }
 

@@ -303,6 +303,41 @@ async fn nothing_is_taken_out(database: Database) {
     assert_eq!(problems(&server, &[]), []);
 }
 
+on_both!(a_filtered_list_looks_at_so_many_entries_at_once);
+async fn a_filtered_list_looks_at_so_many_entries_at_once(database: Database) {
+    let server = known(Setup::new(&database)).await;
+    deed(&server, "r1").await;
+    let many = format!(
+        "insert into audit (organization_id, created_at, actor, action, subject, detail)
+         with recursive count(i) as (select 1 union all select i + 1 from count where i < {})
+         select organization_id, created_at, 'somebody', 'noise.made', 'x', '{{}}'
+         from audit, count where action = 'deploy.mark'",
+        audit::SCAN
+    );
+    database.execute(&server.data(), &many).await;
+    let list = async |query: &str| server.get(&format!("/api/audit?{query}")).await;
+    let found = |page: &Value| page["entries"].as_array().unwrap().len();
+    let first = list("action=token.").await;
+    assert_eq!(found(&first), 0, "{first:#}");
+    let second = list(&format!("action=token.&cursor={}", first["next"].as_str().unwrap())).await;
+    assert_eq!((found(&second), &second["next"]), (TOKENS, &Value::Null), "{second:#}");
+    // What is frequent fills its pages, and all of it is listed once.
+    let (mut cursor, mut total) = (String::new(), 0);
+    loop {
+        let page = list(&format!("actor=some&limit=200{cursor}")).await;
+        total += found(&page);
+        let Some(next) = page["next"].as_str() else { break };
+        assert_eq!(found(&page), 200);
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(i64::try_from(total).unwrap(), audit::SCAN);
+    // The page of people says so.
+    let page = server.request(Method::GET, "/settings/audit?deed=token.");
+    let page = Answer::of(page.header("accept", "text/html")).await.text;
+    assert!(page.contains("a part was looked through") && page.contains("Keep looking"), "{page}");
+    assert!(!page.contains("No entry matches"), "{page}");
+}
+
 on_both!(what_cannot_be_noted_does_not_happen);
 async fn what_cannot_be_noted_does_not_happen(database: Database) {
     let server = known(Setup::new(&database)).await;

@@ -237,7 +237,18 @@ pub struct Filter {
     pub actor: Option<String>,
 }
 
-/// A page of entries, newest first, and where the next one begins.
+impl Filter {
+    fn is_all(&self) -> bool {
+        self.action.is_none() && self.actor.is_none()
+    }
+}
+
+/// Entries that are looked at for one page of a filtered list: it may be short, even empty, and
+/// have a successor.
+pub const SCAN: i64 = 20_000;
+
+/// A page of entries, newest first, and where the next one begins. A filtered page looks at
+/// [`SCAN`] entries.
 pub async fn list(
     db: &Db,
     organization: OrganizationId,
@@ -245,23 +256,45 @@ pub async fn list(
     limit: i64,
     after: Option<Position>,
 ) -> Result<(Vec<Entry>, Option<Position>)> {
+    let scan = if filter.is_all() { limit + 1 } else { SCAN };
+    let below = after.map_or(i64::MAX, |after| after.id);
     let mut entries: Vec<Entry> = db
         .query(
-            "select id, created_at as at, actor, action, subject, address, detail, number, hash
-             from audit where organization_id = $1 and id < $2
-               and substr(action, 1, length($4)) = $4 and substr(actor, 1, length($5)) = $5
-             order by id desc limit $3",
+            "select a.id, a.created_at as at, a.actor, a.action, a.subject, a.address, a.detail,
+                 a.number, a.hash
+             from (select id from audit where organization_id = $1 and id < $2
+                   order by id desc limit $3) as scanned
+             join audit as a on a.id = scanned.id
+             where substr(a.action, 1, length($4)) = $4 and substr(a.actor, 1, length($5)) = $5
+             order by a.id desc limit $6",
         )
         .bind(organization)
-        .bind(after.map_or(i64::MAX, |after| after.id))
-        .bind(limit + 1)
+        .bind(below)
+        .bind(scan)
         .bind(filter.action.clone().unwrap_or_default())
         .bind(filter.actor.clone().unwrap_or_default())
+        .bind(limit + 1)
         .all()
         .await?;
     let page = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = entries.len() > page;
-    entries.truncate(page);
-    let next = entries.last().filter(|_| more).map(|entry| Position { id: entry.id });
-    Ok((entries, next))
+    if entries.len() > page {
+        entries.truncate(page);
+        let next = entries.last().map(|entry| Position { id: entry.id });
+        return Ok((entries, next));
+    }
+    if filter.is_all() {
+        return Ok((entries, None));
+    }
+    // The last one that was looked at, unless the log ended before.
+    let last: Option<(i64,)> = db
+        .query(
+            "select id from audit where organization_id = $1 and id < $2
+             order by id desc limit 1 offset $3",
+        )
+        .bind(organization)
+        .bind(below)
+        .bind(scan - 1)
+        .optional()
+        .await?;
+    Ok((entries, last.map(|(id,)| Position { id })))
 }

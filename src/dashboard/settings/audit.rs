@@ -79,6 +79,8 @@ struct Log {
     rows: Vec<Row>,
     next: Option<String>,
     is_first: bool,
+    /// The page is not full and yet there may be more.
+    unfinished: bool,
     wanted: Wanted,
 }
 
@@ -96,6 +98,7 @@ pub(super) async fn show(
     let (entries, next) = listed.map_err(Error::from)?;
     html(&Log {
         section: "audit",
+        unfinished: next.is_some() && i64::try_from(entries.len()).is_ok_and(|n| n < LIMIT),
         rows: entries.into_iter().map(|entry| Row { entry }).collect(),
         next: next.as_ref().map(paging::cursor).transpose()?,
         is_first,
