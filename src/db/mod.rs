@@ -85,6 +85,16 @@ async fn is_idle(connection: &mut SqliteConnection) -> Result<bool> {
     Ok(!connection.is_in_transaction())
 }
 
+/// Goes on when the caller does not wait any more (a client hung up): a connection that is just
+/// being opened, or looked at before it is lent, would be closed. With many such callers the
+/// server, which starts a process for each connection, has none left for the others.
+async fn unheeded<T: Send + 'static>(
+    opening: impl Future<Output = Result<T>> + Send + 'static,
+) -> Result<T> {
+    // It ends early only with the program.
+    tokio::spawn(opening).await.unwrap_or(Err(Error::PoolClosed))
+}
+
 /// Waits until no other process migrates this file, which SQLite has no lock for: its folder is
 /// locked instead, until the file is dropped.
 async fn turn_to_migrate(url: &str) -> anyhow::Result<File> {
@@ -180,7 +190,12 @@ impl Db {
     pub async fn begin(&self) -> Result<Tx> {
         // Without its type, as in `dispatch!`.
         let begun: BoxFuture<'_, Result<Tx>> = match self {
-            Self::Pg(pool) => Box::pin(async move { Ok(Tx::Pg(pool.begin().await?)) }),
+            Self::Pg(pool) => {
+                let pool = pool.clone();
+                Box::pin(
+                    async move { Ok(Tx::Pg(unheeded(async move { pool.begin().await }).await?)) },
+                )
+            }
             Self::Lite(_, writer) => Box::pin(async move {
                 let turn = Arc::clone(&writer.turn).lock_owned().await;
                 Ok(Tx::Lite(writer.connection.begin_with("begin immediate").await?, turn))
@@ -335,7 +350,14 @@ macro_rules! dispatch {
         // Without its type: the compiler looks through the futures of all callers for it,
         // again and again, which costs minutes.
         let call: BoxFuture<'_, Result<_>> = match on {
-            On::Pg(PgOn::Pool($exec), $args) => Box::pin($call),
+            On::Pg(PgOn::Pool(pool), $args) => {
+                let pool = pool.clone();
+                Box::pin(async move {
+                    let mut connection = unheeded(async move { pool.acquire().await }).await?;
+                    let $exec = &mut *connection;
+                    $call.await
+                })
+            }
             On::Pg(PgOn::Conn($exec), $args) => Box::pin($call),
             On::Lite(LiteOn::Pool($exec), $args) => Box::pin($call),
             On::Lite(LiteOn::Conn($exec), $args) => Box::pin($call),

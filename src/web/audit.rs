@@ -5,7 +5,7 @@ use axum::{
     extract::State,
     response::{IntoResponse, Response},
 };
-use futures_util::stream;
+use futures_util::{TryStreamExt, stream};
 use http::header;
 use serde::{Deserialize, Serialize};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -135,7 +135,8 @@ async fn export_audit(
 ) -> Result<Response> {
     let after = behind(wanted.after)?;
     let from = Export { db: app.db.clone(), organization: who.caller.organization, after, told: 0 };
-    let pages = stream::try_unfold(from, Export::next);
+    let pages = stream::try_unfold(from, Export::next)
+        .inspect_err(|error| tracing::warn!(%error, "an export of the audit log ended early"));
     let kind = [
         (header::CONTENT_TYPE, "application/x-ndjson"),
         (header::CONTENT_DISPOSITION, "attachment; filename=\"lux-audit.jsonl\""),

@@ -14,6 +14,7 @@ use super::{Format, Wish, body};
 use crate::{
     app::App,
     auth::{Caller, audit},
+    clock,
     contacts::{Status, store::list::Filter},
     error::Error,
     http::{Problem, Query, Reader, Result},
@@ -68,8 +69,8 @@ async fn export_contacts(
             consent: query.consent,
             tag: query.tag,
             segment: query.segment,
-            since: query.since,
-            until: query.until,
+            since: query.since.map(clock::near),
+            until: query.until.map(clock::near),
         },
         q: query.q.unwrap_or_default().trim().to_owned(),
         format: query.format,

@@ -15,6 +15,7 @@ const BETWEEN: &str = " | ";
 pub fn words(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     each_word(text, |word| found.push(fold(word)));
+    found.retain(|word| !word.is_empty());
     found
 }
 
@@ -85,8 +86,12 @@ impl Text {
                 if left == 0 {
                     return;
                 }
+                let folded = fold(word);
+                if folded.is_empty() {
+                    return;
+                }
                 left -= 1;
-                line.push_str(&fold(word));
+                line.push_str(&folded);
                 line.push(' ');
                 parts(word, |part| {
                     inner.push_str(&fold(part));
@@ -146,6 +151,16 @@ mod tests {
         assert!(text.has(&words("ord"), true) && text.has(&words("order 1"), true));
         assert!(text.terms().contains("server") && !text.terms().contains("|"));
         assert!(Text::of(["İstanbul"]).has(&words("İSTANBUL"), false));
+    }
+
+    /// Of some letters nothing is left in lower case; an index refuses the empty word.
+    #[test]
+    fn no_word_is_empty() {
+        for letter in ('\0'..=char::MAX).filter(|c| c.is_alphanumeric()) {
+            let text = letter.to_string();
+            assert!(words(&text).iter().all(|word| !word.is_empty()), "{letter:?}");
+            assert!(!Text::of([text.as_str(), "x"]).line.contains("  "), "{letter:?}");
+        }
     }
 
     #[test]
