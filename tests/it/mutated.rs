@@ -266,7 +266,11 @@ const ENDS: &[&str] = &[
     "9999-12-31T23:59:59Z",
 ];
 
-/// Each end in the place of each parameter, of the ids, and of each number and time of the body.
+/// What PostgreSQL stores in no text.
+const NUL: &str = "a\0b";
+
+/// Each end in the place of each parameter, of the ids, and of each number and time of the body;
+/// a zero byte in the place of each parameter and text.
 fn ends(server: &Server, operation: &Operation) -> Vec<(String, RequestBuilder)> {
     let mut requests = Vec::new();
     let mut add = |path: &str, body: Option<&Value>| {
@@ -278,6 +282,17 @@ fn ends(server: &Server, operation: &Operation) -> Vec<(String, RequestBuilder)>
         requests.push((format!("{} {shown}", operation.method), request));
     };
     let body = operation.has_body.then(|| operation.body());
+    for (name, _) in &operation.query {
+        add(&format!("{}?{name}={}", operation.with_id("1"), encoded(NUL)), body.as_ref());
+    }
+    let mut texts = Vec::new();
+    let document = body.as_ref().unwrap_or(&Value::Null);
+    leaves(document, Value::is_string, &mut String::new(), &mut texts);
+    for place in texts {
+        let mut changed = body.clone().unwrap();
+        *changed.pointer_mut(&place).unwrap() = json!(NUL);
+        add(&operation.with_id("1"), Some(&changed));
+    }
     for end in ENDS {
         if operation.has_id() {
             add(&operation.with_id(&encoded(end)), body.as_ref());
@@ -286,7 +301,7 @@ fn ends(server: &Server, operation: &Operation) -> Vec<(String, RequestBuilder)>
             add(&format!("{}?{name}={}", operation.with_id("1"), encoded(end)), body.as_ref());
         }
         let mut places = Vec::new();
-        leaves(body.as_ref().unwrap_or(&Value::Null), &mut String::new(), &mut places);
+        leaves(document, is_measure, &mut String::new(), &mut places);
         for place in places {
             let mut changed = body.clone().unwrap();
             let leaf = changed.pointer_mut(&place).unwrap();
@@ -297,13 +312,18 @@ fn ends(server: &Server, operation: &Operation) -> Vec<(String, RequestBuilder)>
     requests
 }
 
-/// The pointers of numbers and times.
-fn leaves(value: &Value, at: &mut String, found: &mut Vec<String>) {
+/// A number or a time.
+fn is_measure(value: &Value) -> bool {
+    value.is_number() || value.as_str().is_some_and(|text| text.parse::<DateTime<Utc>>().is_ok())
+}
+
+/// The pointers of the values that are asked for.
+fn leaves(value: &Value, wanted: fn(&Value) -> bool, at: &mut String, found: &mut Vec<String>) {
     let length = at.len();
     let mut below = |key: &str, value: &Value| {
         at.push('/');
         at.push_str(&key.replace('~', "~0").replace('/', "~1"));
-        leaves(value, at, found);
+        leaves(value, wanted, at, found);
         at.truncate(length);
     };
     match value {
@@ -311,8 +331,7 @@ fn leaves(value: &Value, at: &mut String, found: &mut Vec<String>) {
         Value::Array(items) => {
             items.iter().enumerate().for_each(|(key, value)| below(&key.to_string(), value));
         }
-        Value::Number(_) => found.push(at.clone()),
-        Value::String(text) if text.parse::<DateTime<Utc>>().is_ok() => found.push(at.clone()),
+        leaf if wanted(leaf) => found.push(at.clone()),
         _ => {}
     }
 }

@@ -83,6 +83,7 @@ const MAX_TITLE: usize = 80;
 pub(super) async fn open(db: &Db, owner: &Owner, id: Option<i64>, message: &str) -> Result<i64> {
     let Some(id) = id else {
         let title: String = message.trim().chars().take(MAX_TITLE).collect();
+        let title = title.replace('\0', "\u{fffd}");
         return Ok(db
             .query(
                 "insert into chat_session
@@ -343,7 +344,7 @@ pub async fn rename(db: &Db, owner: &Owner, id: i64, title: &str) -> Result<()> 
         .bind(id)
         .bind(owner.organization)
         .bind(owner.name.as_str())
-        .bind(title)
+        .bind(title.replace('\0', "\u{fffd}"))
         .run()
         .await?;
     if changed == 1 { Ok(()) } else { Err(Error::NotFound("session")) }
