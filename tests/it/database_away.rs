@@ -7,12 +7,17 @@ use std::{
     sync::atomic::Ordering,
 };
 
+use futures_util::{StreamExt, future::join_all, stream};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     crash::{Reporters, everything_is_there},
-    support::{Answer, Cluster, Database, Disk, Server, Setup, run, skip, until},
+    support::{Answer, Cluster, Database, Disk, Role, Server, Setup, run, skip, until},
 };
 
 async fn ready(server: &Server) -> Option<StatusCode> {
@@ -41,6 +46,48 @@ async fn lines_become(server: &Server, wanted: u64) {
         (lines == wanted).then_some(())
     })
     .await;
+}
+
+/// A hundred times sixteen clients hang up as soon as the first byte is there, which is while the
+/// rest of the answer is read from the database.
+#[tokio::test]
+async fn who_hangs_up_costs_no_connection() {
+    let Some(database) = Database::postgres().await else { return };
+    let server = Setup::new(&database).env("LUX_REQUESTS_PER_MINUTE", "1000000").start().await;
+    let deed = json!({ "app": "shop", "release": "r1" });
+    assert_eq!(server.post("/api/deploys", &deed).await.status, 201);
+    let many = "insert into audit (organization_id, created_at, actor, action, subject, detail)
+                select organization_id, created_at, actor, 'noise.made', subject, detail
+                from audit, generate_series(1, 2000) where action = 'deploy.mark'";
+    database.execute(&server.data(), many).await;
+    let backends = async || {
+        let sql = "select pid::text from pg_stat_activity where datname = current_database()
+                   and application_name like 'lux %' order by pid";
+        database.column(&server.data(), sql).await
+    };
+    // As many are open as ever will be.
+    let whole = || Answer::of(server.request(Method::GET, "/api/audit/export"));
+    for answer in join_all((0..64).map(|_| whole())).await {
+        assert_eq!((answer.status.as_u16(), answer.text.lines().count() > 2000), (200, true));
+    }
+    let before = backends().await;
+    let address = server.base.strip_prefix("http://").unwrap();
+    let token = server.token(Role::Admin);
+    let asked = format!(
+        "GET /api/audit/export HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    let hang_up = async |_| {
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        connection.write_all(asked.as_bytes()).await.unwrap();
+        let mut first = [0];
+        assert_eq!(connection.read(&mut first).await.unwrap(), 1, "there was no answer");
+    };
+    stream::iter(0..1600).for_each_concurrent(16, hang_up).await;
+    let answer = whole().await;
+    assert!(answer.text.lines().count() > 2000, "{answer:?}");
+    assert_eq!(backends().await, before, "connections were closed, and others opened");
+    drop(server);
+    database.drop().await;
 }
 
 #[tokio::test]
