@@ -1,14 +1,14 @@
 //! Storms: one beginning and one end under a constant load, on both databases.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{BufWriter, Write},
     time::Duration,
 };
 
 use serde_json::{Value, json};
 
-use crate::support::{Database, Server, Setup, on_both, until};
+use crate::support::{Database, Server, Setup, on_both, repository, until};
 
 on_both!(a_storm_begins_once_and_ends_once);
 on_both!(many_groups_are_a_storm_of_their_application);
@@ -94,11 +94,25 @@ async fn many_groups_are_a_storm_of_their_application(database: Database) {
     assert_eq!((&storm["group_id"], &storm["app"]), (&Value::Null, &json!("shop")));
 }
 
+/// What the unit sets for the program.
+fn of_the_unit() -> Vec<(String, String)> {
+    let unit = fs::read_to_string(repository("deploy/lux.service")).unwrap();
+    let set = unit.lines().filter_map(|line| line.strip_prefix("Environment="));
+    let pairs = set.flat_map(str::split_whitespace).filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
 /// Half a million lines at once, a third of them errors, many like no other, and one of 30 MB.
 #[tokio::test]
 async fn a_storm_of_lines_stays_within_its_memory() {
     const LINES: u64 = 500_000;
-    let server = Setup::new(&Database::sqlite()).start().await;
+    let mut setup = Setup::new(&Database::sqlite());
+    let settings = of_the_unit();
+    assert!(settings.iter().any(|(name, _)| name == "MALLOC_ARENA_MAX"), "{settings:?}");
+    for (name, value) in settings {
+        setup = setup.env(&name, &value);
+    }
+    let server = setup.start().await;
     let before = server.peak_kib();
     let mut log = BufWriter::new(File::create(server.folder().join("app.log")).unwrap());
     for n in 0..LINES {
