@@ -170,10 +170,10 @@ pub(super) fn matches(allowed: &str, origin: &str) -> bool {
 }
 
 fn check_scrub(scrub: &Scrub) -> Result<()> {
-    let fits = |key: &String| !key.trim().is_empty() && key.len() <= MAX_KEY;
+    let fits = |key: &String| !key.trim().is_empty() && key.len() <= MAX_KEY && !key.contains('\0');
     if scrub.keys.len() > MAX_KEYS || !scrub.keys.iter().all(fits) {
         return Err(Error::Invalid(format!(
-            "scrub.keys is a list of at most {MAX_KEYS} names of 1 to {MAX_KEY} bytes"
+            "scrub.keys is a list of at most {MAX_KEYS} names of 1 to {MAX_KEY} bytes, none of them zero"
         )));
     }
     Ok(())
