@@ -1,6 +1,6 @@
 //! `[contacts]`: how what came about people is read, and who may bring it.
 
-use phonenumber::country;
+use rlibphonenumber::{PHONE_NUMBER_UTIL, Region};
 use secrecy::SecretString;
 
 /// `[contacts]`
@@ -8,7 +8,7 @@ use secrecy::SecretString;
 pub struct Contacts {
     /// The country whose people write telephone numbers without a prefix; none: such numbers are
     /// kept as they came.
-    pub phone_region: Option<country::Id>,
+    pub phone_region: Option<Region>,
     /// Whether who agreed to mail has to follow a link before any is sent.
     pub double_opt_in: bool,
     /// Credentials of the webhook besides those of `lux webhook-credential create`.
@@ -16,8 +16,11 @@ pub struct Contacts {
     pub webhook_password: Option<SecretString>,
 }
 
-pub(super) fn region(text: &str) -> Result<country::Id, String> {
-    text.trim().to_uppercase().parse().map_err(|_| {
+/// A country by its two letters (ISO 3166), if it has telephones.
+pub fn region(text: &str) -> Result<Region, String> {
+    // Any two letters are a region to the crate.
+    let known = |region: &Region| PHONE_NUMBER_UTIL.get_supported_regions().any(|it| it == *region);
+    text.trim().parse().ok().filter(known).ok_or_else(|| {
         format!("\"{text}\" is no country; write its two letters (ISO 3166), such as \"GB\"")
     })
 }

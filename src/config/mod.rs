@@ -5,7 +5,7 @@
 mod actions;
 mod apps;
 mod capture;
-mod contacts;
+pub mod contacts;
 mod error_sources;
 mod grouping;
 mod hooks;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use phonenumber::country;
+use rlibphonenumber::Region;
 use serde::{Deserialize, Deserializer};
 use serde_json::json as value;
 
@@ -63,7 +63,7 @@ fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<String>>, D
 pub async fn change(
     db: &Db,
     caller: &Caller,
-    region: Option<country::Id>,
+    region: Option<Region>,
     id: i64,
     change: Change,
 ) -> Result<Contact> {
@@ -158,7 +158,7 @@ pub async fn change(
     Ok(after)
 }
 
-fn apply(contact: &mut Contact, change: &Change, region: Option<country::Id>) -> Result<()> {
+fn apply(contact: &mut Contact, change: &Change, region: Option<Region>) -> Result<()> {
     let texts = [
         (&change.first_name, &mut contact.first_name),
         (&change.last_name, &mut contact.last_name),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use phonenumber::country;
+use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
 
 use super::{merge::tidy, phone::e164};
@@ -127,7 +127,7 @@ pub(super) struct Arrival {
 }
 
 impl Arrival {
-    pub(super) fn new(person: Incoming, region: Option<country::Id>) -> Self {
+    pub(super) fn new(person: Incoming, region: Option<Region>) -> Self {
         let phone = tidy(&person.phone, MAX_PHONE);
         let number = if phone.is_empty() { None } else { e164(&phone, region) };
         Self { person, phone, number }

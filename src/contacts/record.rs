@@ -1,6 +1,7 @@
-//! The one writer of contacts: many requests, one transaction, each answered after its commit.
+//! The writers of contacts: many requests, one transaction, each answered after its commit.
 
 use std::{
+    hash::BuildHasher,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -8,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use phonenumber::country;
+use rlibphonenumber::Region;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -38,17 +39,22 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long one try may take.
 const TRY: Duration = Duration::from_secs(20);
+/// On PostgreSQL, while one transaction waits for the disk another one works. SQLite has one writer.
+const WRITERS: usize = 2;
 /// How long the writer waits for the callers that it has just answered.
 const GATHER: Duration = Duration::from_millis(1);
 
-/// Contacts: what came about people goes through here. Cheap to clone; all clones feed one writer.
+/// Contacts: what came about people goes through here. Cheap to clone; all clones feed the same
+/// writers.
 #[derive(Clone, Debug)]
 pub struct Contacts(Arc<Parts>);
 
 #[derive(Debug)]
 struct Parts {
-    jobs: mpsc::Sender<Job>,
-    region: Option<country::Id>,
+    /// One for each writer. Whoever is written about goes to the same one each time: two that
+    /// store a new address at once would wait for each other.
+    jobs: Vec<mpsc::Sender<Job>>,
+    region: Option<Region>,
     /// Contacts that were written by this process; the indexer makes way while it grows.
     written: Arc<AtomicUsize>,
     stop: CancellationToken,
@@ -86,24 +92,31 @@ impl From<Refusal> for Error {
 impl Contacts {
     /// Starts the writer.
     pub fn start(app: &App) -> Self {
-        let (jobs, waiting) = mpsc::channel(QUEUE);
-        let parts = Parts {
-            jobs,
-            region: app.config.contacts.phone_region,
-            written: Arc::default(),
-            stop: CancellationToken::new(),
-            stopped: CancellationToken::new(),
-        };
-        let writer = Writer {
-            db: app.db.clone(),
-            lasting: app.lasting.clone(),
-            written: Arc::clone(&parts.written),
-        };
-        let (stop, stopped) = (parts.stop.clone(), parts.stopped.clone().drop_guard());
-        tokio::spawn(async move {
-            writer.run(waiting, stop).await;
-            drop(stopped);
+        let written: Arc<AtomicUsize> = Arc::default();
+        let (stop, stopped) = (CancellationToken::new(), CancellationToken::new());
+        let all_stopped = Arc::new(stopped.clone().drop_guard());
+        let count = if matches!(app.db, Db::Pg(_)) { WRITERS } else { 1 };
+        let jobs = (0..count).map(|_| {
+            let (jobs, waiting) = mpsc::channel(QUEUE / count);
+            let writer = Writer {
+                db: app.db.clone(),
+                lasting: app.lasting.clone(),
+                written: Arc::clone(&written),
+            };
+            let (stop, stopped) = (stop.clone(), Arc::clone(&all_stopped));
+            tokio::spawn(async move {
+                writer.run(waiting, stop).await;
+                drop(stopped);
+            });
+            jobs
         });
+        let parts = Parts {
+            jobs: jobs.collect(),
+            region: app.config.contacts.phone_region,
+            written,
+            stop,
+            stopped,
+        };
         super::segment::register(app);
         super::words::start(app, Arc::clone(&parts.written));
         receipt::start(app);
@@ -134,10 +147,12 @@ impl Contacts {
         if items.len() > MAX_ITEMS {
             return Err(Error::TooLarge(format!("at most {MAX_ITEMS} contacts go in one request")));
         }
-        let items = items.into_iter().map(|it| Arrival::new(it, self.0.region)).collect();
+        let items: Vec<Arrival> =
+            items.into_iter().map(|it| Arrival::new(it, self.0.region)).collect();
         let (answer, answered) = oneshot::channel();
+        let writer = self.writer_of(&items);
         let job = Job { organization, items, receipt, answer };
-        self.0.jobs.try_send(job).map_err(|_| {
+        writer.try_send(job).map_err(|_| {
             Error::Unavailable("too many contacts are waiting to be stored; send it again".into())
         })?;
         let stored = answered.await.map_err(|_| {
@@ -146,8 +161,19 @@ impl Contacts {
         Ok(stored?)
     }
 
+    /// The writer of the first of these people.
+    fn writer_of(&self, items: &[Arrival]) -> &mpsc::Sender<Job> {
+        let who = items.first().map(|it| match &it.person.email {
+            Some(email) => &*email.key,
+            None => it.number.as_deref().unwrap_or_default(),
+        });
+        let hash = foldhash::quality::FixedState::default().hash_one(who);
+        let jobs = &self.0.jobs;
+        &jobs[usize::try_from(hash).unwrap_or_default() % jobs.len()]
+    }
+
     /// How telephone numbers without a country's prefix are read.
-    pub fn region(&self) -> Option<country::Id> {
+    pub fn region(&self) -> Option<Region> {
         self.0.region
     }
 

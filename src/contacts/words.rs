@@ -23,8 +23,8 @@ use crate::{
     db::{Db, Result},
 };
 
-/// Contacts that are indexed in one transaction.
-const STEP: i64 = 500;
+/// Contacts that are indexed in one transaction: some 10 ms, which who writes meanwhile waits for.
+const STEP: i64 = 200;
 /// While contacts are written, the indexer rests so many times as long as it worked: nobody who
 /// waits for an answer should wait for words.
 const WAY: u32 = 4;

@@ -13,6 +13,7 @@ use crate::{
         audit,
     },
     clock,
+    config::contacts::region,
     contacts::e164,
     error::{Error, Result},
 };
@@ -199,7 +200,7 @@ fn company_size(text: &str) -> Option<String> {
 
 fn country(text: &str) -> Option<String> {
     let text = text.to_ascii_uppercase();
-    text.parse::<phonenumber::country::Id>().ok().map(|_| text)
+    region(&text).is_ok().then_some(text)
 }
 
 fn timezone(text: &str) -> Option<String> {

@@ -221,11 +221,11 @@ fn literals(source: &str, file: &str) -> Vec<Statement> {
         }
     }
     found.sort_by_key(|(at, _)| *at);
-    // "query" and "postgres", "sqlite" as such are names, not statements.
+    // "query" and "postgres", "sqlite" as such are names, not statements; "" is that there is none.
     found
         .into_iter()
         .map(|(_, statement)| statement)
-        .filter(|statement| !matches!(statement.sql.as_str(), "postgres" | "sqlite"))
+        .filter(|statement| !matches!(statement.sql.as_str(), "" | "postgres" | "sqlite"))
         .collect()
 }
 

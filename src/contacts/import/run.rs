@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, hash::BuildHasher, path::PathBuf, time::Duration};
 
-use phonenumber::country;
+use rlibphonenumber::Region;
 use serde::Deserialize;
 use tokio::sync::mpsc;
 
@@ -80,7 +80,7 @@ fn read_rows(
     path: &std::path::Path,
     kept: &Kept,
     start: &Start,
-    region: Option<country::Id>,
+    region: Option<Region>,
     to: &mpsc::Sender<Batch>,
 ) -> Result<()> {
     let Start { rows: done, mut room } = *start;

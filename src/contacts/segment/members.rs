@@ -58,11 +58,11 @@ impl Rules {
         tx: &mut Tx,
         organization: OrganizationId,
     ) -> Result<Self> {
-        let sql = tx.dialect(
-            "select id from organization where id = $1 for share",
-            "select id from organization where id = $1",
-        );
-        let _: Option<(i64,)> = tx.query(sql).bind(organization).optional().await?;
+        // Whoever writes into SQLite is alone as it is.
+        let sql = tx.dialect("select id from organization where id = $1 for share", "");
+        if !sql.is_empty() {
+            let _: Option<(i64,)> = tx.query(sql).bind(organization).optional().await?;
+        }
         let rows: Vec<KeptRow> = tx
             .query(
                 "select id, slug, rule, generation, next_rule, next_generation, next_done

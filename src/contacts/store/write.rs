@@ -53,6 +53,7 @@ struct Consent {
 
 #[derive(Serialize)]
 struct New<'a> {
+    id: i64,
     email: Option<&'a str>,
     email_key: Option<&'a str>,
     email_domain: &'a str,
@@ -357,32 +358,66 @@ impl From<Known> for Work {
 }
 
 async fn insert(tx: &mut Tx, organization: OrganizationId, works: &mut [Work]) -> Result<()> {
-    let (with_email, without): (Vec<&mut Work>, Vec<&mut Work>) =
-        works.iter_mut().filter(|work| work.is_new).partition(|work| work.email_key.is_some());
-    if !with_email.is_empty() {
-        let rows: Vec<New<'_>> =
-            with_email.iter().map(|work| new_row(work)).collect::<Result<_>>()?;
-        let ids: HashMap<String, i64> = insert_rows(tx, organization, &rows)
-            .await?
-            .into_iter()
-            .filter_map(|(id, key)| Some((key?, id)))
-            .collect();
-        for work in with_email {
-            let id = work.email_key.as_ref().and_then(|key| ids.get(key));
-            work.contact.id = *id.ok_or(crate::db::Error::RowNotFound)?;
-        }
+    let count = works.iter().filter(|work| work.is_new).count();
+    if count == 0 {
+        return Ok(());
     }
-    // Rare: nothing tells these apart in an answer, so each goes alone.
-    for work in without {
-        let rows = insert_rows(tx, organization, &[new_row(work)?]).await?;
-        work.contact.id = rows.first().ok_or(crate::db::Error::RowNotFound)?.0;
+    let ids = ids(tx, count).await?;
+    for (work, id) in works.iter_mut().filter(|work| work.is_new).zip(ids) {
+        work.contact.id = id;
     }
-    Ok(())
+    let mut new: Vec<&Work> = works.iter().filter(|work| work.is_new).collect();
+    // Two that store the same new addresses at once wait for one another in one order.
+    new.sort_unstable_by(|a, b| a.email_key.cmp(&b.email_key));
+    let rows: Vec<New<'_>> = new.into_iter().map(new_row).collect::<Result<_>>()?;
+    let sql = tx.dialect(
+        "insert into contact (id, organization_id, email, email_key, email_domain, email_like,
+             first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
+             consent, created_at, updated_at, active_at)
+         select r.id, $1, r.email, r.email_key, r.email_domain, r.email_like, r.first_name,
+             r.last_name, r.company, r.phone, r.phone_given, r.source, r.sources, r.tags,
+             r.attributes, r.consent, r.at, r.at, r.at
+         from json_to_recordset(cast($2 as json)) as r(id bigint, email text, email_key text,
+             email_domain text, email_like text, first_name text, last_name text, company text,
+             phone text, phone_given text, source text, sources text, tags text, attributes text,
+             consent text, at timestamptz)",
+        "insert into contact (id, organization_id, email, email_key, email_domain, email_like,
+             first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
+             consent, created_at, updated_at, active_at)
+         select value ->> 'id', $1, value ->> 'email', value ->> 'email_key',
+             value ->> 'email_domain', value ->> 'email_like', value ->> 'first_name',
+             value ->> 'last_name', value ->> 'company', value ->> 'phone',
+             value ->> 'phone_given', value ->> 'source', value ->> 'sources', value ->> 'tags',
+             value ->> 'attributes', value ->> 'consent', value ->> 'at', value ->> 'at',
+             value ->> 'at'
+         from jsonb_each($2)",
+    );
+    tx.query(sql).bind(organization).bind(json(&rows)?).run().await.map(drop)
+}
+
+/// Ids for new contacts. None is given twice: where one led that was merged or erased, nobody
+/// else is met.
+async fn ids(tx: &mut Tx, count: usize) -> Result<Vec<i64>> {
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    // Nobody else writes into SQLite meanwhile: what follows the first is free, too.
+    let sql = tx.dialect(
+        "select nextval(pg_get_serial_sequence('contact', 'id')) from generate_series(1, $1)",
+        "select 1 + max(coalesce((select max(id) from contact), 0),
+             coalesce((select id from last_id where of_table = 'contact'), 0))
+         where $1 > 0",
+    );
+    let taken: Vec<(i64,)> = tx.query(sql).bind(count).all().await?;
+    let Some(&(first,)) = taken.first() else { return Err(crate::db::Error::RowNotFound) };
+    Ok(match tx {
+        Tx::Pg(_) => taken.into_iter().map(|(id,)| id).collect(),
+        Tx::Lite(..) => (first..first + count).collect(),
+    })
 }
 
 fn new_row(work: &Work) -> Result<New<'_>> {
     let contact = &work.contact;
     Ok(New {
+        id: contact.id,
         email: contact.email.as_deref(),
         email_key: work.email_key.as_deref(),
         email_domain: &contact.email_domain,
@@ -399,40 +434,6 @@ fn new_row(work: &Work) -> Result<New<'_>> {
         consent: contact.consent,
         at: text(contact.created_at),
     })
-}
-
-async fn insert_rows(
-    tx: &mut Tx,
-    organization: OrganizationId,
-    rows: &[New<'_>],
-) -> Result<Vec<(i64, Option<String>)>> {
-    // No id is given twice: where one led that was merged or erased, nobody else is met.
-    let sql = tx.dialect(
-        "insert into contact (organization_id, email, email_key, email_domain, email_like,
-             first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
-             consent, created_at, updated_at, active_at)
-         select $1, r.email, r.email_key, r.email_domain, r.email_like, r.first_name, r.last_name,
-             r.company, r.phone, r.phone_given, r.source, r.sources, r.tags, r.attributes,
-             r.consent, r.at, r.at, r.at
-         from json_to_recordset(cast($2 as json)) as r(email text, email_key text,
-             email_domain text, email_like text, first_name text, last_name text, company text,
-             phone text, phone_given text, source text, sources text, tags text, attributes text,
-             consent text, at timestamptz)
-         returning id, email_key",
-        "insert into contact (id, organization_id, email, email_key, email_domain, email_like,
-             first_name, last_name, company, phone, phone_given, source, sources, tags, attributes,
-             consent, created_at, updated_at, active_at)
-         select 1 + key + max(coalesce((select max(id) from contact), 0),
-                 coalesce((select id from last_id where of_table = 'contact'), 0)),
-             $1, value ->> 'email', value ->> 'email_key', value ->> 'email_domain',
-             value ->> 'email_like', value ->> 'first_name', value ->> 'last_name',
-             value ->> 'company', value ->> 'phone', value ->> 'phone_given', value ->> 'source',
-             value ->> 'sources', value ->> 'tags', value ->> 'attributes', value ->> 'consent',
-             value ->> 'at', value ->> 'at', value ->> 'at'
-         from jsonb_each($2)
-         returning id, email_key",
-    );
-    tx.query(sql).bind(organization).bind(json(rows)?).all().await
 }
 
 async fn update(tx: &mut Tx, works: &[Work]) -> Result<()> {
