@@ -161,15 +161,18 @@ impl Contacts {
         Ok(stored?)
     }
 
-    /// The writer of the first of these people.
+    /// One person's writer. Lists, and who has only a telephone, which nothing in the database
+    /// keeps apart, go to the first.
     fn writer_of(&self, items: &[Arrival]) -> &mpsc::Sender<Job> {
-        let who = items.first().map(|it| match &it.person.email {
-            Some(email) => &*email.key,
-            None => it.number.as_deref().unwrap_or_default(),
-        });
-        let hash = foldhash::quality::FixedState::default().hash_one(who);
         let jobs = &self.0.jobs;
-        &jobs[usize::try_from(hash).unwrap_or_default() % jobs.len()]
+        let place = match items {
+            [Arrival { person: Incoming { email: Some(email), .. }, .. }] => {
+                let hash = foldhash::quality::FixedState::default().hash_one(&email.key);
+                usize::try_from(hash % jobs.len() as u64).unwrap_or_default()
+            }
+            _ => 0,
+        };
+        &jobs[place]
     }
 
     /// How telephone numbers without a country's prefix are read.
