@@ -15,7 +15,7 @@ use lux::{
     jobs::{Done, Jobs, Lease, NewJob, Pace},
 };
 use serde_json::json;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{both::on_both, support::until};
@@ -299,11 +299,13 @@ on_both! {
         let replica = Replica::new(url, "one").await;
         let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let (running, seen) = (Arc::clone(&now), Arc::clone(&most));
+        let gate = Arc::new(Semaphore::new(0));
+        let held = Arc::clone(&gate);
         replica.jobs.handle("bounded", 3, move |_| {
-            let (running, seen) = (Arc::clone(&running), Arc::clone(&seen));
+            let (running, seen, held) = (Arc::clone(&running), Arc::clone(&seen), Arc::clone(&held));
             async move {
                 seen.fetch_max(running.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                held.acquire().await.unwrap().forget();
                 running.fetch_sub(1, Ordering::SeqCst);
                 Ok(Done::Finished)
             }
@@ -314,6 +316,9 @@ on_both! {
             last = replica.jobs.enqueue(job).await.unwrap().unwrap();
         }
         replica.start();
+        // Nobody goes on before as many as may are under way.
+        until("three run", async || (now.load(Ordering::SeqCst) >= 3).then_some(())).await;
+        gate.add_permits(30);
         replica.is(last, "done").await;
         assert_eq!(most.load(Ordering::SeqCst), 3);
         replica.stop().await;

@@ -201,6 +201,7 @@ impl Follower {
         if phase == Phase::Live {
             self.tell(SourceState::Ok, None);
         }
+        let mut is_read = phase == Phase::Live;
         let mut quiet = Duration::ZERO;
         loop {
             if self.follow.ledger.uncommitted() >= AHEAD {
@@ -216,6 +217,11 @@ impl Follower {
             match line {
                 Ok(Ok(Some(line))) => {
                     quiet = Duration::ZERO;
+                    // What is caught up with may be long: it is read from its first entry on.
+                    if !is_read {
+                        is_read = true;
+                        self.tell(SourceState::Ok, None);
+                    }
                     self.take(line.bytes, line.dropped);
                     if self.turn.lines >= BATCH || line.last {
                         self.deliver();

@@ -19,3 +19,15 @@ async fn an_operator_lets_an_agent_work(database: Database) {
     })
     .await;
 }
+
+on_both!(an_operator_asks_about_the_audience);
+async fn an_operator_asks_about_the_audience(database: Database) {
+    let server = Server::plain(&database).await;
+    agents::contacts(&server).await;
+    story(&server, "operator", "chat_marketing", async |ask: &str, _| {
+        assert_eq!(ask, "mails");
+        let sql = "select cast(count(*) as text) from campaign_mail";
+        Value::from(server.database().column(&server.data(), sql).await[0].clone())
+    })
+    .await;
+}
