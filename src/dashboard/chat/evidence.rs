@@ -68,6 +68,29 @@ impl Card {
                 String::new(),
             ),
             "advisor" => ("Built-in advisor".to_owned(), None, String::new()),
+            // What stands in the database stands in no log.
+            "contacts" if cited.line == 0 => (
+                "Contacts".to_owned(),
+                Some(("Open contacts", "/contacts".to_owned())),
+                String::new(),
+            ),
+            "contacts" => (
+                format!("Contact {}", cited.line),
+                Some(("Open contact", format!("/contacts/{}", cited.line))),
+                String::new(),
+            ),
+            "segments" => (
+                "Segment".to_owned(),
+                Some(("Open segment", format!("/segments/{}", cited.line))),
+                String::new(),
+            ),
+            "agent" => (
+                "Agent".to_owned(),
+                Some(("Open run", format!("/agents/runs/{}", cited.line))),
+                format!("run {}", cited.line),
+            ),
+            "calls" => ("Call".to_owned(), None, format!("call {}", cited.line)),
+            "tracker" => ("Tickets".to_owned(), None, String::new()),
             file => (
                 file.rsplit('/').next().unwrap_or(file).to_owned(),
                 Some(("Open in logs", in_logs(known))),

@@ -20,6 +20,7 @@ module.exports = async ({ page, host, open, look, expect }) => {
   await page.keyboard.press("Enter");
   const card = page.getByRole("article", { name: /^Source 1/ });
   await card.getByText("select count(").first().waitFor();
+  expect((await card.getByRole("link", { name: "Open contacts" }).getAttribute("href")) === "/contacts", "no log holds it");
   await look("chat-audience");
   await page.keyboard.press("Escape");
   expect(await cited.evaluate((it) => it === document.activeElement), "the citation has the focus again");
