@@ -12,13 +12,24 @@ use super::{
 };
 use crate::error::{Error, Result};
 
+/// Bytes of a literal that the automaton knows. A state takes half a kilobyte: over whole literals
+/// it would hold three times as many, hardly one of which is ever visited.
+const BEGINNING: usize = 12;
+
 /// The compiled signals.
 pub(crate) struct Matcher {
+    /// Finds the beginnings of literals.
     automaton: AhoCorasick,
-    /// For each literal the signals that wait for it.
-    waiting: Vec<Vec<u32>>,
+    /// For each beginning the literals that have it.
+    literals: Vec<Vec<Literal>>,
     pub signals: Vec<Compiled>,
     by_exception: HashMap<String, Vec<u32>>,
+}
+
+/// A text, and the signals that wait for it.
+struct Literal {
+    text: String,
+    waiting: Vec<u32>,
 }
 
 /// One signal, ready to be tried.
@@ -75,21 +86,26 @@ impl Matcher {
     pub(crate) fn new(playbooks: &[Playbook]) -> Result<Self> {
         let index_of = |name: &String| playbooks.iter().position(|other| other.id == *name);
         let pattern = |text: &Option<String>| text.as_deref().map(Pattern::new);
-        let mut literals: Vec<&str> = Vec::new();
-        let mut waiting: Vec<Vec<u32>> = Vec::new();
-        let mut places: HashMap<&str, usize> = HashMap::new();
+        let mut beginnings: Vec<&[u8]> = Vec::new();
+        let mut literals: Vec<Vec<Literal>> = Vec::new();
+        let mut places: HashMap<&[u8], usize> = HashMap::new();
         let mut by_exception: HashMap<String, Vec<u32>> = HashMap::new();
         let mut signals = Vec::new();
         for (playbook, book) in playbooks.iter().enumerate() {
             for signal in &book.signals {
                 let number = u32::try_from(signals.len()).unwrap_or(u32::MAX);
                 for literal in &signal.any {
-                    let place = *places.entry(literal).or_insert_with(|| {
-                        literals.push(literal);
-                        waiting.push(Vec::new());
+                    let beginning = &literal.as_bytes()[..literal.len().min(BEGINNING)];
+                    let place = *places.entry(beginning).or_insert_with(|| {
+                        beginnings.push(beginning);
+                        literals.push(Vec::new());
                         literals.len() - 1
                     });
-                    waiting[place].push(number);
+                    match literals[place].iter_mut().find(|known| known.text == *literal) {
+                        Some(known) => known.waiting.push(number),
+                        None => literals[place]
+                            .push(Literal { text: literal.clone(), waiting: vec![number] }),
+                    }
                 }
                 for name in &signal.exception {
                     by_exception.entry(name.clone()).or_default().push(number);
@@ -108,9 +124,9 @@ impl Matcher {
         let automaton = AhoCorasick::builder()
             .match_kind(MatchKind::Standard)
             .kind(Some(AhoCorasickKind::DFA))
-            .build(&literals)
+            .build(&beginnings)
             .map_err(|error| Error::invalid(format!("the playbooks' literals: {error}")))?;
-        Ok(Self { automaton, waiting, signals, by_exception })
+        Ok(Self { automaton, literals, signals, by_exception })
     }
 
     /// The signals whose texts are in `text`; each is found once. Of a record with
@@ -124,7 +140,10 @@ impl Matcher {
         found: &mut Vec<Found>,
     ) {
         for hit in self.automaton.find_overlapping_iter(text) {
-            for &number in &self.waiting[hit.pattern().as_usize()] {
+            let rest = &text.as_bytes()[hit.start()..];
+            let literals = self.literals[hit.pattern().as_usize()].iter();
+            let held = literals.filter(|literal| rest.starts_with(literal.text.as_bytes()));
+            for &number in held.flat_map(|literal| &literal.waiting) {
                 let known = found.iter().position(|other| other.signal == number);
                 if let Some(known) = known {
                     let (old, new) = (found[known].at, hit.start());

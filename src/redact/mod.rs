@@ -10,7 +10,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap},
     ops::Range,
-    sync::LazyLock,
+    sync::{LazyLock, OnceLock},
 };
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
@@ -25,10 +25,27 @@ struct Compiled {
     marks: AhoCorasick,
     /// The rules of each mark.
     rules_of: Vec<usize>,
-    rules: Vec<(&'static Rule, Regex)>,
+    rules: Vec<Ready>,
     /// Rules without a mark.
     always: u64,
     personal: u64,
+}
+
+/// A rule, whose pattern is compiled when its mark is first met: most hosts meet few of them,
+/// and all together would hold some megabytes.
+struct Ready {
+    rule: &'static Rule,
+    pattern: OnceLock<Regex>,
+}
+
+impl Ready {
+    fn pattern(&self) -> &Regex {
+        // The table is constant: a test sees to it that all of it compiles.
+        self.pattern.get_or_init(|| match Regex::new(self.rule.pattern) {
+            Ok(pattern) => pattern,
+            Err(error) => unreachable!("{error}"),
+        })
+    }
 }
 
 static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
@@ -47,11 +64,6 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
             personal |= 1 << index;
         }
     }
-    // The table is constant: a test sees to it that all of it compiles.
-    let compiled = |rule: &'static Rule| match Regex::new(rule.pattern) {
-        Ok(pattern) => (rule, pattern),
-        Err(error) => unreachable!("{error}"),
-    };
     // Every text that is stored or sent goes through it: a table of some kilobytes is well spent.
     let marks = AhoCorasick::builder()
         .kind(Some(AhoCorasickKind::DFA))
@@ -60,7 +72,7 @@ static COMPILED: LazyLock<Compiled> = LazyLock::new(|| {
     Compiled {
         marks: marks.unwrap_or_else(|error| unreachable!("{error}")),
         rules_of,
-        rules: all.into_iter().map(compiled).collect(),
+        rules: all.into_iter().map(|rule| Ready { rule, pattern: OnceLock::new() }).collect(),
         always,
         personal,
     }
@@ -80,11 +92,12 @@ fn find(text: &str, personal: bool) -> Vec<(Range<usize>, Kind)> {
         wanted &= !compiled.personal;
     }
     let mut spans: Vec<(Range<usize>, Kind)> = Vec::new();
-    for (index, (rule, pattern)) in compiled.rules.iter().enumerate() {
+    for (index, ready) in compiled.rules.iter().enumerate() {
         if wanted & (1 << index) == 0 {
             continue;
         }
-        for captures in pattern.captures_iter(text) {
+        let rule = ready.rule;
+        for captures in ready.pattern().captures_iter(text) {
             let Some(found) = captures.name("secret").or_else(|| captures.get(0)) else { continue };
             if (rule.check)(found.as_str()) {
                 spans.push((found.range(), rule.kind));

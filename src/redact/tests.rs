@@ -193,6 +193,9 @@ fn what_surrounds_a_secret_stays() {
 fn every_rule_compiles() {
     let rules = RULES.len() + PERSONAL.len() + 1;
     assert_eq!(COMPILED.rules.len(), rules);
+    for ready in &COMPILED.rules {
+        assert!(!ready.pattern().as_str().is_empty());
+    }
     assert!(rules < 64, "the set of rules is a u64");
 }
 
