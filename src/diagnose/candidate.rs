@@ -27,6 +27,8 @@ pub(crate) struct Candidate {
     pub effects: Vec<String>,
     /// Only the application's and its database's logs speak for it.
     pub only_app: bool,
+    /// The application logged it while it started, and did not start.
+    pub at_start: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +44,9 @@ impl Candidate {
         self.first = [self.first, hit.at].into_iter().flatten().min();
         self.last = self.last.max(hit.at);
         self.quote(hit.source, hit.line, &hit.text);
+        if let Some((line, text)) = &hit.raised {
+            self.quote(hit.source, *line, text);
+        }
         for (name, value) in &hit.captures {
             self.capture(name, value);
         }

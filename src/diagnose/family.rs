@@ -39,6 +39,8 @@ impl Family {
                 (None, _) if journal.unit.is_some_and(|unit| unit.contains("redis")) => Self::Redis,
                 (None, _) => Self::App,
             },
+            // nginx writes down what PHP says
+            Fields::Nginx(_) if record.message().starts_with("FastCGI sent in stderr") => Self::App,
             _ => Self::of_kind(record.kind, record.message()),
         }
     }

@@ -15,7 +15,7 @@ pub(crate) fn fold(candidates: &mut Vec<Candidate>, view: &View<'_>) {
                 && under[cause] != Some(effect)
                 && (candidates[cause].confidence > Confidence::Inconclusive
                     || candidates[effect].confidence == Confidence::Inconclusive)
-                && view.advisor.playbooks[candidates[cause].playbook].explains.contains(explained)
+                && view.explained_by(&candidates[cause]).any(|id| id == explained)
                 && together(&candidates[cause], candidates[effect].first, candidates[effect].last)
             {
                 under[effect] = Some(cause);
@@ -55,7 +55,7 @@ pub(crate) fn fold(candidates: &mut Vec<Candidate>, view: &View<'_>) {
             continue;
         }
         let cause = (0..candidates.len()).find(|&index| {
-            view.advisor.playbooks[candidates[index].playbook].explains.contains(&playbook.id)
+            view.explained_by(&candidates[index]).any(|id| *id == playbook.id)
                 && candidates[index].confidence > Confidence::Inconclusive
                 && together(&candidates[index], found.first, found.last)
         });

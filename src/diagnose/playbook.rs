@@ -23,6 +23,18 @@ struct File {
     groups: std::collections::HashMap<String, Vec<String>>,
     #[serde(default)]
     playbook: Vec<Playbook>,
+    /// Further signals of playbooks that stand in other files.
+    #[serde(default)]
+    also: Vec<Also>,
+}
+
+/// How programs of one language, or of one client library, show the case of a playbook that
+/// is not theirs alone.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Also {
+    id: String,
+    signals: Vec<Signal>,
 }
 
 /// What a playbook stands for.
@@ -152,7 +164,7 @@ pub enum Key {
 /// # Errors
 /// Says which file and playbook is wrong, and what about it.
 pub(crate) fn load(folder: Option<&Path>) -> Result<Vec<Playbook>> {
-    let mut playbooks = Vec::new();
+    let (mut playbooks, mut also) = (Vec::new(), Vec::new());
     let mut groups = std::collections::HashMap::new();
     let mut names: Vec<_> = Embedded::iter().collect();
     names.sort();
@@ -161,9 +173,11 @@ pub(crate) fn load(folder: Option<&Path>) -> Result<Vec<Playbook>> {
         let file = parse(&name, &String::from_utf8_lossy(&file))?;
         groups.extend(file.groups);
         playbooks.extend(file.playbook);
+        also.extend(file.also);
     }
+    add(&mut playbooks, also)?;
     if let Some(folder) = folder {
-        let mut own = Vec::new();
+        let (mut own, mut also) = (Vec::new(), Vec::new());
         let mut paths = std::fs::read_dir(folder)?
             .map(|entry| Ok(entry?.path()))
             .collect::<std::io::Result<Vec<_>>>()?;
@@ -173,10 +187,17 @@ pub(crate) fn load(folder: Option<&Path>) -> Result<Vec<Playbook>> {
             let file = parse(&path.display().to_string(), &std::fs::read_to_string(&path)?)?;
             groups.extend(file.groups);
             own.extend(file.playbook);
+            also.extend(file.also);
         }
-        check_patterns(&own)?;
+        for Playbook { id, signals, .. } in &own {
+            check_patterns(id, signals)?;
+        }
+        for Also { id, signals } in &also {
+            check_patterns(id, signals)?;
+        }
         playbooks.retain(|old| own.iter().all(|new| new.id != old.id));
         playbooks.extend(own);
+        add(&mut playbooks, also)?;
     }
     for playbook in &mut playbooks {
         let named = std::mem::take(&mut playbook.explains);
@@ -201,6 +222,17 @@ pub(crate) fn load(folder: Option<&Path>) -> Result<Vec<Playbook>> {
     }
     check(&playbooks)?;
     Ok(playbooks)
+}
+
+/// Gives playbooks their further signals.
+fn add(playbooks: &mut [Playbook], also: Vec<Also>) -> Result<()> {
+    for Also { id, signals } in also {
+        let Some(playbook) = playbooks.iter_mut().find(|playbook| playbook.id == id) else {
+            return Err(Error::Invalid(format!("[[also]] names \"{id}\", which is no playbook")));
+        };
+        playbook.signals.extend(signals);
+    }
+    Ok(())
 }
 
 fn parse(name: &str, text: &str) -> Result<File> {
@@ -271,15 +303,12 @@ fn check(playbooks: &[Playbook]) -> Result<()> {
 /// Whether all expressions are valid. Compiling them all costs more than everything
 /// else at the start, so those of the program are checked by a test, and only those of
 /// a folder here.
-fn check_patterns(playbooks: &[Playbook]) -> Result<()> {
-    for playbook in playbooks {
-        for (index, signal) in playbook.signals.iter().enumerate() {
-            for pattern in signal.regex.iter().chain(&signal.record).chain(&signal.capture) {
-                regex::Regex::new(pattern).map_err(|error| {
-                    let (id, number) = (&playbook.id, index + 1);
-                    Error::Invalid(format!("playbook \"{id}\": signal {number}: {error}"))
-                })?;
-            }
+fn check_patterns(id: &str, signals: &[Signal]) -> Result<()> {
+    for (index, signal) in signals.iter().enumerate() {
+        for pattern in signal.regex.iter().chain(&signal.record).chain(&signal.capture) {
+            regex::Regex::new(pattern).map_err(|error| {
+                Error::Invalid(format!("playbook \"{id}\": signal {}: {error}", index + 1))
+            })?;
         }
     }
     Ok(())
@@ -292,7 +321,9 @@ mod tests {
     #[test]
     fn built_in_playbooks_are_sound_and_cover_the_vocabulary() {
         let playbooks = load(None).unwrap();
-        check_patterns(&playbooks).unwrap();
+        for playbook in &playbooks {
+            check_patterns(&playbook.id, &playbook.signals).unwrap();
+        }
         let missing: Vec<_> = super::super::vocabulary::CAUSES
             .iter()
             .filter(|id| !playbooks.iter().any(|p| p.role == Role::Cause && p.id == **id))
@@ -321,11 +352,31 @@ mod tests {
         ] {
             let error = parse("x.toml", &format!("{head}{rest}"))
                 .and_then(|file| {
-                    check(&file.playbook).and_then(|()| check_patterns(&file.playbook))
+                    check(&file.playbook)?;
+                    file.playbook.iter().try_for_each(|it| check_patterns(&it.id, &it.signals))
                 })
                 .unwrap_err()
                 .to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn signals_are_added_to_playbooks_of_other_files() {
+        let signal = r#"signals = [{ grade = "proof", any = ["no_such_text_anywhere"] }]"#;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("elixir.toml");
+        std::fs::write(&file, format!("[[also]]\nid = \"dns_failure\"\n{signal}")).unwrap();
+        let has = |playbooks: Vec<Playbook>| {
+            let dns = playbooks.into_iter().find(|playbook| playbook.id == "dns_failure").unwrap();
+            dns.signals.len() > 3
+                && dns.signals.iter().any(|signal| signal.any == ["no_such_text_anywhere"])
+        };
+        assert!(has(load(Some(folder.path())).unwrap()), "beside the signals that it had");
+        assert!(!has(load(None).unwrap()));
+
+        std::fs::write(&file, format!("[[also]]\nid = \"dns\"\n{signal}")).unwrap();
+        let error = load(Some(folder.path())).unwrap_err().to_string();
+        assert!(error.contains("[[also]] names \"dns\", which is no playbook"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use super::{
     playbook::{Grade, Key},
     scan::Source,
     tally::Hit,
-    traffic::{Traffic, is_scan},
+    traffic::{Endpoint, Traffic, is_scan, is_unasked},
     traffic_rules, upstream_rules, zones,
 };
 
@@ -60,6 +60,18 @@ impl View<'_> {
         self.index(id).map(|index| self.matches[index].clone()).unwrap_or_default()
     }
 
+    /// The ids of what is told under this candidate where both are present: whatever kept
+    /// the application from starting is why it is not there.
+    pub(crate) fn explained_by<'v>(
+        &'v self,
+        candidate: &Candidate,
+    ) -> impl Iterator<Item = &'v String> + use<'v> {
+        let down = self.advisor.playbooks.iter().find(|book| book.id == "app_not_running");
+        let down = down.filter(|_| candidate.at_start);
+        let absent = down.into_iter().flat_map(|down| down.explains.iter().chain([&down.id]));
+        self.advisor.playbooks[candidate.playbook].explains.iter().chain(absent)
+    }
+
     /// A candidate for `id` with these records as its evidence.
     pub(crate) fn candidate<'h>(
         &self,
@@ -78,6 +90,7 @@ impl View<'_> {
             requests: Vec::new(),
             effects: Vec::new(),
             only_app: false,
+            at_start: false,
         };
         for hit in hits {
             candidate.count += 1;
@@ -99,11 +112,13 @@ pub(crate) fn conclude(mut scan: Scan, scanned: Scanned, mut notes: Vec<String>)
     let explained: HashSet<String> = candidates
         .iter()
         .filter(|candidate| candidate.confidence > Confidence::Inconclusive)
-        .flat_map(|candidate| advisor.playbooks[candidate.playbook].explains.iter().cloned())
+        .flat_map(|candidate| view.explained_by(candidate))
+        .cloned()
         .collect();
     candidates.extend(upstream_rules::candidates(&view, &explained));
     candidates.extend(upstream_rules::flapping(&view));
     demote_handled(&mut candidates, &view, &mut notes);
+    demote_usual(&mut candidates, &view);
     candidates.extend(traffic_rules::candidates(&view, &candidates));
     merge_same(&mut candidates);
     order(&mut candidates, &view);
@@ -207,8 +222,22 @@ fn is_beside(one: &Hit, other: &Hit, same: Option<Key>, within: i64) -> bool {
     shares && close
 }
 
+/// Lines between what kept a server from starting and its word that it did not start: a
+/// traceback may stand on either side.
+const AT_START: u64 = 60;
+
+/// Whether what was found stands beside a failed start.
+fn is_at_start(found: &Match, failed_starts: &Match) -> bool {
+    failed_starts.hits().any(|failed| {
+        found
+            .hits()
+            .any(|hit| hit.source == failed.source && hit.line.abs_diff(failed.line) <= AT_START)
+    })
+}
+
 fn from_signals(view: &View<'_>) -> Vec<Candidate> {
     let mut candidates = Vec::new();
+    let failed_starts = view.get("worker_failed_to_boot");
     for (playbook, found) in view.advisor.playbooks.iter().zip(&view.matches) {
         if playbook.role != Role::Cause || !found.is_some() {
             continue;
@@ -232,6 +261,7 @@ fn from_signals(view: &View<'_>) -> Vec<Candidate> {
             candidate.count = found.count;
             candidate.first = found.first;
             candidate.last = found.last;
+            candidate.at_start = is_at_start(found, &failed_starts);
             candidate.only_app = found.hits().all(|hit| {
                 matches!(hit.family, Family::App | Family::Postgres | Family::Statement)
             });
@@ -266,35 +296,67 @@ fn spread(found: &Match) -> Vec<&Hit> {
     chosen
 }
 
-/// What only the application logged, while every request was answered, is no
+/// What only the application logged, while every request about that time was answered, is no
 /// trouble of its users: it was handled, or is over.
 fn demote_handled(candidates: &mut [Candidate], view: &View<'_>, notes: &mut Vec<String>) {
     let outer: Vec<_> =
         view.traffic.endpoints.values().filter(|endpoint| !endpoint.inner).collect();
-    let answered = |statuses: std::ops::RangeInclusive<u16>| {
-        outer.iter().map(|endpoint| endpoint.count(statuses.clone())).sum::<u64>()
-    };
-    if answered(100..=599) < 10 || answered(500..=599) + answered(499..=499) > 0 {
+    let answered: u64 = outer.iter().map(|endpoint| endpoint.count(100..=599)).sum();
+    let failed: u64 = outer.iter().map(|endpoint| endpoint.count(500..=599)).sum();
+    let left: u64 = outer.iter().map(|endpoint| endpoint.count(499..=499)).sum();
+    if answered < 10 || left > 0 {
         return;
     }
-    let listening = view.get("server_listening").last;
+    let listening = view.get("server_listening").last.max(view.get("program_listening").last);
     for candidate in candidates {
         let playbook = &view.advisor.playbooks[candidate.playbook];
-        let refused = playbook.answers.iter().any(|&status| answered(status..=status) > 0);
+        let refused = playbook.answers.iter().any(|&status| {
+            let unusual = outer.iter().filter(|endpoint| !endpoint.is_usual(status..=status));
+            unusual.map(|endpoint| endpoint.count(status..=status)).sum::<u64>() >= 2
+        });
         // a server that does not start, and has not started since, is no matter of requests
-        let down = playbook.explains.iter().any(|id| id == "worker_failed_to_boot")
+        let down = view.explained_by(candidate).any(|id| id == "worker_failed_to_boot")
             && (listening.is_none() || listening <= candidate.last);
         if candidate.only_app
             && !playbook.background
             && !refused
             && !down
             && candidate.confidence > Confidence::Inconclusive
+            && (failed == 0
+                || !view.matches[candidate.playbook]
+                    .hits()
+                    .any(|hit| view.traffic.failed_near(hit.at)))
         {
             candidate.confidence = Confidence::Inconclusive;
             notes.push(format!(
                 "\"{}\" was logged, but no request failed: it was handled, or is over.",
                 playbook.title
             ));
+        }
+    }
+}
+
+/// Refusals that are few, spread over a long time and beside answers that succeed are a rule at
+/// its work.
+fn demote_usual(candidates: &mut [Candidate], view: &View<'_>) {
+    let failed = view.traffic.endpoints.values().any(|endpoint| endpoint.count(500..=599) > 0);
+    for candidate in candidates {
+        let answers = &view.advisor.playbooks[candidate.playbook].answers;
+        let mut hits = view.matches[candidate.playbook].hits();
+        if failed && hits.any(|hit| view.traffic.failed_near(hit.at)) {
+            continue;
+        }
+        let (mut usual, mut unusual) = (0, 0);
+        let asked = |endpoint: &&Endpoint| !endpoint.inner && !is_unasked(&endpoint.path);
+        for endpoint in view.traffic.endpoints.values().filter(asked) {
+            for &status in answers.iter().filter(|status| **status >= 400) {
+                let count = endpoint.count(status..=status);
+                *(if endpoint.is_usual(status..=status) { &mut usual } else { &mut unusual }) +=
+                    count;
+            }
+        }
+        if usual > 0 && unusual < 2 {
+            candidate.confidence = Confidence::Inconclusive;
         }
     }
 }

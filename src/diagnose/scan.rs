@@ -188,12 +188,25 @@ impl Scan {
             let weak = is_weak(signal, family, kind, record.severity);
             let in_unescaped = unescaped.filter(|_| hit.clear);
             self.tallies[hit.signal as usize].add(record.at, weak, || {
-                let (line, shown) = quote(record, in_unescaped, hit.shown.unwrap_or(hit.at));
+                let shown_at = hit.shown.unwrap_or(hit.at);
+                let (line, shown) = quote(record, in_unescaped, shown_at);
+                // What a logger says of a traceback, and what was raised.
+                let raised = chain.last().filter(|_| {
+                    in_unescaped.is_none()
+                        && record.kind != Kind::Event
+                        && traceback::rank(text, &chain, shown_at) == traceback::Rank::Message
+                });
+                let raised = raised.map(|raised| {
+                    let at = raised.line.as_ptr() as usize - text.as_ptr() as usize;
+                    let (line, shown) = quote(record, None, at);
+                    (line, shown.into())
+                });
                 let captures = signal.captures(in_unescaped.unwrap_or(text), hit.at);
                 Hit {
                     source,
                     line,
                     text: shown.into(),
+                    raised,
                     at: record.at,
                     pid: captured_pid(&captures).or_else(|| pid(record)),
                     unit: unit(record).map(Into::into),
@@ -282,11 +295,13 @@ fn counts(advisor: &Inner, hit: &Found, family: Family, kind: Kind, severity: Se
         rule.on.contains(&family)
             || (family == Family::Other && !rule.on.contains(&Family::Statement))
     };
-    let least = rule.min.unwrap_or(if has_level(family, kind) {
-        Severity::Warning
-    } else {
-        Severity::Debug
-    });
+    // A program that names no levels is not to be measured by them.
+    let least = match rule.min {
+        _ if family == Family::Other => Severity::Debug,
+        Some(min) => min,
+        None if has_level(family, kind) => Severity::Warning,
+        None => Severity::Debug,
+    };
     wanted && severity >= least
 }
 

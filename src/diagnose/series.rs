@@ -27,6 +27,10 @@ pub(crate) struct Series {
 impl Series {
     const CHUNKS: usize = 32;
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
     pub(crate) fn push(&mut self, value: f64) {
         self.width = self.width.max(1);
         match self.chunks.last_mut() {

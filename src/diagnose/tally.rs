@@ -22,6 +22,8 @@ pub(crate) struct Hit {
     pub line: u64,
     /// The line, or the part of it that matters.
     pub text: Box<str>,
+    /// Of a traceback that a logger wrote about: the line that names what was raised.
+    pub raised: Option<(u64, Box<str>)>,
     pub at: Option<DateTime<Utc>>,
     pub pid: Option<u32>,
     pub unit: Option<Box<str>>,

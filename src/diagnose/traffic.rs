@@ -22,6 +22,10 @@ const BUCKETS: usize = 20_000;
 /// Seconds in a bucket of the timeline.
 pub(crate) const BUCKET: i64 = 10;
 const CITED: usize = 3;
+/// Seconds over which answers must be spread, and that they must be apart on average, to be
+/// called sparse.
+const SPREAD: i64 = 600;
+const APART: i64 = 45;
 /// Seconds from which an answer may be called slow.
 pub(crate) const SLOW: f64 = 0.5;
 
@@ -110,7 +114,9 @@ pub(crate) fn is_scan(path: &str) -> bool {
         "/.aws",
         "/boaform",
         "/owa/",
-        "/HNAP1",
+        "/HNAP",
+        "/jsonws",
+        ".action",
         "/solr/",
         "/manager/html",
         "/actuator",
@@ -248,13 +254,33 @@ impl Traffic {
         }
     }
 
-    /// A log in which only this host asks, beside one with visitors, is that of the
-    /// application behind the proxy.
+    /// Whether a request failed (5xx) within a minute of `at`; `true` where nobody can know.
+    pub(crate) fn failed_near(&self, at: Option<DateTime<Utc>>) -> bool {
+        let around = 60 / BUCKET;
+        let (Some(at), Some((first, _)), Some((last, _))) =
+            (at, self.timeline.first_key_value(), self.timeline.last_key_value())
+        else {
+            return true;
+        };
+        let bucket = at.timestamp().div_euclid(BUCKET);
+        if !(first - around..=last + around).contains(&bucket) {
+            return true;
+        }
+        self.timeline.range(bucket - around..=bucket + around).any(|(_, (_, failed))| *failed > 0)
+    }
+
+    /// Whether this client asks for what only scanners ask for.
+    pub(crate) fn is_scanner(&self, client: u64) -> bool {
+        self.clients.get(&client).is_some_and(|client| client.scans >= 3)
+    }
+
+    /// A log in which only this host asks, or that names no times (uvicorn's), is beside one
+    /// with visitors that of the application behind the proxy.
     pub(crate) fn find_inner(&mut self) {
         let outside: HashSet<usize> = self
             .endpoints
             .values()
-            .filter(|endpoint| endpoint.from_outside && !endpoint.inner)
+            .filter(|endpoint| endpoint.from_outside && endpoint.is_timed() && !endpoint.inner)
             .map(|endpoint| endpoint.source)
             .collect();
         if !outside.is_empty() {
@@ -385,6 +411,38 @@ impl Endpoint {
         self.redirect_run = self.redirect_run.max(later.redirect_run);
         self.own_referrer += later.own_referrer;
         self.several_clients |= later.several_clients || self.clients[0] != later.clients[0];
+    }
+
+    /// Whether its log says when.
+    fn is_timed(&self) -> bool {
+        self.by_status.values().any(|answers| answers.first.is_some())
+    }
+
+    /// Whether such answers are few and spread over a long time: what people mistype and programs
+    /// try now and then is on every host, and nothing to be mended.
+    pub(crate) fn is_sparse(&self, statuses: std::ops::RangeInclusive<u16>) -> bool {
+        let (Some(first), Some(last)) = (self.first(statuses.clone()), self.last(statuses.clone()))
+        else {
+            return false;
+        };
+        let span = (last - first).num_seconds();
+        let count = i64::try_from(self.count(statuses)).unwrap_or(i64::MAX);
+        span >= SPREAD && span >= count.saturating_mul(APART)
+    }
+
+    /// Whether they are sparse and begin at no point in time: beside answers that succeed before
+    /// and after, or where nothing ever succeeded.
+    pub(crate) fn is_usual(&self, statuses: std::ops::RangeInclusive<u16>) -> bool {
+        let good = self.count(200..=399);
+        let throughout = self.first(200..=399) < self.last(statuses.clone())
+            && self.last(200..=399) > self.first(statuses.clone())
+            && good * 3 >= self.count(statuses.clone());
+        self.is_sparse(statuses) && (good == 0 || throughout)
+    }
+
+    /// Whether only one client asked for it.
+    pub(crate) fn only_client(&self) -> Option<u64> {
+        (!self.several_clients).then_some(self.clients[0])
     }
 
     /// How many answers had one of these statuses.

@@ -27,12 +27,18 @@ pub(crate) fn candidates(view: &View<'_>, others: &[Candidate]) -> Vec<Candidate
             reached_application(&endpoints, endpoint, statuses)
         };
 
+        // Where answers are timed, clients that left a quick one had changed their minds.
+        let quick = !endpoint.durations.is_empty() && endpoint.slowest.is_empty();
         let gave_up = endpoint.count(499..=499);
-        if gave_up >= 3 {
+        if gave_up >= 3 && !quick {
             found.extend(of(
                 view,
                 "slow_endpoint_client_gives_up",
-                Confidence::Likely,
+                if endpoint.is_usual(499..=499) {
+                    Confidence::Inconclusive
+                } else {
+                    Confidence::Likely
+                },
                 endpoint,
                 499..=499,
             ));
@@ -41,8 +47,10 @@ pub(crate) fn candidates(view: &View<'_>, others: &[Candidate]) -> Vec<Candidate
         let socket = ["/ws", "websocket", "/socket.io", "/cable"]
             .iter()
             .any(|part| endpoint.path.contains(part));
-        let shaken = bad + endpoint.count(404..=404) + endpoint.count(426..=426);
-        if method == "GET" && socket && shaken >= 2 && endpoint.count(101..=101) == 0 {
+        let wanted = endpoint.count(426..=426);
+        let shaken = bad + endpoint.count(404..=404) + wanted;
+        let shakes = endpoint.last(101..=101) > endpoint.first(400..=426);
+        if method == "GET" && (socket && shaken >= 2 || wanted >= 3) && !shakes {
             found.extend(of(
                 view,
                 "websocket_upgrade_missing",
@@ -52,12 +60,19 @@ pub(crate) fn candidates(view: &View<'_>, others: &[Candidate]) -> Vec<Candidate
             ));
             continue;
         }
+        let unless_usual = |status: u16| {
+            if named || endpoint.is_usual(status..=status) {
+                Confidence::Inconclusive
+            } else {
+                Confidence::Likely
+            }
+        };
         if bad >= 2
             && matches!(method, "POST" | "PUT" | "PATCH")
             && asked
             && beyond(400..=400) != Some(false)
         {
-            let sure = if named { Confidence::Inconclusive } else { Confidence::Likely };
+            let sure = unless_usual(400);
             found.extend(of(view, "client_sends_bad_json", sure, endpoint, 400..=400));
         } else if bad >= 2 && asked && good > 0 && beyond(400..=400) == Some(false) {
             found.extend(of(
@@ -92,11 +107,11 @@ pub(crate) fn candidates(view: &View<'_>, others: &[Candidate]) -> Vec<Candidate
             ));
         }
         if endpoint.count(422..=422) >= 3 {
-            let sure = if named { Confidence::Inconclusive } else { Confidence::Likely };
+            let sure = unless_usual(422);
             found.extend(of(view, "validation_error_storm", sure, endpoint, 422..=422));
         }
         if endpoint.count(405..=405) >= 2 && asked && beyond(405..=405) != Some(false) {
-            let sure = if named { Confidence::Inconclusive } else { Confidence::Likely };
+            let sure = unless_usual(405);
             found.extend(of(view, "wrong_http_method", sure, endpoint, 405..=405));
         }
         if endpoint.redirect_run >= 5
@@ -175,19 +190,21 @@ fn not_found(
     named: bool,
 ) -> Option<Candidate> {
     let missing = endpoint.count(404..=404);
-    if missing < 3 || is_unasked(&endpoint.path) {
+    let scanned = endpoint.only_client().is_some_and(|client| view.traffic.is_scanner(client));
+    if missing < 3 || is_unasked(&endpoint.path) || scanned {
         return None;
     }
     let worked =
         endpoint.count(200..=299) > 0 && endpoint.first(200..=299) < endpoint.first(404..=404);
     let static_file = is_static(&endpoint.path) && inner != Some(true);
-    let meant = worked || endpoint.own_referrer >= 2;
+    // Beside answers that succeed it is the thing asked for that is missing, not the route.
+    let works = endpoint.last(200..=299) > endpoint.first(404..=404);
+    let meant = (worked || endpoint.own_referrer >= 2) && (static_file || !works);
+    let often =
+        missing >= 6 && endpoint.several_clients && !works && !endpoint.is_sparse(404..=404);
     let id = if static_file { "static_files_missing" } else { "missing_route" };
-    let sure = if named || !(meant || missing >= 6 && endpoint.several_clients) {
-        Confidence::Inconclusive
-    } else {
-        Confidence::Likely
-    };
+    let sure =
+        if named || !(meant || often) { Confidence::Inconclusive } else { Confidence::Likely };
     of(view, id, sure, endpoint, 404..=404)
 }
 

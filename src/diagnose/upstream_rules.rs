@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 
 use super::{
     Confidence,
@@ -14,6 +14,8 @@ use super::{
 
 /// How long after a stop a cut request is still put down to it, in seconds.
 const STOPPING: i64 = 35;
+/// How long before the first refusal a start is still put down to it, in seconds.
+const STARTING: i64 = 300;
 
 /// Candidates for what no other candidate explains (`explained` has the ids that are).
 pub(crate) fn candidates(view: &View<'_>, explained: &HashSet<String>) -> Vec<Candidate> {
@@ -69,23 +71,38 @@ fn is_other_unit(hit: &Hit) -> bool {
     OTHERS.iter().any(|other| unit.contains(other) || hit.text.contains(other))
 }
 
-/// `[::1]:8000` and `127.0.0.1:8000` are the same server.
+/// `[::1]:8000`, `http://127.0.0.1:8000` and port `8000` are the same server.
 fn server(address: &str) -> String {
-    for local in ["[::1]:", "127.0.0.1:", "localhost:", "0.0.0.0:", "[::]:"] {
-        if let Some(port) = address.strip_prefix(local) {
-            return format!("local:{port}");
-        }
+    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
+    let address = address.trim_end_matches('/');
+    let (host, port) = address.rsplit_once(':').unwrap_or(("", address));
+    let local = matches!(host, "" | "*" | "localhost" | "127.0.0.1" | "0.0.0.0" | "[::1]" | "[::]");
+    if local && port.bytes().all(|byte| byte.is_ascii_digit()) {
+        return format!("local:{port}");
     }
     address.to_owned()
 }
 
+/// All records that say where a server began to listen: those of servers that are known by
+/// their words, and of programs that say so in words of their own.
+fn listening(view: &View<'_>) -> Vec<Hit> {
+    let (known, said) = (view.get("server_listening"), view.get("program_listening"));
+    let mut all: Vec<Hit> = known.hits().chain(said.hits()).cloned().collect();
+    all.sort_by_key(|hit| hit.at);
+    all
+}
+
+fn address(hit: &Hit) -> Option<String> {
+    let (_, address) = hit.captures.iter().find(|(name, _)| name == "address")?;
+    Some(server(address))
+}
+
 /// Where a server that is still up listens, with the record that says so.
-fn listeners(view: &View<'_>, stops: &[Hit], until: Option<DateTime<Utc>>) -> Vec<(String, Hit)> {
+fn listeners(view: &View<'_>, stops: &[Hit], failed: &Match) -> Vec<(String, Hit)> {
+    let until = failed.last;
     let mut up = Vec::new();
-    for hit in view.get("server_listening").hits() {
-        let Some((_, address)) = hit.captures.iter().find(|(name, _)| name == "address") else {
-            continue;
-        };
+    for hit in listening(view) {
+        let Some(address) = address(&hit) else { continue };
         // Times of one second: a stop of the same second is that of the server before.
         let settled = hit.at.map(|at| at + TimeDelta::milliseconds(1500));
         let ended = stops.iter().any(|stop| {
@@ -97,11 +114,38 @@ fn listeners(view: &View<'_>, stops: &[Hit], until: Option<DateTime<Utc>>) -> Ve
                 }
         });
         if !ended {
-            let address = address.split_once("://").map_or(address.as_str(), |(_, rest)| rest);
-            up.push((server(address), hit.clone()));
+            // A program that started anew about when the requests began to fail listens there
+            // now; long before, it is another one of its kind.
+            let anew = match (hit.at, failed.first) {
+                (Some(at), Some(first)) => at >= first - TimeDelta::seconds(STARTING),
+                _ => false,
+            };
+            up.retain(|(_, before): &(_, Hit)| {
+                !anew || before.source != hit.source || !same_words(before, &hit)
+            });
+            up.push((address, hit));
         }
     }
     up
+}
+
+/// In a log without times: where a program listens at last that listened at one of `servers`
+/// before.
+fn moved(view: &View<'_>, servers: &BTreeSet<String>) -> Option<(String, Hit)> {
+    let mut hits: Vec<Hit> = listening(view).into_iter().filter(|hit| hit.at.is_none()).collect();
+    hits.sort_by_key(|hit| (hit.source, hit.line));
+    hits.chunk_by(|one, other| one.source == other.source).find_map(|hits| {
+        let last = hits.last()?;
+        let now = address(last).filter(|now| !servers.contains(now))?;
+        let before = |hit: &Hit| address(hit).is_some_and(|before| servers.contains(&before));
+        hits.iter().any(|hit| same_words(hit, last) && before(hit)).then(|| (now, last.clone()))
+    })
+}
+
+/// Whether two records differ in numbers only.
+fn same_words(one: &Hit, other: &Hit) -> bool {
+    let words = |hit: &Hit| hit.text.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    words(one) == words(other)
 }
 
 fn refused(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<Candidate> {
@@ -112,7 +156,10 @@ fn refused(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<C
     }
     let servers: BTreeSet<String> =
         refused.hits().filter_map(|hit| hit.upstream.as_deref()).map(server).collect();
-    let up = listeners(view, stops, refused.last);
+    let mut up = listeners(view, stops, &refused);
+    if up.is_empty() {
+        up.extend(moved(view, &servers));
+    }
 
     // the service runs, but elsewhere
     if let Some((_, listener)) = up.last()
@@ -120,9 +167,14 @@ fn refused(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<C
         && up.iter().all(|(address, _)| !servers.contains(address))
         && servers.iter().all(|address| !address.starts_with("unix:"))
     {
+        // In words of its own a program may tell of another port than that for requests.
+        let known = view.get("server_listening").is_some();
+        let moved = listening(view).iter().any(|hit| {
+            hit.source == listener.source && address(hit).is_some_and(|it| servers.contains(&it))
+        });
         let mut found = view.candidate(
             "nginx_wrong_upstream_port",
-            Confidence::Confirmed,
+            if known || moved { Confidence::Confirmed } else { Confidence::Likely },
             refused.hits().take(2).chain([listener]).chain(refused.hits().skip(2)),
         );
         if let Some(found) = &mut found {
@@ -160,7 +212,12 @@ fn refused(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<C
         return all;
     }
     let stopped = stops_near(stops, &refused);
-    let sure = if !stopped.is_empty() {
+    // nginx asked the next server of the group, and that one answered
+    let taken_over =
+        view.traffic.requests >= 10 && refused.hits().all(|hit| !view.traffic.failed_near(hit.at));
+    let sure = if taken_over {
+        Confidence::Inconclusive
+    } else if !stopped.is_empty() {
         Confidence::Confirmed
     } else if refused.count + dead.count >= 2 {
         Confidence::Likely
@@ -201,9 +258,9 @@ fn restart_window(view: &View<'_>, stops: &[Hit], refused: &Match) -> Option<Vec
     let (first, last) = (refused.first?, refused.last?);
     let slack = TimeDelta::seconds(2);
     let stop = stops.iter().rfind(|stop| stop.at.is_some_and(|at| at <= first + slack))?;
-    let listening = view.get("server_listening");
+    let listening = listening(view);
     let start = listening
-        .hits()
+        .iter()
         .filter(|hit| hit.at.is_some_and(|at| at + slack >= last && Some(at) > stop.at))
         .min_by_key(|hit| hit.at)?;
     let stopped_again = stops.iter().any(|other| other.at > start.at);
@@ -226,7 +283,7 @@ fn socket(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<Ca
         })
     });
     let stopped = stops_near(stops, &missing);
-    let up = listeners(view, stops, missing.last);
+    let up = listeners(view, stops, &missing);
     let mut all = Vec::new();
     if had_it && !stopped.is_empty() && up.is_empty() {
         let hits = missing.hits().take(2).chain(stopped).chain(missing.hits().skip(2));

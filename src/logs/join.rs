@@ -80,6 +80,15 @@ impl Boundary {
         if self.current == Some(Kind::NginxAccess) {
             return true;
         }
+        // an object of JSON is whole: what a crash prints after it is another matter
+        if self.current == Some(Kind::Json)
+            && !matches!(line.first(), None | Some(b' ' | b'\t' | b'}' | b']'))
+        {
+            return true;
+        }
+        if !self.traceback && format::starts_crash(line) {
+            return low();
+        }
         // after "[INFO] Booting worker" a traceback is another matter
         if self.lines == 1 && !self.traceback && format::starts_traceback(line) {
             return low();

@@ -11,6 +11,14 @@ use crate::logs::{
     time,
 };
 
+/// Keys of objects that tell of a request.
+const OF_REQUESTS: [&str; 10] =
+    ["http", "request", "req", "response", "res", "url", "client", "source", "user_agent", "nginx"];
+/// What Caddy and pino say of a request that was answered, beside its fields.
+const ANSWERED: [&str; 2] = ["\"handled request\"", "\"request completed\""];
+
+/// Objects within objects that are opened; each is read once more.
+const MAX_DEPTH: u8 = 3;
 /// Bytes of message and traceback that are unescaped.
 const UNESCAPED: usize = 128 * 1024;
 
@@ -35,10 +43,20 @@ struct Values<'a> {
     referrer: Option<&'a str>,
     agent: Option<&'a str>,
     duration: Option<&'a str>,
+    /// "original" of an object: what it is of, the object's key says.
+    original: Option<&'a str>,
+    /// How many objects this one is in.
+    depth: u8,
 }
 
 impl<'a> Values<'a> {
     fn take(&mut self, key: &str, value: &'a str) {
+        if value.starts_with('{') && OF_REQUESTS.contains(&key) {
+            if self.depth < MAX_DEPTH {
+                self.open(key, value);
+            }
+            return;
+        }
         let place = match key {
             "level" | "levelname" | "severity" | "lvl" | "log.level" | "loglevel" => {
                 &mut self.level
@@ -65,22 +83,49 @@ impl<'a> Values<'a> {
             "request_method" | "method" | "http_method" | "verb" => &mut self.method,
             "request_uri" | "uri" | "path" | "url" | "endpoint" => &mut self.target,
             "request" => &mut self.request,
-            "status" | "status_code" | "response" | "code" => &mut self.status,
+            "status" | "status_code" | "statusCode" | "response" | "code" => &mut self.status,
             "body_bytes_sent" | "bytes_sent" | "bytes" | "size" | "response_size" => &mut self.size,
-            "remote_addr" | "client_ip" | "client" | "remote_ip" | "ip" | "client_addr" => {
-                &mut self.client
-            }
+            "remote_addr" | "client_ip" | "client" | "remote_ip" | "ip" | "client_addr"
+            | "remoteAddress" | "address" => &mut self.client,
             "http_referer" | "http_referrer" | "referer" | "referrer" => &mut self.referrer,
             "http_user_agent" | "user_agent" | "agent" => &mut self.agent,
-            "request_time" | "duration" | "response_time" => &mut self.duration,
+            "request_time" | "duration" | "response_time" | "rt" => &mut self.duration,
+            "original" => &mut self.original,
             _ => return,
         };
         place.get_or_insert(value);
     }
+
+    /// What an object says of a request: ECS's `http.request.method`, Caddy's `request.uri`,
+    /// pino's `req.url`.
+    fn open(&mut self, key: &str, value: &'a str) {
+        let mut reader = serde_json::Deserializer::from_str(value);
+        let Ok(inner) = reader.deserialize_map(Collect { depth: self.depth + 1 }) else { return };
+        let (target, agent) = match key {
+            "url" => (inner.target.or(inner.original), inner.agent),
+            "user_agent" => (inner.target, inner.agent.or(inner.original)),
+            _ => (inner.target, inner.agent),
+        };
+        let places = [
+            (&mut self.method, inner.method),
+            (&mut self.target, target),
+            (&mut self.status, inner.status),
+            (&mut self.size, inner.size),
+            (&mut self.client, inner.client),
+            (&mut self.referrer, inner.referrer),
+            (&mut self.agent, agent),
+            (&mut self.duration, inner.duration),
+        ];
+        for (place, value) in places {
+            *place = place.or(value);
+        }
+    }
 }
 
 /// Collects the values of the wanted keys without building a tree.
-struct Collect;
+struct Collect {
+    depth: u8,
+}
 
 impl<'de> Visitor<'de> for Collect {
     type Value = Values<'de>;
@@ -90,7 +135,7 @@ impl<'de> Visitor<'de> for Collect {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut values = Values::default();
+        let mut values = Values { depth: self.depth, ..Values::default() };
         while let Some(key) = map.next_key::<Key<'de>>()? {
             let value: &'de RawValue = map.next_value()?;
             values.take(&key.0, value.get());
@@ -206,9 +251,9 @@ pub(super) fn head<'a>(text: &'a str, context: &Context) -> Option<Head<'a>> {
         return None;
     }
     let mut reader = serde_json::Deserializer::from_str(text);
-    let values = reader.deserialize_map(Collect).ok()?;
+    let values = reader.deserialize_map(Collect { depth: 0 }).ok()?;
     let at = values.time.and_then(|raw| when(scalar(raw), context));
-    if values.message.is_none()
+    if values.message.is_none_or(|message| ANSWERED.contains(&message))
         && let Some(access) = access(&values)
     {
         return Some(Head {

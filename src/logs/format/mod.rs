@@ -215,5 +215,35 @@ pub(super) fn starts_traceback(line: &[u8]) -> bool {
     line.starts_with(python::TRACEBACK) || line.starts_with(python::GROUP)
 }
 
+/// Whether the line begins what a runtime prints when a program ends against its will, past
+/// any logger: Node, Go, Rust, PHP, Java, C.
+pub(super) fn starts_crash(line: &[u8]) -> bool {
+    const BEGINNINGS: [&[u8]; 18] = [
+        b"<--- Last few GCs",
+        b"FATAL ERROR: ",
+        b"node:internal/",
+        b"Error: ",
+        b"TypeError: ",
+        b"ReferenceError: ",
+        b"RangeError: ",
+        b"SyntaxError: ",
+        b"Uncaught ",
+        b"panic: ",
+        b"fatal error: ",
+        b"thread '",
+        b"PHP Fatal error:",
+        b"Exception in thread ",
+        b"Fatal Python error: ",
+        b"Segmentation fault",
+        b"terminate called ",
+        b"Bus error",
+    ];
+    // "/srv/shop/server.js:12" stands above the line that Node quotes
+    let place = line.first() == Some(&b'/')
+        && line.last().is_some_and(u8::is_ascii_digit)
+        && memchr::memmem::find(line, b".js:").is_some();
+    place || BEGINNINGS.iter().any(|beginning| line.starts_with(beginning))
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,8 @@ use crate::logs::{
 };
 
 pub(super) fn starts(line: &[u8]) -> bool {
-    (line.starts_with(b"2") && time::slashes(line).is_some())
+    // Go's own logger writes such times, too, and no level.
+    (line.starts_with(b"2") && line.get(20) == Some(&b'[') && time::slashes(line).is_some())
         || (line.starts_with(b"nginx: [")
             && memchr::memchr(b']', &line[..line.len().min(20)]).is_some())
 }

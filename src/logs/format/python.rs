@@ -1,4 +1,5 @@
-//! Python's logging in its usual shapes, Flask's, Django's and uvicorn's forms.
+//! Python's logging in its usual shapes, Flask's, Django's and uvicorn's forms; Monolog's and
+//! those of other programs that write a time first.
 
 use super::{Context, Head, level};
 use crate::logs::{
@@ -28,7 +29,7 @@ enum Form {
 fn form(line: &[u8]) -> Option<Form> {
     match line.first()? {
         b'0'..=b'9' => {
-            if let Some(stamp) = time::iso(line) {
+            if let Some(stamp) = time::iso(line).or_else(|| time::slashes(line)) {
                 return Some(Form::Time(Some(stamp), stamp.len));
             }
             // "22:31:37 ERROR …": a time without a date needs the level as witness
@@ -128,13 +129,15 @@ pub(super) fn head<'a>(text: &'a str, context: &Context) -> Option<Head<'a>> {
         }
     };
     let message_at = message_at.min(end);
+    // A program that names no levels is not to be measured by them.
+    let kind = if severity.is_some() { Kind::Python } else { Kind::Plain };
     if severity.is_none() {
         severity = level::told(&text.as_bytes()[message_at..]);
     }
     let message = text.get(message_at..end).unwrap_or_default();
     request(message, &mut logger);
     Some(Head {
-        kind: Kind::Python,
+        kind,
         at: stamp.and_then(|stamp| stamp.to_utc(context.zone)),
         severity: severity.unwrap_or(Severity::Info),
         message_at,
@@ -185,6 +188,15 @@ fn until_level<'a>(
             && let Some(severity) = level::word(bare.as_bytes())
         {
             (logger.name, logger.pid) = (name, pid);
+            return (Some(severity), stop);
+        }
+        // Monolog: "production.ERROR: message"
+        if let Some((channel, level)) = bare.rsplit_once('.')
+            && level.len() > 2
+            && level.bytes().all(|byte| byte.is_ascii_uppercase())
+            && let Some(severity) = level::word(level.as_bytes())
+        {
+            (logger.name, logger.pid) = (Some(channel), pid);
             return (Some(severity), stop);
         }
         if let Ok(number) = bare.parse() {

@@ -352,6 +352,30 @@ fn requests_named_by_records() {
 }
 
 #[test]
+fn requests_are_read_from_objects() {
+    let ecs = r#"{"@timestamp":"2026-11-19T11:00:08+00:00","client":{"ip":"198.51.100.18"},"http":{"request":{"method":"POST","path":"/entries"},"response":{"status_code":"409","bytes":"10"}},"nginx":{"rt":"0.054"},"user_agent":"curl/8"}"#;
+    let caddy = r#"{"level":"info","ts":1795080000.1,"logger":"http.log.access","msg":"handled request","request":{"remote_ip":"198.51.100.18","method":"POST","uri":"/entries"},"duration":0.054,"size":10,"status":409}"#;
+    let pino = r#"{"level":30,"time":1795080000100,"req":{"id":7,"method":"POST","url":"/entries","remoteAddress":"198.51.100.18"},"res":{"statusCode":409},"responseTime":54,"msg":"request completed"}"#;
+    for text in [ecs, caddy, pino] {
+        let record = Parser::new(Kind::Json, Zone::Local).parse(text, 1);
+        let access = record.access().unwrap_or_else(|| panic!("no access: {text}"));
+        assert_eq!(
+            (access.client, access.method, access.path(), access.status),
+            ("198.51.100.18", "POST", "/entries", 409)
+        );
+        assert!(record.at.is_some());
+    }
+    // What an error is told with is no request that was answered.
+    let error = r#"{"level":50,"time":1795080000100,"req":{"method":"GET","url":"/api/search?q=sock"},"err":{"message":"getaddrinfo ENOTFOUND search-01"},"msg":"search failed"}"#;
+    let record = Parser::new(Kind::Json, Zone::Local).parse(error, 1);
+    assert!(record.access().is_none());
+    assert_eq!(record.logger().unwrap().endpoint, Some("/api/search?q=sock"));
+    // Objects without end are opened three deep.
+    let deep = format!("{}{}", r#"{"http":"#.repeat(20_000), "}".repeat(20_000));
+    assert!(Parser::new(Kind::Json, Zone::Local).parse(&deep, 1).access().is_none());
+}
+
+#[test]
 fn json_is_unescaped() {
     let record = parse(
         "{\"msg\": \"größe \\\"x\\\"\", \"exc_info\": \"Traceback (most recent call last):\\n  File\\nValueError: x\", \"error\": {\"type\": \"ValueError\", \"n\": 5}}",
