@@ -256,17 +256,26 @@ impl Traffic {
 
     /// Whether a request failed (5xx) within a minute of `at`; `true` where nobody can know.
     pub(crate) fn failed_near(&self, at: Option<DateTime<Utc>>) -> bool {
+        self.near(at).is_none_or(|(_, failed)| failed > 0)
+    }
+
+    /// Whether requests were answered within a minute of `at`, and none failed (5xx).
+    pub(crate) fn served_near(&self, at: Option<DateTime<Utc>>) -> bool {
+        self.near(at).is_some_and(|(requests, failed)| requests > 0 && failed == 0)
+    }
+
+    /// Requests, and those that failed, within a minute of `at`; `None` where that is beyond
+    /// what the access logs tell of.
+    fn near(&self, at: Option<DateTime<Utc>>) -> Option<(u32, u32)> {
         let around = 60 / BUCKET;
-        let (Some(at), Some((first, _)), Some((last, _))) =
-            (at, self.timeline.first_key_value(), self.timeline.last_key_value())
-        else {
-            return true;
-        };
-        let bucket = at.timestamp().div_euclid(BUCKET);
-        if !(first - around..=last + around).contains(&bucket) {
-            return true;
-        }
-        self.timeline.range(bucket - around..=bucket + around).any(|(_, (_, failed))| *failed > 0)
+        let bucket = at?.timestamp().div_euclid(BUCKET);
+        let (first, _) = self.timeline.first_key_value()?;
+        let (last, _) = self.timeline.last_key_value()?;
+        (first - around..=last + around).contains(&bucket).then(|| {
+            self.timeline
+                .range(bucket - around..=bucket + around)
+                .fold((0, 0), |sum, (_, counts)| (sum.0 + counts.0, sum.1 + counts.1))
+        })
     }
 
     /// Whether this client asks for what only scanners ask for.

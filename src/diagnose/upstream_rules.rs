@@ -214,7 +214,7 @@ fn refused(view: &View<'_>, stops: &[Hit], explained: &HashSet<String>) -> Vec<C
     let stopped = stops_near(stops, &refused);
     // nginx asked the next server of the group, and that one answered
     let taken_over =
-        view.traffic.requests >= 10 && refused.hits().all(|hit| !view.traffic.failed_near(hit.at));
+        refused.is_some() && refused.hits().all(|hit| view.traffic.served_near(hit.at));
     let sure = if taken_over {
         Confidence::Inconclusive
     } else if !stopped.is_empty() {

@@ -115,7 +115,15 @@ impl Health {
     /// Looks at every part now.
     pub async fn snapshot(&self) -> Snapshot {
         let mut parts = BTreeMap::new();
-        let (state, detail) = match self.ping().await {
+        // What the database is asked, it is asked at once.
+        let (ping, actions, storms, connections, notifications) = tokio::join!(
+            self.ping(),
+            actions(&self.actions),
+            storms(&self.app),
+            connections(&self.app),
+            notifications(&self.app),
+        );
+        let (state, detail) = match ping {
             Ok(detail) => (Wellness::Ok, detail),
             Err(detail) => (Wellness::Down, detail),
         };
@@ -135,11 +143,11 @@ impl Health {
             let part = self.note(&name, state, detail);
             parts.insert(name, part);
         }
-        let (state, detail) = actions(&self.actions).await;
+        let (state, detail) = actions;
         parts.insert("actions".to_owned(), self.note("actions", state, detail));
-        let (state, detail) = storms(&self.app).await;
+        let (state, detail) = storms;
         parts.insert("storms".to_owned(), self.note("storms", state, detail));
-        let (state, detail) = connections(&self.app).await;
+        let (state, detail) = connections;
         parts.insert("integrations".to_owned(), self.note("integrations", state, detail));
         let (state, detail) = logs(&self.app);
         parts.insert("logs".to_owned(), self.note("logs", state, detail));
@@ -147,7 +155,7 @@ impl Health {
         parts.insert("model".to_owned(), self.note("model", state, detail));
         let (state, detail) = mail(&self.app);
         parts.insert("mail".to_owned(), self.note("mail", state, detail));
-        let (state, detail) = notifications(&self.app).await;
+        let (state, detail) = notifications;
         parts.insert("notifications".to_owned(), self.note("notifications", state, detail));
         // A log that is missing is a fact about the host, not an illness of Lux.
         let vital = ["database", "disk", "capture"];

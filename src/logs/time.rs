@@ -186,6 +186,27 @@ pub(super) fn common(text: &[u8]) -> Option<Stamp> {
     stamp(text, day, 12)
 }
 
+/// PHP: `21-Nov-2026 10:00:03`, `21-Nov-2026 10:00:03 UTC`, `21-Nov-2026 10:00:03 Europe/Berlin`.
+pub(super) fn php(text: &[u8]) -> Option<Stamp> {
+    let head = text.get(..20)?;
+    if head[2] != b'-' || head[6] != b'-' || head[11] != b' ' {
+        return None;
+    }
+    let day = date(digits(head, 7, 4)?, month(&head[3..6])?, digits(head, 0, 2)?)?;
+    let stamp = stamp(text, day, 12)?;
+    let zone = text.get(stamp.len..)?.strip_prefix(b" ").unwrap_or_default();
+    let len = zone.iter().take_while(|b| b.is_ascii_alphanumeric() || b"/_+-".contains(b)).count();
+    let named = str::from_utf8(&zone[..len]).ok().and_then(|name| name.parse().ok());
+    match named {
+        Some(zone) if !stamp.has_zone() => {
+            let at = stamp.to_utc(Zone::Named(zone))?;
+            let offset = i32::try_from(stamp.seconds - at.timestamp()).ok()?;
+            Some(Stamp { offset: Some(offset), len: stamp.len + 1 + len, ..stamp })
+        }
+        _ => Some(stamp),
+    }
+}
+
 /// Redis: `20 Nov 2026 12:53:11.123`.
 pub(super) fn words(text: &[u8]) -> Option<Stamp> {
     let head = text.get(..20)?;
@@ -256,6 +277,11 @@ mod tests {
             (common(b"01/Oct/2020:11:25:58 -0400]"), "2020-10-01T15:25:58.000000"),
             (common(b"23/Aug/2024 14:39:36]"), "2024-08-23T12:39:36.000000"),
             (words(b"20 Nov 2026 12:53:11.123 * x"), "2026-11-20T11:53:11.123000"),
+            (php(b"21-Nov-2026 10:00:03] WARNING: x"), "2026-11-21T09:00:03.000000"),
+            (php(b"21-Nov-2026 10:00:03 UTC] PHP Fatal"), "2026-11-21T10:00:03.000000"),
+            (php(b"21-Jul-2026 10:00:03 America/New_York] x"), "2026-07-21T14:00:03.000000"),
+            (php(b"21-Nov-2026 10:00:03 Nowhere/Else] x"), "2026-11-21T09:00:03.000000"),
+            (php(b"21-Non-2026 10:00:03] x"), "none"),
         ];
         for (stamp, expected) in all {
             assert_eq!(utc(stamp, PARIS), expected);

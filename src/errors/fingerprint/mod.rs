@@ -6,14 +6,15 @@
 //! **Versions.** Groups keep their fingerprints for ever. When the newest version makes a new
 //! group of an event for whose older fingerprint ([`older`]) there is a group already, the
 //! new group becomes a signpost to that one (`store::regroup`): its history goes on, and
-//! nothing is rewritten. So for a version 3:
+//! nothing is rewritten. Version 3 is version 2 over the traces of PHP, Ruby and Go as well,
+//! which were plain texts before. So for a version 4:
 //!
-//! 1. Write `v3.rs` with `value`; touch neither `v1.rs` nor `v2.rs`, nor what they call in a
+//! 1. Write `v4.rs` with `value`; touch neither `v1.rs` nor `v2.rs`, nor what they call in a
 //!    way that changes their values (`fingerprints_are_stable` watches that). A value begins
 //!    with the number of the version that makes it, or, where a version only prepares what an
-//!    older one hashes (as version 2 does), with that one's.
-//! 2. Let [`Fingerprint::of_seen`] use it, and let [`older`] give version 2's value before
-//!    version 1's, where they differ.
+//!    older one hashes (as versions 2 and 3 do), with that one's.
+//! 2. Let [`Fingerprint::of_seen`] use it, and let [`older`] give version 3's value before
+//!    version 2's and version 1's, where they differ.
 //! 3. `cause_key` stays version 1's as long as its way is good: groups of several versions
 //!    share causes.
 
@@ -123,8 +124,11 @@ pub fn older(event: &Event, value: &str) -> Vec<String> {
     if !value.starts_with(v1::PREFIX) || value.contains('/') {
         return Vec::new();
     }
-    let first = v1::value(&Seen::of(event));
-    if first == value { Vec::new() } else { vec![first] }
+    let before = Seen { event, trace: event.error_stack.as_deref().and_then(Trace::parse_first) };
+    let mut older = vec![v2::value(&before), v1::value(&before)];
+    older.dedup();
+    older.retain(|older| older != value);
+    older
 }
 
 fn has_frames(seen: &Seen<'_>) -> bool {

@@ -183,6 +183,29 @@ fn what_the_build_names_does_not_count() {
     assert_eq!(super::older(&NewEvent::default().fit(clock::now()), "custom:00"), [""; 0]);
 }
 
+#[test]
+fn what_was_a_text_to_older_versions_leads_on() {
+    let of = |line: u32, id: u32| {
+        let stack = format!(
+            "PHP Fatal error:  Uncaught PDOException: no order {id} in /srv/shop/db.php:{line}\nStack trace:\n#0 /srv/shop/index.php({line}): order()\n#1 {{main}}"
+        );
+        let event = NewEvent {
+            error_type: "PDOException".into(),
+            error_message: format!("no order {id}"),
+            error_stack: Some(stack),
+            ..NewEvent::default()
+        };
+        let event = event.fit(clock::now());
+        let value = Fingerprint::of(&event);
+        (older(&event, &value.value), value)
+    };
+    let (before, now) = of(3, 7);
+    assert_eq!(now.culprit.as_deref(), Some("db.php in order"));
+    assert_eq!(before.len(), 1, "versions 1 and 2 made the same of it");
+    assert_ne!(before[0], now.value);
+    assert_eq!(of(4, 8).1.value, now.value, "lines and ids do not count");
+}
+
 /// The fingerprints of version 1: a change here is a new version.
 #[test]
 fn fingerprints_are_stable() {

@@ -307,7 +307,8 @@ fn has_trace(text: &str, bad: bool) -> bool {
     if has("Traceback (most recent call last)") {
         return true;
     }
-    (has("\n\tat ") || has("\n    at ") || has("\n   at "))
+    let marks = ["\n\tat ", "\n    at ", "\n   at ", "\n#0 ", ":in `", ":in '", "\ngoroutine "];
+    marks.into_iter().any(has)
         && Trace::parse(text).is_some_and(|trace| {
             trace.exceptions.iter().any(|exception| !exception.frames.is_empty())
         })
@@ -451,5 +452,9 @@ mod tests {
         assert!(!has_trace("all went well\n    at last it did", false));
         assert!(has_trace("TypeError: x\n    at f (/srv/shop/a.js:1:2)", false));
         assert!(has_trace("a.b.SomeException: x\n\tat com.shop.Cart.total(Cart.java:4)", false));
+        assert!(has_trace("Uncaught E: x in /a.php:1\n#0 /srv/a.php(1): f()\n#1 {main}", false));
+        assert!(has_trace("a.rb:1:in `f': x (E)\n\tfrom a.rb:2:in `<main>'", false));
+        assert!(has_trace("panic: x\n\ngoroutine 1 [running]:\nmain.f()\n\t/srv/a.go:1", false));
+        assert!(!has_trace("it was\n#0 of all, seen in 'x'", false));
     }
 }

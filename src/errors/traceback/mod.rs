@@ -3,10 +3,13 @@
 //! The readers take any text and any length: they look at no more than
 //! [`MAX_LINES`] lines and keep no more than [`MAX_FRAMES`] frames.
 
+mod go;
 mod java;
 mod javascript;
 mod path;
+mod php;
 mod python;
+mod ruby;
 
 pub use path::in_app;
 
@@ -52,8 +55,26 @@ pub struct Frame {
 }
 
 impl Trace {
-    /// Reads Python, JavaScript and Java-like traces; `None` for any other text.
+    /// Reads the traces of Python, Java and what is like it, JavaScript, PHP, Ruby and Go;
+    /// `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
+        Self::parse_first(text).or_else(|| {
+            let trace = if php::recognises(text) {
+                php::parse(text)
+            } else if ruby::recognises(text) {
+                ruby::parse(text)
+            } else if go::recognises(text) {
+                go::parse(text)
+            } else {
+                return None;
+            };
+            (!trace.exceptions.is_empty()).then_some(trace)
+        })
+    }
+
+    /// The traces that were read before there was version 3 of the fingerprint: Python's,
+    /// Java's and JavaScript's.
+    pub(super) fn parse_first(text: &str) -> Option<Self> {
         let trace = if python::recognises(text) {
             python::parse(text)
         } else if java::recognises(text) {

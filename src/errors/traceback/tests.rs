@@ -149,3 +149,122 @@ fn other_text_is_no_trace() {
         assert_eq!(Trace::parse(text), None, "{text}");
     }
 }
+
+#[test]
+fn php_is_read() {
+    let text = r"[24-Nov-2026 02:34:40 UTC] PHP Fatal error:  Uncaught PDOException: could not find driver in /srv/shop/cart.php:11
+Stack trace:
+#0 /srv/shop/cart.php(11): PDO->__construct()
+#1 /srv/shop/cart.php(10): Shop\Cart::one()
+#2 [internal function]: Shop\Cart->Shop\{closure}()
+#3 /srv/shop/cart.php(10): array_map()
+#4 /srv/shop/cart.php(7): Shop\Cart->load()
+#5 /srv/shop/vendor/slim/App.php(13): Shop\Cart->total()
+#6 /srv/shop/index.php(14): Slim\App->run()
+#7 {main}
+
+Next Shop\StockError: no stock for cart 4711 in /srv/shop/cart.php:8
+Stack trace:
+#0 /srv/shop/index.php(13): Shop\Cart->total()
+#1 {main}
+  thrown in /srv/shop/cart.php on line 8";
+    let trace = Trace::parse(text).unwrap();
+    assert_eq!(names(&trace), ["PDOException", "StockError"]);
+    assert_eq!(trace.exceptions[0].message, "could not find driver");
+    assert_eq!(
+        own(&trace.exceptions[0]),
+        [
+            "index.php {main}",
+            "cart.php Shop\\Cart->total",
+            "cart.php Shop\\Cart->load",
+            "cart.php {closure}",
+            "cart.php Shop\\Cart::one",
+            "cart.php PDO->__construct",
+        ]
+    );
+    assert_eq!(own(&trace.exceptions[1]), ["index.php {main}", "cart.php Shop\\Cart->total"]);
+
+    let monolog = r#"[2026-11-18 19:52:46] production.ERROR: x {"exception":"[object] (Shop\\CartError(code: 0): x at /srv/shop/src/Cart.php:18)
+[stacktrace]
+#0 /srv/shop/src/Shop.php(7): Shop\\Cart->total()
+#1 {main}
+
+[previous exception] [object] (PDOException(code: 2002): Connection refused at /srv/shop/src/Db.php:3)
+[stacktrace]
+#0 /srv/shop/src/Cart.php(17): Shop\\Db->query()
+#1 {main}
+"}"#;
+    let trace = Trace::parse(monolog).unwrap();
+    assert_eq!(names(&trace), ["PDOException", "CartError"]);
+    assert_eq!(trace.exceptions[0].message, "Connection refused");
+    assert_eq!(
+        own(trace.raised().unwrap()),
+        ["src/Shop.php {main}", "src/Cart.php Shop\\Cart->total"]
+    );
+}
+
+#[test]
+fn ruby_is_read() {
+    // As Ruby 3.1 prints it; 3.4 has other quotes.
+    let text = "app.rb:9:in `rescue in total': no stock for cart 4711 (Shop::StockError)
+\tfrom app.rb:4:in `total'
+\tfrom /usr/lib/ruby/gems/3.1.0/gems/puma-5.6.5/lib/puma/server.rb:12:in `run'
+\tfrom app.rb:15:in `<main>'
+app.rb:11:in `/': divided by 0 (ZeroDivisionError)
+\tfrom app.rb:11:in `load'
+\tfrom app.rb:6:in `block (2 levels) in total'
+\tfrom app.rb:15:in `<main>'";
+    for text in [text.to_owned(), text.replace('`', "'")] {
+        let trace = Trace::parse(&text).unwrap();
+        assert_eq!(names(&trace), ["ZeroDivisionError", "StockError"]);
+        assert_eq!(trace.exceptions[0].message, "divided by 0");
+        assert_eq!(own(&trace.exceptions[1]), ["app.rb <main>", "app.rb total"]);
+        assert_eq!(
+            own(&trace.exceptions[0]),
+            ["app.rb <main>", "app.rb block (2 levels) in total", "app.rb load", "app.rb /"]
+        );
+    }
+    let rails = "F, [2026-11-24T02:34:40.245326 #11257] FATAL -- : [0f1e] NoMethodError (undefined method `price' for nil:NilClass):
+  
+app/models/cart.rb:11:in `total'
+app/controllers/carts_controller.rb:7:in `show'";
+    let trace = Trace::parse(rails).unwrap();
+    assert_eq!(names(&trace), ["NoMethodError"]);
+    assert_eq!(trace.exceptions[0].message, "undefined method `price' for nil:NilClass");
+    assert_eq!(trace.exceptions[0].frames.last().unwrap().function, "total");
+    assert_eq!(Trace::parse("seen at 10:30:in 'the' morning"), None);
+}
+
+#[test]
+fn go_is_read() {
+    let text = "2026/11/24 02:34:41 http: panic serving 127.0.0.1:51206: runtime error: index out of range [5] with length 1
+goroutine 22 [running]:
+net/http.(*conn).serve.func1()
+\t/usr/lib/go-1.19/src/net/http/server.go:1850 +0xbf
+panic({0x6793e0, 0x736db0})
+\t/usr/lib/go-1.19/src/runtime/panic.go:890 +0x262
+main.(*Cart).Add(...)
+\t/srv/shop/main.go:4
+main.checkout({0x4a66e0?, 0xc0000fe280?}, 0x7f15f1613fc8?)
+\t/srv/shop/main.go:5 +0x2f
+net/http.HandlerFunc.ServeHTTP(0x0?, {0x739aa8?, 0xc000124000?}, 0x46380e?)
+\t/usr/lib/go-1.19/src/net/http/server.go:2109 +0x2f
+created by net/http.(*Server).Serve
+\t/usr/lib/go-1.19/src/net/http/server.go:3102 +0x4db
+
+goroutine 1 [chan receive]:
+main.main()
+\t/srv/shop/main.go:9 +0x2b";
+    let trace = Trace::parse(text).unwrap();
+    assert_eq!(names(&trace), ["runtime error"]);
+    assert_eq!(trace.exceptions[0].message, "index out of range [5] with length 1");
+    assert_eq!(
+        own(&trace.exceptions[0]),
+        ["main.go main.checkout", "main.go main.(*Cart).Add"],
+        "outermost first"
+    );
+    let trimmed = "panic: first [recovered]\n\tpanic: again: first\n\ngoroutine 1 [running]:\ngithub.com/acme/shop/cart.Run()\n\tgithub.com/acme/shop/cart/cart.go:9 +0x2b\ngithub.com/go-chi/chi/v5.(*Mux).ServeHTTP()\n\tgithub.com/go-chi/chi/v5@v5.0.8/mux.go:90 +0x1\n";
+    let trace = Trace::parse(trimmed).unwrap();
+    assert_eq!((names(&trace), &*trace.exceptions[0].message), (vec!["panic"], "again: first"));
+    assert_eq!(own(&trace.exceptions[0]), ["shop/cart/cart.go github.com/acme/shop/cart.Run"]);
+}

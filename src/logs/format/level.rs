@@ -64,11 +64,29 @@ pub(super) fn status(status: u16) -> Severity {
 }
 
 /// The severity that a text without known head tells: a traceback, or a word that
-/// stands as a level among the first ones (`ERROR`, `[warn]`, `error:`, `level=error`).
+/// stands as a level among the first ones (`ERROR`, `[warn]`, `error:`, `level=error`); PHP's and
+/// Go's own words.
 pub(super) fn told(text: &[u8]) -> Option<Severity> {
     if text.starts_with(b"Traceback (most recent call last)") || text.starts_with(b"  + Exception")
     {
         return Some(Severity::Error);
+    }
+    if text.starts_with(b"http: panic serving ") {
+        return Some(Severity::Error);
+    }
+    if let Some(said) = text.strip_prefix(b"PHP ") {
+        const SAID: [(&[u8], Severity); 6] = [
+            (b"Fatal error:", Severity::Error),
+            (b"Parse error:", Severity::Error),
+            (b"Recoverable fatal error:", Severity::Error),
+            (b"Warning:", Severity::Warning),
+            (b"Notice:", Severity::Notice),
+            (b"Deprecated:", Severity::Notice),
+        ];
+        let known = SAID.iter().find(|(words, _)| said.starts_with(words));
+        if let Some((_, severity)) = known {
+            return Some(*severity);
+        }
     }
     let head = &text[..text.len().min(160)];
     let head = memchr::memchr(b'\n', head).map_or(head, |end| &head[..end]);

@@ -46,7 +46,7 @@ fn form(line: &[u8]) -> Option<Form> {
             leading(rest.strip_prefix(b"[").unwrap_or(rest)).map(|_| Form::Time(None, 8 + part))
         }
         b'[' => {
-            let stamp = time::iso(&line[1..])?;
+            let stamp = time::iso(&line[1..]).or_else(|| time::php(&line[1..]))?;
             (line.get(stamp.len + 1) == Some(&b']'))
                 .then_some(Form::Time(Some(stamp), stamp.len + 2))
         }

@@ -27,6 +27,48 @@ fn heads_of_every_format() {
             "connect() to",
         ),
         (
+            "[21-Nov-2026 10:00:03 UTC] PHP Fatal error:  Uncaught PDOException: x in /srv/a.php:1",
+            Plain,
+            Error,
+            "2026-11-21T10:00:03.000",
+            "PHP Fatal error:",
+        ),
+        (
+            "[21-Nov-2026 10:00:03 UTC] PHP Deprecated:  Optional parameter before required",
+            Plain,
+            Notice,
+            "2026-11-21T10:00:03.000",
+            "PHP Deprecated:",
+        ),
+        (
+            "[21-Nov-2026 10:00:03] WARNING: [pool www] server reached pm.max_children setting (5)",
+            Python,
+            Warning,
+            "2026-11-21T10:00:03.000",
+            "[pool www]",
+        ),
+        (
+            "[2026-11-18 19:52:46] production.ERROR: Unknown column {\"exception\":\"[object]\"}",
+            Python,
+            Error,
+            "2026-11-18T19:52:46.000",
+            "Unknown column",
+        ),
+        (
+            "2026/11/24 02:34:41 http: panic serving 127.0.0.1:51206: assignment to entry in nil map",
+            Plain,
+            Error,
+            "2026-11-24T02:34:41.000",
+            "http: panic serving",
+        ),
+        (
+            "2026/11/24 02:34:41 listening on 127.0.0.1:8080",
+            Plain,
+            Info,
+            "2026-11-24T02:34:41.000",
+            "listening on",
+        ),
+        (
             "nginx: [emerg] unknown directive \"proxy_pas\" in /etc/nginx/x:9",
             NginxError,
             Critical,
@@ -349,6 +391,50 @@ fn requests_named_by_records() {
         let logger = record.logger().unwrap();
         assert_eq!((logger.method, logger.endpoint), (method, endpoint), "{text}");
     }
+}
+
+/// What a runtime prints past the logger is a record of its own, and stays together.
+#[test]
+fn crashes_stand_apart() {
+    let node = "{\"level\":30,\"time\":1795291889594,\"msg\":\"SIGTERM received\"}\nnode:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\nError: Cannot find module 'x'\n";
+    assert_eq!(
+        records(Kind::Json, node),
+        [
+            "{\"level\":30,\"time\":1795291889594,\"msg\":\"SIGTERM received\"}",
+            "node:internal/modules/cjs/loader:1210\n  throw err;\n  ^\n\nError: Cannot find module 'x'",
+        ]
+    );
+    let heap = "2026-11-16T05:29:58.939Z [INFO] heap 8 MB\n\n<--- Last few GCs --->\nFATAL ERROR: Reached heap limit\n";
+    assert_eq!(
+        records(Kind::Python, heap),
+        [
+            "2026-11-16T05:29:58.939Z [INFO] heap 8 MB",
+            "<--- Last few GCs --->",
+            "FATAL ERROR: Reached heap limit",
+        ]
+    );
+    // An error's own text goes on.
+    let error = "2026-11-16 05:29:58,939 ERROR [app] failed\nTypeError: x\n";
+    assert_eq!(records(Kind::Python, error), [error.trim_end()]);
+    let go = "2026/11/24 02:34:41 http: panic serving 1.2.3.4:5: nil map\ngoroutine 22 [running]:\nmain.f()\n\t/srv/a.go:4\n2026/11/24 02:34:42 next\n";
+    assert_eq!(
+        records(Kind::Python, go),
+        [
+            "2026/11/24 02:34:41 http: panic serving 1.2.3.4:5: nil map\ngoroutine 22 [running]:\nmain.f()\n\t/srv/a.go:4",
+            "2026/11/24 02:34:42 next",
+        ]
+    );
+}
+
+fn records(kind: Kind, text: &str) -> Vec<String> {
+    let mut joiner = Joiner::new(Parser::new(kind, UTC));
+    let mut records = Vec::new();
+    let mut emit = |record: &Record<'_>| records.push(record.text.to_string());
+    for (line, number) in text.lines().zip(1..) {
+        joiner.push(line.as_bytes(), number, &mut emit);
+    }
+    joiner.flush(&mut emit);
+    records
 }
 
 #[test]
