@@ -34,13 +34,15 @@ pub(super) struct Boundary {
     current: Option<Kind>,
     lines: u64,
     traceback: bool,
+    /// It began with what a runtime prints when a program ends.
+    crash: bool,
     /// Between "Traceback" and the line that names the exception.
     in_frames: bool,
 }
 
 impl Boundary {
     pub(super) fn new(source: Kind) -> Self {
-        Self { source, current: None, lines: 0, traceback: false, in_frames: false }
+        Self { source, current: None, lines: 0, traceback: false, crash: false, in_frames: false }
     }
 
     /// The open record has been handed over.
@@ -65,6 +67,7 @@ impl Boundary {
         if begins {
             self.close();
             self.current = kind;
+            self.crash = kind.is_none() && format::starts_crash(line);
         }
         self.lines += 1;
         if format::starts_traceback(line) {
@@ -86,7 +89,7 @@ impl Boundary {
         {
             return true;
         }
-        if !self.traceback && format::starts_crash(line) {
+        if !(self.traceback || self.crash) && format::starts_crash(line) {
             return low();
         }
         // after "[INFO] Booting worker" a traceback is another matter
